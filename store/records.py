@@ -1,0 +1,186 @@
+"""What the store keeps and hands back, as plain frozen records.
+
+Shape legend: N clips, T frames, D features.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from store.errors import UsageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """One video as the user named it, before anything was read.
+
+    Attributes:
+        uri: Absolute path of the file.
+        label: Class name, or None for a clip without one.
+        group: What must stay together when splitting (a person, a sequence), or None.
+        split: "train", "test" or a name of the user's own, or None.
+        extra: Every other column of the user's manifest, as text.
+    """
+
+    uri: str
+    label: str | None = None
+    group: str | None = None
+    split: str | None = None
+    extra: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoInfo:
+    """What decoding a video told.
+
+    Attributes:
+        num_frames: Frames that really come out of the decoder (headers lie).
+        fps: Average frame rate in frames per second.
+        width: Stored width in pixels, before rotation.
+        height: Stored height in pixels, before rotation.
+        codec: FFmpeg's name of the codec.
+        duration_s: num_frames / fps, in seconds.
+        rotation: Degrees, counter-clockwise, that a player turns the picture by.
+        size_bytes: Size of the file.
+    """
+
+    num_frames: int
+    fps: float
+    width: int
+    height: int
+    codec: str
+    duration_s: float
+    rotation: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clip:
+    """A source together with its identity and what decoding it told.
+
+    Attributes:
+        clip_id: First 32 hex digits of the SHA-256 of the file's bytes.
+        source: The video as the user named it.
+        info: What decoding told.
+    """
+
+    clip_id: str
+    source: Source
+    info: VideoInfo
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViewSpec:
+    """Everything that an embedding depends on besides the clip itself.
+
+    Attributes:
+        extractor: Registered name, such as "motion".
+        shape: Shape of one clip's embedding: (D,) for a vector, (T, D) for a sequence.
+        dtype: "float32" or "float16", as kept on disk.
+        settings: Code version, weights' hash, sampling, preprocessing, seed: JSON values only.
+    """
+
+    extractor: str
+    shape: tuple[int, ...]
+    settings: Mapping[str, Any]
+    dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        if self.dtype not in ("float32", "float16"):
+            raise UsageError(f"dtype={self.dtype!r}: must be 'float32' or 'float16'")
+        if len(self.shape) not in (1, 2) or min(self.shape) < 1:
+            raise UsageError(f"shape={self.shape}: must be (D,) or (T, D), each 1 or more")
+
+    def to_json(self) -> dict[str, Any]:
+        """The whole specification as JSON values."""
+        return {
+            "extractor": self.extractor,
+            "shape": list(self.shape),
+            "dtype": self.dtype,
+            "settings": dict(self.settings),
+        }
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits that change whenever anything in the specification does."""
+        canonical = json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+    @property
+    def name(self) -> str:
+        """The view's folder name, `<extractor>@<fingerprint>`."""
+        return f"{self.extractor}@{self.fingerprint}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Embedding:
+    """What one extractor says of one clip.
+
+    Attributes:
+        vector: Shape (D,) or (T, D), float32.
+        frame_index: Frames of the clip that it was computed from, int64, shape (n,).
+        pts_s: Their presentation times in seconds, float64, shape (n,).
+        caption: The text that went into it, where there is one.
+    """
+
+    vector: NDArray[np.float32]
+    frame_index: NDArray[np.int64]
+    pts_s: NDArray[np.float64]
+    caption: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """One input that could not be done, and why.
+
+    Attributes:
+        uri: Absolute path of the file.
+        clip_id: Identity of its bytes, or "" when they could not be read.
+        view: The view that lacks it, or "" when no view could be made.
+        stage: "read", "decode", "extract" or "worker".
+        kind: A short stable word for the reason, such as "missing-file".
+        message: One sentence for people.
+        when: UTC time, ISO 8601.
+        attempt: 1 for the first try of this uri, and one more for each retry.
+    """
+
+    uri: str
+    clip_id: str
+    view: str
+    stage: str
+    kind: str
+    message: str
+    when: str
+    attempt: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Features:
+    """Embeddings joined by clip, ready to train on; rows are ordered by clip_id.
+
+    Attributes:
+        features: float32, shape (N, D), or (N, T, D) for a view loaded whole.
+        labels: Index into `classes`, int64, shape (N,); -1 where a clip has no label.
+        clip_ids: Identity of each row, length N.
+        groups: Group of each row, or None, length N.
+        splits: Split of each row, or None, length N.
+        uris: Where each row's clip was last seen, length N.
+        classes: Sorted class names.
+        views: The views that were joined, `<extractor>@<fingerprint>`, in order.
+        missing: clip_ids left out because a view lacks them.
+    """
+
+    features: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    clip_ids: list[str]
+    groups: list[str | None]
+    splits: list[str | None]
+    uris: list[str]
+    classes: list[str]
+    views: list[str]
+    missing: list[str]
