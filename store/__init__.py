@@ -1,17 +1,30 @@
 """What is kept: clips, embeddings with their provenance, and failures."""
 
 from store.errors import KinestoreError, StoreError, UsageError
-from store.records import Clip, Embedding, Failure, Features, Source, VideoInfo, ViewSpec
+from store.records import (
+    MADE_GOOD,
+    Clip,
+    Embedding,
+    Failure,
+    Features,
+    Source,
+    VideoInfo,
+    ViewSpec,
+)
+from store.store import Store, View
 
 __all__ = [
+    "MADE_GOOD",
     "Clip",
     "Embedding",
     "Failure",
     "Features",
     "KinestoreError",
     "Source",
+    "Store",
     "StoreError",
     "UsageError",
     "VideoInfo",
+    "View",
     "ViewSpec",
 ]

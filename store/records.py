@@ -134,6 +134,10 @@ class Embedding:
     caption: str | None = None
 
 
+MADE_GOOD = "made-good"
+"""The kind of a ledger row that takes an earlier failure of the same uri and view back."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Failure:
     """One input that could not be done, and why.
@@ -141,9 +145,9 @@ class Failure:
     Attributes:
         uri: Absolute path of the file.
         clip_id: Identity of its bytes, or "" when they could not be read.
-        view: The view that lacks it, or "" when no view could be made.
+        view: The view that lacks it, or "" when the video itself could not be used.
         stage: "read", "decode", "extract" or "worker".
-        kind: A short stable word for the reason, such as "missing-file".
+        kind: A short stable word for the reason, such as "missing-file"; or MADE_GOOD.
         message: One sentence for people.
         when: UTC time, ISO 8601.
         attempt: 1 for the first try of this uri, and one more for each retry.

@@ -1,0 +1,154 @@
+"""What an extraction job has to do: which inputs there are and what the store lacks of them."""
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from pipeline.decode import VideoError
+from pipeline.videos import identify
+from pipeline.worker import ClipTask, Shard, failures_of
+from store import MADE_GOOD, Clip, Failure, Source, Store, VideoInfo, ViewSpec
+from store.schema import CLIPS
+
+SHARD_SIZE = 16
+"""Clips that are committed together: what a crash can cost a worker."""
+
+Progress = Callable[[str, int, int], None]
+"""Called with the stage's name, the clips done and the clips in all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """Sources by identity, in the manifest's order, and the ones that have none."""
+
+    clips: dict[str, list[Source]]
+    failures: list[Failure]
+
+
+def identify_all(sources: Sequence[Source], target: Store, tell: Progress) -> Inputs:
+    """Hash every input; what cannot be read becomes a failure."""
+    attempts = {failure.uri: failure.attempt for failure in target.failures()}
+    clips: dict[str, list[Source]] = defaultdict(list)
+    failures = []
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        for done, (source, found) in enumerate(
+            zip(sources, pool.map(_identify, sources), strict=True), start=1
+        ):
+            if isinstance(found, VideoError):
+                task = ClipTask(clip_id="", sources=(source,), extractors=(), known=False)
+                task = replace(task, attempt=attempts.get(source.uri, 0) + 1)
+                failures += failures_of(task, found, stage="read")
+            else:
+                clips[found].append(source)
+            tell("hashing", done, len(sources))
+    return Inputs(clips=dict(clips), failures=failures)
+
+
+def _identify(source: Source) -> str | VideoError:
+    try:
+        return identify(source.uri)
+    except VideoError as error:
+        return error
+
+
+def plan(
+    inputs: Inputs, target: Store, specs: Mapping[str, ViewSpec], *, retry_failed: bool
+) -> list[Shard]:
+    """Cut the clips into shards and keep of each what the store lacks.
+
+    Which shard a clip is in depends on the inputs alone: a job that goes on after a crash commits
+    the parts that it would have committed undisturbed.
+    """
+    rows_of = present(target, specs)
+    known = set(target.clips().column("clip_id").to_pylist())
+    failed: dict[str, dict[str, int]] = defaultdict(dict)
+    for failure in target.failures():
+        failed[failure.clip_id][failure.view] = failure.attempt
+    base = target.next_number()
+    shards = []
+    clips = list(inputs.clips.items())
+    for index, begin in enumerate(range(0, len(clips), SHARD_SIZE)):
+        tasks = []
+        for clip_id, same in clips[begin : begin + SHARD_SIZE]:
+            gave_up = failed.get(clip_id, {})
+            wanted = tuple(name for name in specs if clip_id not in rows_of[name])
+            if gave_up and not retry_failed:
+                wanted = tuple(n for n in wanted if not {"", specs[n].name} & gave_up.keys())
+            if wanted or (clip_id not in known and not gave_up):
+                task = ClipTask(
+                    clip_id=clip_id,
+                    sources=tuple(same),
+                    extractors=wanted,
+                    known=clip_id in known,
+                    attempt=max(gave_up.values(), default=0) + 1,
+                )
+                tasks.append(task)
+        if tasks:
+            shards.append(Shard(number=base + index, clips=tuple(tasks)))
+    return shards
+
+
+def present(target: Store, specs: Mapping[str, ViewSpec]) -> dict[str, set[str]]:
+    """The clips that each extractor's view has."""
+    views = {view.name: view for view in target.views()}
+    return {
+        name: views[spec.name].clip_ids() if spec.name in views else set()
+        for name, spec in specs.items()
+    }
+
+
+def lacking(inputs: Inputs, target: Store, specs: Mapping[str, ViewSpec]) -> set[str]:
+    """The clips of this job that some view lacks."""
+    rows_of = present(target, specs)
+    return {clip for clip in inputs.clips if any(clip not in rows for rows in rows_of.values())}
+
+
+def record_changed_sources(inputs: Inputs, target: Store) -> None:
+    """A known clip under a new path, label, group or split gets a new row, with no decoding."""
+    rows = target.clips().to_pylist()
+    by_uri = {row["uri"]: row for row in rows}
+    by_clip = {row["clip_id"]: row for row in rows}
+    changed = [
+        Clip(clip_id=clip_id, source=source, info=_info(by_clip[clip_id]))
+        for clip_id, same in inputs.clips.items()
+        if clip_id in by_clip
+        for source in same
+        if not _is_recorded(source, clip_id, by_uri.get(source.uri))
+    ]
+    if changed:
+        target.append_clips(changed)
+
+
+def _is_recorded(source: Source, clip_id: str, row: Mapping[str, Any] | None) -> bool:
+    if row is None or row["clip_id"] != clip_id:
+        return False
+    extra = {n: v for n, v in row.items() if n not in CLIPS.names and v is not None}
+    return (row["label"], row["group"], row["split"], extra) == (
+        source.label,
+        source.group,
+        source.split,
+        dict(source.extra),
+    )
+
+
+def _info(row: Mapping[str, Any]) -> VideoInfo:
+    names = [field.name for field in fields(VideoInfo) if field.name != "size_bytes"]
+    return VideoInfo(**{name: row[name] for name in names}, size_bytes=row["bytes"])
+
+
+def settle_ledger(inputs: Inputs, target: Store, specs: Mapping[str, ViewSpec]) -> None:
+    """Take back the failures of this job's inputs that hold no longer."""
+    rows_of = {specs[name].name: rows for name, rows in present(target, specs).items()}
+    complete = inputs.clips.keys() - lacking(inputs, target, specs)
+    clip_of = {source.uri: clip for clip, same in inputs.clips.items() for source in same}
+    when = datetime.now(UTC).isoformat(timespec="seconds")
+    good = [
+        replace(failure, kind=MADE_GOOD, message="", when=when)
+        for failure in target.failures()
+        if clip_of.get(failure.uri) in (rows_of.get(failure.view, ()) if failure.view else complete)
+    ]
+    if good:
+        target.append_failures(good)

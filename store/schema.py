@@ -1,0 +1,130 @@
+"""Arrow schemas of store format 1, and the way between records and tables.
+
+Shape legend: N rows, T frames, D features.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from store.errors import UsageError
+from store.records import Clip, Embedding, Failure, ViewSpec
+
+FORMAT = 1
+
+CLIPS = pa.schema(
+    [
+        pa.field("clip_id", pa.string(), nullable=False),
+        pa.field("uri", pa.string(), nullable=False),
+        pa.field("label", pa.string()),
+        pa.field("group", pa.string()),
+        pa.field("split", pa.string()),
+        pa.field("num_frames", pa.int64(), nullable=False),
+        pa.field("fps", pa.float64(), nullable=False),
+        pa.field("width", pa.int32(), nullable=False),
+        pa.field("height", pa.int32(), nullable=False),
+        pa.field("codec", pa.string(), nullable=False),
+        pa.field("duration_s", pa.float64(), nullable=False),
+        pa.field("rotation", pa.int32(), nullable=False),
+        pa.field("bytes", pa.int64(), nullable=False),
+    ]
+)
+
+FAILURES = pa.schema(
+    [
+        pa.field(f.name, pa.int32() if f.name == "attempt" else pa.string(), nullable=False)
+        for f in fields(Failure)
+    ]
+)
+
+
+def view_schema(spec: ViewSpec) -> pa.Schema:
+    """The schema of one view: vectors as fixed-size lists, sequences as fixed-shape tensors."""
+    value = pa.float32() if spec.dtype == "float32" else pa.float16()
+    if len(spec.shape) == 1:
+        embedding: pa.DataType = pa.list_(value, spec.shape[0])
+    else:
+        embedding = pa.fixed_shape_tensor(value, spec.shape)
+    return pa.schema(
+        [
+            pa.field("clip_id", pa.string(), nullable=False),
+            pa.field("embedding", embedding, nullable=False),
+            pa.field("frame_index", pa.list_(pa.int64()), nullable=False),
+            pa.field("pts_s", pa.list_(pa.float64()), nullable=False),
+            pa.field("caption", pa.string()),
+        ]
+    )
+
+
+def clips_table(clips: Sequence[Clip]) -> pa.Table:
+    """One row per source; columns of the user's own follow the store's, as text."""
+    extra = sorted({name for clip in clips for name in clip.source.extra})
+    if taken := [name for name in extra if name in CLIPS.names]:
+        raise UsageError(
+            f"column {taken[0]!r} of the manifest: the store keeps that name for itself; rename it"
+        )
+    rows = [
+        {
+            "clip_id": clip.clip_id,
+            "uri": clip.source.uri,
+            "label": clip.source.label,
+            "group": clip.source.group,
+            "split": clip.source.split,
+            **{name: getattr(clip.info, name) for name in CLIPS.names[5:12]},
+            "bytes": clip.info.size_bytes,
+            **clip.source.extra,
+        }
+        for clip in clips
+    ]
+    schema = CLIPS
+    for name in extra:
+        schema = schema.append(pa.field(name, pa.string()))
+    return pa.Table.from_pylist(rows, schema=schema)
+
+
+def failures_table(failures: Sequence[Failure]) -> pa.Table:
+    """One row per failure."""
+    return pa.Table.from_pylist([asdict(failure) for failure in failures], schema=FAILURES)
+
+
+def view_table(
+    spec: ViewSpec, clip_ids: Sequence[str], embeddings: Sequence[Embedding]
+) -> pa.Table:
+    """One row per clip, checked against the specification.
+
+    Raises:
+        UsageError: If a vector has another shape or a value that is not finite.
+    """
+    for clip_id, embedding in zip(clip_ids, embeddings, strict=True):
+        if embedding.vector.shape != spec.shape:
+            raise UsageError(
+                f"embedding of clip {clip_id}: shape {embedding.vector.shape} is not the "
+                f"{spec.shape} of view {spec.name}"
+            )
+        if not np.isfinite(embedding.vector).all():
+            raise UsageError(f"embedding of clip {clip_id}: has values that are not finite")
+    schema = view_schema(spec)
+    flat = np.stack([e.vector for e in embeddings]).astype(spec.dtype).reshape(-1)
+    width = int(np.prod(spec.shape))
+    column = pa.FixedSizeListArray.from_arrays(pa.array(flat), width)
+    if isinstance(schema.field("embedding").type, pa.FixedShapeTensorType):
+        column = pa.ExtensionArray.from_storage(schema.field("embedding").type, column)
+    arrays = [
+        pa.array(list(clip_ids), pa.string()),
+        column,
+        pa.array([e.frame_index for e in embeddings], pa.list_(pa.int64())),
+        pa.array([e.pts_s for e in embeddings], pa.list_(pa.float64())),
+        pa.array([e.caption for e in embeddings], pa.string()),
+    ]
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def embedding_array(table: pa.Table, spec: ViewSpec) -> NDArray[np.float32]:
+    """The embedding column as float32, shape (N, *spec.shape)."""
+    column = table.column("embedding").combine_chunks()
+    storage = column.storage if isinstance(column.type, pa.FixedShapeTensorType) else column
+    flat: NDArray[np.float32] = storage.flatten().to_numpy(zero_copy_only=False)
+    return flat.astype(np.float32, copy=False).reshape(len(table), *spec.shape)

@@ -1,0 +1,241 @@
+"""The store: one folder that holds clips, embeddings by view, and failures.
+
+Shape legend: N clips, T frames, D features.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from store import parts, schema
+from store.errors import StoreError, UsageError
+from store.pooling import pool_sequence, split_feature
+from store.records import MADE_GOOD, Clip, Embedding, Failure, Features, ViewSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """One extractor's embeddings under one specification."""
+
+    spec: ViewSpec
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        """The view's folder name, `<extractor>@<fingerprint>`."""
+        return self.spec.name
+
+    def clip_ids(self) -> set[str]:
+        """The clips that have a row."""
+        table = parts.read_parts(self.folder, schema.view_schema(self.spec), ["clip_id"])
+        return set(table.column("clip_id").to_pylist())
+
+    def read(self) -> tuple[dict[str, int], NDArray[np.float32]]:
+        """The row of each clip, and all rows as float32 of shape (rows, *spec.shape)."""
+        columns = ["clip_id", "embedding"]
+        table = parts.read_parts(self.folder, schema.view_schema(self.spec), columns)
+        ids = table.column("clip_id").to_pylist()
+        return {clip: row for row, clip in enumerate(ids)}, schema.embedding_array(table, self.spec)
+
+
+class Store:
+    """A feature store of format 1 on disk.
+
+    Args:
+        path: The store's folder.
+
+    Raises:
+        StoreError: If there is no store, or a newer or broken one. Nothing is changed then.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        marker = self.path / "kinestore.json"
+        try:
+            described = json.loads(marker.read_text(encoding="utf-8"))
+            found = int(described["format"])
+        except FileNotFoundError:
+            raise StoreError(
+                f"{self.path}: no store here; make one with `kinestore extract VIDEOS --store "
+                f"{self.path}`"
+            ) from None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise StoreError(f"{marker}: cannot be read ({error})") from error
+        if found != schema.FORMAT:
+            raise StoreError(
+                f"{self.path}: store format {found}, but this version reads format "
+                f"{schema.FORMAT}; upgrade kinestore"
+            )
+
+    @classmethod
+    def create(cls, path: str | Path) -> "Store":
+        """Open the store in a folder, or make one where the folder is empty or absent."""
+        folder = Path(path)
+        if not (folder / "kinestore.json").exists():
+            if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+                raise UsageError(f"{folder}: is there already and is not a store; name another")
+            parts.write_text(folder / "kinestore.json", json.dumps({"format": schema.FORMAT}))
+        return cls(folder)
+
+    # What is there
+
+    def clips(self) -> pa.Table:
+        """A row per source, the newest where a source was extracted again; ordered by clip_id."""
+        table = parts.read_parts(self.path / "clips", schema.CLIPS)
+        newest = {uri: row for row, uri in enumerate(table.column("uri").to_pylist())}
+        kept = table.take(pa.array(sorted(newest.values()), pa.int64()))
+        return kept.sort_by([("clip_id", "ascending"), ("uri", "ascending")])
+
+    def views(self) -> list[View]:
+        """Every view, ordered by name."""
+        folders = sorted(self.path.glob("views/*/view.json"))
+        return [self._open_view(marker) for marker in folders]
+
+    def view(self, name: str) -> View:
+        """The view of that extractor, or of that `<extractor>@<fingerprint>` (or its beginning).
+
+        Raises:
+            UsageError: If there is none, or more than one.
+        """
+        views = self.views()
+        exact = [v for v in views if v.spec.extractor == name]
+        found = exact or [v for v in views if "@" in name and v.name.startswith(name)]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            listed = ", ".join(view.name for view in found)
+            raise UsageError(f"feature {name!r}: names several views, choose one of {listed}")
+        listed = ", ".join(view.name for view in views) or "no view at all"
+        raise UsageError(f"feature {name!r}: not in {self.path}, which has {listed}")
+
+    def next_number(self) -> int:
+        """A part number above all that are there."""
+        kinds = ["clips", "failures", *(f"views/{view.name}" for view in self.views())]
+        return max(parts.next_number(self.path / kind) for kind in kinds)
+
+    def failures(self) -> list[Failure]:
+        """The newest failure of each source and view that was not made good since."""
+        table = parts.read_parts(self.path / "failures", schema.FAILURES)
+        newest = {(row["uri"], row["view"]): Failure(**row) for row in table.to_pylist()}
+        return [failure for failure in newest.values() if failure.kind != MADE_GOOD]
+
+    # What is added
+
+    def append_clips(self, clips: Sequence[Clip], *, number: int | None = None) -> None:
+        """Commit clips as one part; a source that is there already is superseded."""
+        self._commit("clips", schema.clips_table(clips), number)
+
+    def append_failures(self, failures: Sequence[Failure], *, number: int | None = None) -> None:
+        """Commit failures as one part; of one uri and view, the newest row stands."""
+        self._commit("failures", schema.failures_table(failures), number)
+
+    def append(
+        self,
+        spec: ViewSpec,
+        clip_ids: Sequence[str],
+        embeddings: Sequence[Embedding],
+        *,
+        number: int | None = None,
+        made_with: Mapping[str, str] | None = None,
+    ) -> None:
+        """Commit embeddings as one part of the view that the specification names.
+
+        Args:
+            spec: What the embeddings depend on; a new one makes a new view.
+            clip_ids: Clips as in `clips()`, one an embedding.
+            embeddings: Their vectors, each of shape `spec.shape`.
+            number: The part's place; None puts it last.
+            made_with: Versions of the software, noted when the view is made.
+
+        Raises:
+            UsageError: If a vector has another shape or is not finite.
+        """
+        table = schema.view_table(spec, clip_ids, embeddings)
+        marker = self.path / "views" / spec.name / "view.json"
+        if not marker.exists():
+            described = {"fingerprint": spec.fingerprint, **spec.to_json()}
+            described["made_with"] = dict(made_with or {})
+            parts.write_text(marker, json.dumps(described, indent=2, sort_keys=True) + "\n")
+        self._commit(f"views/{spec.name}", table, number)
+
+    # What is read for training
+
+    def load(self, features: Sequence[str] | str, *, split: str | None = None) -> Features:
+        """Join views by clip, and pool sequences, into one array.
+
+        Args:
+            features: Views as `VIEW` or `VIEW:POOL`, see `store.pooling`; vectors are put side
+                by side in this order.
+            split: Keep only the clips of that split.
+
+        Returns:
+            Clips that every view has, ordered by clip_id. Where several sources have the same
+            bytes, the newest gives label, group, split and uri.
+
+        Raises:
+            UsageError: If a view is unknown or ambiguous, or nothing is left.
+        """
+        named = [features] if isinstance(features, str) else list(features)
+        if not named:
+            raise UsageError("features: name at least one view")
+        rows = {row["clip_id"]: row for row in self._newest_source_last()}
+        if split is not None:
+            rows = {clip: row for clip, row in rows.items() if row["split"] == split}
+        columns = [self._column(feature) for feature in named]
+        complete = sorted(set(rows).intersection(*(index for _, index, _ in columns)))
+        if not complete:
+            where = f" of split {split!r}" if split is not None else ""
+            raise UsageError(f"{self.path}: no clip{where} has all of {', '.join(named)}")
+        arrays = [values[[index[clip] for clip in complete]] for _, index, values in columns]
+        if len(arrays) > 1 and any(array.ndim != 2 for array in arrays):
+            raise UsageError(f"features={','.join(named)}: a ':sequence' stands alone")
+        kept = [rows[clip] for clip in complete]
+        classes = sorted({row["label"] for row in kept if row["label"] is not None})
+        number = {label: index for index, label in enumerate(classes)}
+        return Features(
+            features=arrays[0] if len(arrays) == 1 else np.concatenate(arrays, axis=1),
+            labels=np.array([number.get(row["label"], -1) for row in kept], dtype=np.int64),
+            clip_ids=complete,
+            groups=[row["group"] for row in kept],
+            splits=[row["split"] for row in kept],
+            uris=[row["uri"] for row in kept],
+            classes=classes,
+            views=[view.name for view, _, _ in columns],
+            missing=sorted(set(rows).difference(complete)),
+        )
+
+    def _column(self, feature: str) -> tuple[View, Mapping[str, int], NDArray[np.float32]]:
+        name, pool = split_feature(feature)
+        view = self.view(name)
+        index, values = view.read()
+        return view, index, pool_sequence(values, pool=pool) if values.ndim == 3 else values
+
+    def _newest_source_last(self) -> list[dict[str, Any]]:
+        columns = ["clip_id", "uri", "label", "group", "split"]
+        table = parts.read_parts(self.path / "clips", schema.CLIPS, columns)
+        return list(table.to_pylist())
+
+    def _commit(self, folder: str, table: pa.Table, number: int | None) -> None:
+        where = self.path / folder
+        parts.commit(where, table, number=parts.next_number(where) if number is None else number)
+
+    def _open_view(self, marker: Path) -> View:
+        try:
+            described = json.loads(marker.read_text(encoding="utf-8"))
+            spec = ViewSpec(
+                extractor=described["extractor"],
+                shape=tuple(described["shape"]),
+                dtype=described["dtype"],
+                settings=described["settings"],
+            )
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise StoreError(f"{marker}: cannot be read ({error})") from error
+        if spec.name != marker.parent.name:
+            raise StoreError(f"{marker}: describes {spec.name}, not the folder that it lies in")
+        return View(spec=spec, folder=marker.parent)
