@@ -89,11 +89,13 @@ def iter_frames(path: str | Path) -> Iterator[tuple[int, float, av.VideoFrame]]:
     """
     with _open(path) as container:
         stream = container.streams.video[0]
+        # AVI keeps no presentation times, and FFmpeg's guesses at them run backwards.
+        timeless = container.format.name == "avi"
         seconds_a_frame = 1 / float(stream.average_rate or 25)
         try:
             for index, frame in enumerate(container.decode(stream)):
-                time_s = index * seconds_a_frame if frame.time is None else frame.time
-                yield index, time_s, frame
+                known = None if timeless else frame.time
+                yield index, index * seconds_a_frame if known is None else known, frame
         except av.FFmpegError as error:
             raise VideoError(
                 "decode-error", f"{path}: decoding stopped ({error.strerror})"

@@ -30,10 +30,10 @@ def find_videos(videos: str | Path) -> list[Source]:
             columns of its own. Paths are relative to the manifest.
 
     Returns:
-        One source for each path, the first of those that name the same path twice.
+        One source for each path.
 
     Raises:
-        UsageError: If nothing is there, or the manifest cannot be read.
+        UsageError: If nothing is there, the manifest cannot be read, or it contradicts itself.
     """
     path = Path(videos)
     if path.is_dir():
@@ -47,7 +47,7 @@ def find_videos(videos: str | Path) -> list[Source]:
     if not found:
         listed = " ".join(sorted(VIDEO_SUFFIXES))
         raise UsageError(f"{path}: names no video (looked for {listed})")
-    return list({source.uri: source for source in reversed(found)}.values())[::-1]
+    return _distinct(found, path)
 
 
 def identify(uri: str) -> str:
@@ -62,6 +62,15 @@ def identify(uri: str) -> str:
             return hashlib.file_digest(handle, "sha256").hexdigest()[:32]
     except OSError as error:
         raise VideoError("unreadable-file", f"{uri}: {error.strerror}") from error
+
+
+def _distinct(found: list[Source], path: Path) -> list[Source]:
+    """Drop repeated lines; two that say different things of one video are a mistake."""
+    by_uri: dict[str, Source] = {}
+    for source in found:
+        if by_uri.setdefault(source.uri, source) != source:
+            raise UsageError(f"{path}: names {source.uri} twice, with different columns")
+    return list(by_uri.values())
 
 
 def _from_folder(folder: Path) -> list[Source]:

@@ -1,0 +1,188 @@
+"""Kinestore: a feature store for video action recognition.
+
+The command line's root, and the public Python names: `import kinestore as ks`. Names and commands
+import what they need when they are used, so that `kinestore --help` answers at once.
+"""
+
+import importlib
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pipeline.console import failures_table, progress, say, say_summary, status_table
+from store.errors import KinestoreError, UsageError
+
+if TYPE_CHECKING:
+    from federated.simulation import simulate
+    from pipeline.decode import decode_frames, probe
+    from pipeline.extract import extract
+    from pipeline.federate import federate
+    from pipeline.keyframes import select_keyframes
+    from pipeline.train import train
+    from pipeline.umap import umap
+    from store import Store
+
+__all__ = [
+    "Store",
+    "decode_frames",
+    "extract",
+    "federate",
+    "probe",
+    "select_keyframes",
+    "simulate",
+    "train",
+    "umap",
+]
+
+_HOMES = {
+    "Store": "store",
+    "decode_frames": "pipeline.decode",
+    "extract": "pipeline.extract",
+    "federate": "pipeline.federate",
+    "probe": "pipeline.decode",
+    "select_keyframes": "pipeline.keyframes",
+    "simulate": "federated.simulation",
+    "train": "pipeline.train",
+    "umap": "pipeline.umap",
+}
+
+SOME_INPUTS_FAILED = 3
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'kinestore' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+app = typer.Typer(
+    name="kinestore",
+    help="A feature store for video action recognition.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+StoreArgument = Annotated[Path, typer.Argument(metavar="STORE", help="The store's folder.")]
+FeaturesOption = Annotated[
+    str, typer.Option("--features", metavar="A[,B]", help="Views as VIEW or VIEW:POOL.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON value instead.")]
+SeedOption = Annotated[int, typer.Option(help="Seed of everything that is drawn at random.")]
+
+
+@app.command("demo")
+def demo_command(
+    folder: Annotated[Path, typer.Argument(metavar="[DIR]")] = Path("kinestore-demo"),
+) -> None:
+    """Make small motion clips and go the whole way, on the CPU, with no download."""
+    from pipeline.demo import demo
+
+    with progress() as tell:
+        report = demo(folder, on_progress=tell)
+    say(report)
+
+
+@app.command("extract")
+def extract_command(
+    videos: Annotated[str, typer.Argument(metavar="VIDEOS", help="A folder, manifest or video.")],
+    store: Annotated[Path, typer.Option(help="The store's folder; made if absent.")],
+    extractor: Annotated[list[str], typer.Option("-e", "--extractor", help="May be repeated.")],
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    workers: Annotated[int | None, typer.Option(help="Processes; one a core if unset.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Only the first so many inputs.")] = None,
+    retry_failed: Annotated[bool, typer.Option(help="Try failed inputs again.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Compute the embeddings that the store lacks."""
+    from pipeline.extract import extract
+
+    with progress() as tell:
+        summary = extract(
+            videos,
+            store=store,
+            extractors=extractor,
+            device=device,
+            workers=workers,
+            limit=limit,
+            retry_failed=retry_failed,
+            on_progress=tell,
+        )
+    if as_json:
+        say(json.dumps(asdict(summary)))
+    else:
+        say_summary(summary, store)
+    if summary.failed:
+        raise typer.Exit(SOME_INPUTS_FAILED)
+
+
+@app.command("status")
+def status_command(store: StoreArgument, as_json: JsonOption = False) -> None:
+    """Say what a store holds."""
+    from pipeline.status import status
+
+    found = status(store)
+    say(json.dumps(found) if as_json else status_table(found))
+
+
+@app.command("failures")
+def failures_command(store: StoreArgument, as_json: JsonOption = False) -> None:
+    """List the inputs that could not be done, and why."""
+    from store import Store
+
+    failures = Store(store).failures()
+    if as_json:
+        say(json.dumps([asdict(failure) for failure in failures]))
+    else:
+        say(failures_table(failures))
+
+
+@app.command("keyframes")
+def keyframes_command(
+    video: Annotated[Path, typer.Argument(metavar="VIDEO")],
+    out: Annotated[Path, typer.Option(help="A .png, .pdf or .svg file.")],
+    keyframes: Annotated[int, typer.Option(help="How many.")] = 8,
+    seed: SeedOption = 0,
+) -> None:
+    """Draw a contact sheet of a video's keyframes."""
+    from pipeline.contact_sheet import contact_sheet
+
+    chosen = contact_sheet(video, out=out, num_keyframes=keyframes, seed=seed)
+    say(f"Frames {', '.join(map(str, chosen))} drawn in {out}")
+
+
+@app.command("umap")
+def umap_command(
+    store: StoreArgument,
+    features: FeaturesOption,
+    out: Annotated[Path, typer.Option(help="A .png, .svg, .pdf or .html file.")],
+    classes: Annotated[str | None, typer.Option(metavar="A,B", help="Only these labels.")] = None,
+    color: Annotated[str, typer.Option(help="label, group or split.")] = "label",
+    seed: SeedOption = 0,
+) -> None:
+    """Draw the clips on a plane, near where their embeddings are near."""
+    from pipeline.umap import umap
+    from store import Store
+
+    chosen = classes.split(",") if classes else None
+    loaded = Store(store).load(features.split(","))
+    say(f"Drawn in {umap(loaded, classes=chosen, color=color, seed=seed, out=out)}")
+
+
+def main() -> None:
+    """Run the command line; a person's mistake gives one sentence and no traceback."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.exit("kinestore: stopped; run the same command again to go on")
+    except (KinestoreError, OSError) as error:
+        print(f"kinestore: {error}", file=sys.stderr)
+        sys.exit(2 if isinstance(error, UsageError) else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""What a person sees: progress bars on a terminal, tables, and nothing where nobody looks."""
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console, RenderableType
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pipeline.extract import Summary
+    from store import Failure
+
+
+class _Rate(ProgressColumn):
+    """Steps a second."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed:.1f}/s")
+
+
+@contextlib.contextmanager
+def progress() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar for each stage on standard error; silent when that is not a terminal.
+
+    Yields:
+        A function of the stage's name, the steps done and the steps in all.
+    """
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _Rate(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
+        tasks: dict[str, Any] = {}
+
+        def tell(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(escape(stage), total=total)
+            bars.update(tasks[stage], completed=done, total=total)
+
+        yield tell
+
+
+def say(what: RenderableType) -> None:
+    """Print a table, or a text as it is, on standard output."""
+    if isinstance(what, str):
+        print(what)
+    else:
+        Console().print(what)
+
+
+def say_summary(summary: "Summary", store: "Path") -> None:
+    """Print what an extraction did."""
+    if not summary.done and not summary.failed:
+        print(f"Nothing to do: {store} has all {summary.skipped} clips already.")
+        return
+    table = Table("clips", "", title=f"extracted into {store}", title_justify="left")
+    for name in ("done", "skipped", "failed"):
+        table.add_row(name, str(getattr(summary, name)))
+    for stage, seconds in summary.stage_seconds.items():
+        table.add_row(f"{stage}, s over all workers", f"{seconds:.1f}")
+    table.add_row("seconds", f"{summary.seconds:.1f}")
+    table.add_row("clips/s", f"{summary.done / summary.seconds:.2f}")
+    say(table)
+    if summary.failed:
+        print(f"What failed and why: kinestore failures {store}")
+
+
+def status_table(found: Mapping[str, Any]) -> Table:
+    """A store's views, one a row, under its number of clips."""
+    title = f"{found['store']}: {found['clips']} clips, {found['failures']} failures"
+    table = Table("view", "fingerprint", "rows", "shape", title=escape(title))
+    for view in found["views"]:
+        shape = " x ".join(map(str, view["shape"]))
+        table.add_row(view["extractor"], view["fingerprint"], str(view["rows"]), shape)
+    return table
+
+
+def failures_table(failures: Sequence["Failure"]) -> RenderableType:
+    """The ledger, one failure a row."""
+    if not failures:
+        return "No failures."
+    table = Table("stage", "kind", "message", "attempt")
+    for failure in failures:
+        table.add_row(failure.stage, failure.kind, escape(failure.message), str(failure.attempt))
+    return table

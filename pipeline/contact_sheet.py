@@ -1,0 +1,52 @@
+"""A picture of a video's keyframes, with the index and time of each."""
+
+from pathlib import Path
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from pipeline.decode import DecodedVideo
+from pipeline.keyframes import luma_features, select_keyframes
+from pipeline.videos import identify
+from store import UsageError
+
+COLUMNS = 4
+SUFFIXES = (".png", ".pdf", ".svg")
+
+
+def contact_sheet(
+    path: str | Path, *, out: str | Path, num_keyframes: int = 8, seed: int = 0
+) -> list[int]:
+    """Choose a video's keyframes by k-means over luma thumbnails and draw them.
+
+    Args:
+        path: The video.
+        out: Where the picture goes: .png, .pdf or .svg.
+        num_keyframes: Frames to choose.
+        seed: Joined with the clip's identity, so that a clip's choice depends on nothing else.
+
+    Returns:
+        The indices of the chosen frames, non-decreasing.
+
+    Raises:
+        VideoError: If the video cannot be read.
+        UsageError: If `out` has another suffix or num_keyframes is below 1.
+    """
+    if Path(out).suffix.lower() not in SUFFIXES:
+        raise UsageError(f"out={out}: the suffix must be one of {', '.join(SUFFIXES)}")
+    clip_seed = (int(identify(str(path)), 16) + seed) % 2**32
+    video = DecodedVideo(path)
+    chosen = select_keyframes(luma_features(video), num_keyframes=num_keyframes, seed=clip_seed)
+    pictures = video.rgb(chosen)
+    rows = -(-len(chosen) // COLUMNS)
+    height, width = pictures.shape[1:3]
+    columns = min(COLUMNS, len(chosen))
+    figure = Figure(figsize=(3 * columns, rows * (3 * height / width + 0.35)), layout="constrained")
+    FigureCanvasAgg(figure)
+    for place, (index, picture) in enumerate(zip(chosen, pictures, strict=True), start=1):
+        axes = figure.add_subplot(rows, columns, place)
+        axes.imshow(picture)
+        axes.set_title(f"frame {index} · {video.pts_s[index]:.2f} s", fontsize=9)
+        axes.set_axis_off()
+    figure.savefig(out, dpi=120)
+    return [int(index) for index in chosen]

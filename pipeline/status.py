@@ -1,0 +1,43 @@
+"""What a store holds, in numbers."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from store import Store
+
+
+def status(path: str | Path) -> dict[str, Any]:
+    """Count clips, rows of each view and failures, as JSON values.
+
+    Returns:
+        `clips` (distinct by content), `sources`, `labels` (clips a label), `failures`, and `views`:
+        of each `extractor`, `fingerprint`, `shape`, `dim`, `dtype` and `rows`.
+
+    Raises:
+        StoreError: If the store cannot be used.
+    """
+    store = Store(path)
+    clips = store.clips()
+    label_of = dict(
+        zip(clips.column("clip_id").to_pylist(), clips.column("label").to_pylist(), strict=True)
+    )
+    labels = Counter(label for label in label_of.values() if label is not None)
+    return {
+        "store": str(store.path),
+        "clips": len(label_of),
+        "sources": len(clips),
+        "labels": dict(sorted(labels.items())),
+        "failures": len(store.failures()),
+        "views": [
+            {
+                "extractor": view.spec.extractor,
+                "fingerprint": view.spec.fingerprint,
+                "shape": list(view.spec.shape),
+                "dim": view.spec.shape[-1],
+                "dtype": view.spec.dtype,
+                "rows": len(view.clip_ids()),
+            }
+            for view in store.views()
+        ],
+    }

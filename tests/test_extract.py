@@ -1,0 +1,239 @@
+"""The extraction job on a real Dask cluster and real files."""
+
+import hashlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipeline.extract import Summary, extract
+from pipeline.status import status
+from pipeline.worker import extract_shard
+from store import Store, UsageError
+from tests.numbered import make_video
+
+NUM_GOOD = 6
+
+
+def counts(summary: Summary) -> tuple[int, int, int]:
+    return summary.done, summary.skipped, summary.failed
+
+
+def rows(store: Path, *, kinds: str = "*") -> dict[str, bytes]:
+    """The bytes of every part, by what it belongs to and its hash: numbers may differ."""
+    found = {}
+    for path in sorted(store.rglob("*.parquet")):
+        if path.match(f"{kinds}/*"):
+            found[f"{path.parent.name}/{path.name.partition('-')[2]}"] = path.read_bytes()
+    return found
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six good clips in two classes, a copy of one, and a manifest that adds two bad inputs."""
+    folder = tmp_path_factory.mktemp("videos")
+    lines = ["video,label,group"]
+    for number in range(NUM_GOOD):
+        name = f"{number}.mp4"
+        make_video(folder / name, 12 + number, first=number * 7)
+        lines.append(f"{name},{'even' if number % 2 == 0 else 'odd'},g{number % 3}")
+    (folder / "good.csv").write_text("\n".join(lines) + "\n")
+    shutil.copy(folder / "0.mp4", folder / "copy-of-0.mp4")
+    (folder / "text.avi").write_text("no video at all\n")
+    lines += ["copy-of-0.mp4,even,g0", "text.avi,odd,g1", "absent.mp4,odd,g1"]
+    (folder / "mixed.csv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def mixed(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Summary]:
+    """A store that was filled from the mixed manifest, and what the job said."""
+    store = tmp_path_factory.mktemp("stores") / "mixed"
+    return store, extract(videos / "mixed.csv", store=store, extractors=["motion"], workers=2)
+
+
+def test_good_clips_are_stored_and_bad_ones_are_in_the_ledger(
+    mixed: tuple[Path, Summary],
+) -> None:
+    path, summary = mixed
+    assert counts(summary) == (NUM_GOOD + 1, 0, 2)
+    assert summary.num_frames == sum(12 + n for n in range(NUM_GOOD))  # the copy is not decoded
+    failures = {Path(f.uri).name: (f.stage, f.kind) for f in Store(path).failures()}
+    assert failures == {
+        "text.avi": ("decode", "not-a-video"),
+        "absent.mp4": ("read", "missing-file"),
+    }
+
+
+def test_same_bytes_under_two_names_are_embedded_once(mixed: tuple[Path, Summary]) -> None:
+    found = status(mixed[0])
+    assert (found["clips"], found["sources"]) == (NUM_GOOD, NUM_GOOD + 1)
+    assert [view["rows"] for view in found["views"]] == [NUM_GOOD]
+    assert found["labels"] == {"even": 3, "odd": 3}
+
+
+def test_the_store_holds_what_the_extractor_says_of_each_clip(
+    mixed: tuple[Path, Summary], videos: Path
+) -> None:
+    import extractors
+    from pipeline.decode import DecodedVideo
+
+    loaded = Store(mixed[0]).load("motion")
+    motion = extractors.create("motion")
+    for uri, row in zip(loaded.uris, loaded.features, strict=True):
+        assert (motion.embed(DecodedVideo(uri)).vector == row).all()
+    by_name = dict(zip((Path(u).name for u in loaded.uris), loaded.labels, strict=True))
+    assert [loaded.classes[by_name[f"{n}.mp4"]] for n in (1, 2)] == ["odd", "even"]
+
+
+def test_the_same_job_again_does_nothing(mixed: tuple[Path, Summary], videos: Path) -> None:
+    path, _ = mixed
+    before = rows(path, kinds="views/*")
+    again = extract(videos / "mixed.csv", store=path, extractors=["motion"])
+    assert counts(again) == (0, NUM_GOOD + 1, 2) and again.num_frames == 0
+    assert rows(path, kinds="views/*") == before
+    attempts = {Path(f.uri).name: f.attempt for f in Store(path).failures()}
+    assert attempts == {"text.avi": 1, "absent.mp4": 2}  # absence is looked at again for nothing
+
+
+def test_what_failed_is_retried_on_demand_and_taken_back_when_it_works(
+    videos: Path, tmp_path: Path
+) -> None:
+    late = tmp_path / "late.mp4"
+    (tmp_path / "m.txt").write_text(f"{videos / 'text.avi'}\n{late}\n")
+    job = {"store": tmp_path / "store", "extractors": ["motion"], "workers": 1}
+    assert counts(extract(tmp_path / "m.txt", **job)) == (0, 0, 2)  # type: ignore[arg-type]
+    make_video(late, 12)
+    retried = extract(tmp_path / "m.txt", retry_failed=True, **job)  # type: ignore[arg-type]
+    assert counts(retried) == (1, 0, 1)
+    left = {Path(f.uri).name: f.attempt for f in Store(tmp_path / "store").failures()}
+    assert left == {"text.avi": 2}
+
+
+def test_a_changed_label_and_a_moved_file_are_recorded_without_decoding(
+    videos: Path, tmp_path: Path
+) -> None:
+    moved = tmp_path / "moved.mp4"
+    shutil.copy(videos / "1.mp4", moved)
+    manifest, store = tmp_path / "m.csv", tmp_path / "store"
+    manifest.write_text(f"video,label\n{videos / '1.mp4'},odd\n")
+    extract(manifest, store=store, extractors=["motion"], workers=1)
+    manifest.write_text(f"video,label,split\n{moved},renamed,test\n")
+    again = extract(manifest, store=store, extractors=["motion"], workers=1)
+    assert counts(again) == (0, 1, 0) and again.num_frames == 0
+    loaded = Store(store).load("motion")
+    assert (loaded.classes, loaded.splits, loaded.uris) == (["renamed"], ["test"], [str(moved)])
+
+
+def test_bytes_do_not_depend_on_the_number_of_workers(videos: Path, tmp_path: Path) -> None:
+    both = ["cnn-efficientnet-lite0", "motion"]
+    stores = [tmp_path / "one", tmp_path / "two"]
+    for count, store in enumerate(stores, start=1):
+        extract(videos / "good.csv", store=store, extractors=both, workers=count)
+    assert rows(stores[0]) == rows(stores[1])
+    assert len(Store(stores[0]).views()) == 2
+
+
+def test_a_new_extractor_computes_only_what_is_missing(videos: Path, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    extract(videos / "good.csv", store=store, extractors=["motion"], workers=1, limit=2)
+    more = extract(videos / "good.csv", store=store, extractors=["motion"], workers=1)
+    assert counts(more) == (NUM_GOOD - 2, 2, 0)
+    assert more.num_frames == sum(12 + n for n in range(2, NUM_GOOD))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"extractors": []}, "extractors: name at least one"),
+        ({"extractors": ["blip2"]}, "extractor 'blip2': must be one of cnn-efficientnet"),
+        ({"extractors": ["motion"], "workers": 0}, "workers=0: must be 1 or more"),
+        ({"extractors": ["motion"], "limit": -1}, "limit=-1: must be 1 or more"),
+    ],
+)
+def test_a_wrong_request_stops_before_the_store_is_made(
+    settings: dict[str, object], message: str, videos: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        extract(videos / "good.csv", store=tmp_path / "s", **settings)  # type: ignore[arg-type]
+    assert not (tmp_path / "s").exists()
+
+
+def test_an_extractor_that_breaks_or_gives_nan_fails_that_clip_alone(
+    videos: Path, tmp_path: Path
+) -> None:
+    import numpy as np
+
+    import extractors
+    from pipeline.decode import DecodedVideo
+    from pipeline.plan import identify_all, plan
+    from pipeline.videos import find_videos
+    from store import Embedding
+
+    class Moody:
+        """Motion, but not for clips of 12 frames (an error) and 13 frames (not a number)."""
+
+        def __init__(self) -> None:
+            self._motion = extractors.create("motion")
+            self.spec = self._motion.spec
+
+        def embed(self, clip: DecodedVideo) -> Embedding:
+            if clip.num_frames == 12:
+                raise RuntimeError("shape mismatch\nin some kernel")
+            found = self._motion.embed(clip)
+            if clip.num_frames == 13:
+                found.vector[3] = np.nan
+            return found
+
+    store, model = Store.create(tmp_path / "store"), Moody()
+    inputs = identify_all(find_videos(videos / "good.csv"), store, lambda *_: None)
+    (shard,) = plan(inputs, store, {"motion": model.spec}, retry_failed=False)
+    receipt = extract_shard(store, shard, {"motion": model})  # type: ignore[dict-item]
+    kinds = {Path(f.uri).name: f.kind for f in store.failures()}
+    assert kinds == {"0.mp4": "extractor-error", "1.mp4": "not-finite"}
+    assert all(f.view == model.spec.name for f in store.failures())
+    assert len(receipt.done) == NUM_GOOD - 2 == len(store.load("motion").clip_ids)
+    assert len(store.clips()) == NUM_GOOD
+
+
+def kill_and_go_on(
+    command: list[str], *, delay_s: float, run_out: Callable[[], Summary]
+) -> Summary:
+    """Start a job in a session of its own, kill all of it after a while, then run it again."""
+    job = subprocess.Popen(
+        command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    time.sleep(delay_s)
+    os.killpg(job.pid, signal.SIGKILL)
+    job.wait()
+    return run_out()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("delay_s", [3.0, 6.5, 8.0, 9.0, 10.0])
+def test_a_job_killed_at_any_moment_goes_on_to_the_same_bytes(
+    delay_s: float, tmp_path: Path
+) -> None:
+    folder = tmp_path / "videos"
+    folder.mkdir()
+    for number in range(40):
+        make_video(folder / f"{number:02d}.mp4", 40, first=number * 3)
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    extract(folder, store=whole, extractors=["motion"], workers=2)
+    command = [sys.executable, "-m", "kinestore", "extract", str(folder)]
+    command += ["--store", str(broken), "-e", "motion", "--workers", "2"]
+    summary = kill_and_go_on(
+        command,
+        delay_s=delay_s,
+        run_out=lambda: extract(folder, store=broken, extractors=["motion"], workers=2),
+    )
+    assert (summary.done + summary.skipped, summary.failed) == (40, 0)
+    assert rows(broken) == rows(whole)
+    digests = [hashlib.sha256(b"".join(rows(s).values())).hexdigest() for s in (whole, broken)]
+    assert digests[0] == digests[1]
