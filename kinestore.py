@@ -8,12 +8,13 @@ import importlib
 import json
 import sys
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipeline.console import failures_table, progress, say, say_summary, status_table
+from pipeline.console import failures_table, progress, run_table, say, say_summary, status_table
 from store.errors import KinestoreError, UsageError
 
 if TYPE_CHECKING:
@@ -72,6 +73,11 @@ FeaturesOption = Annotated[
     str, typer.Option("--features", metavar="A[,B]", help="Views as VIEW or VIEW:POOL.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON value instead.")]
+HeadOption = Annotated[str, typer.Option(help="Name of the head.")]
+EpochsOption = Annotated[int, typer.Option(help="Passes over the training clips.")]
+BatchSizeOption = Annotated[int, typer.Option(help="Clips a step.")]
+LearningRateOption = Annotated[float, typer.Option(help="Adam's step size.")]
+WeightDecayOption = Annotated[float, typer.Option(help="Adam's L2 penalty.")]
 SeedOption = Annotated[int, typer.Option(help="Seed of everything that is drawn at random.")]
 
 
@@ -153,6 +159,100 @@ def keyframes_command(
 
     chosen = contact_sheet(video, out=out, num_keyframes=keyframes, seed=seed)
     say(f"Frames {', '.join(map(str, chosen))} drawn in {out}")
+
+
+@app.command("train")
+def train_command(
+    store: StoreArgument,
+    features: FeaturesOption,
+    out: Annotated[Path, typer.Option(metavar="RUN", help="The run folder.")],
+    head: HeadOption = "mlp",
+    split: Annotated[
+        str | None, typer.Option(metavar="column", help="Fit on split 'train', score 'test'.")
+    ] = None,
+    cv: Annotated[
+        str | None, typer.Option(metavar="group", help="Leave one group out at a time.")
+    ] = None,
+    folds: Annotated[int | None, typer.Option(help="Stratified folds.")] = None,
+    epochs: EpochsOption = 40,
+    batch_size: BatchSizeOption = 32,
+    learning_rate: LearningRateOption = 1e-3,
+    weight_decay: WeightDecayOption = 1e-2,
+    seed: SeedOption = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a head on stored features and score it on clips that it has not seen."""
+    from heads import FitSettings
+    from pipeline.train import train
+    from store import Store
+
+    settings = FitSettings(
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        weight_decay=weight_decay,
+    )
+    loaded = Store(store).load(features.split(","))
+    with progress() as tell:
+        summary = train(
+            loaded,
+            out=out,
+            head=head,
+            split=split,
+            cv=cv,
+            folds=folds,
+            settings=settings,
+            seed=seed,
+            on_progress=partial(tell, "training"),
+        )
+    say(json.dumps(summary) if as_json else run_table(summary, out))
+
+
+@app.command("federate")
+def federate_command(
+    store: StoreArgument,
+    features: FeaturesOption,
+    out: Annotated[Path, typer.Option(metavar="RUN", help="The run folder.")],
+    head: HeadOption = "mlp",
+    strategy: Annotated[str, typer.Option(help="How the server joins the clients.")] = "fedavg",
+    clients: Annotated[int, typer.Option(help="Number of clients.")] = 4,
+    rounds: Annotated[int, typer.Option(help="Rounds of communication.")] = 80,
+    local_epochs: EpochsOption = 5,
+    partition: Annotated[str, typer.Option(help="iid or group.")] = "iid",
+    sample: Annotated[int | None, typer.Option(help="Clients a round; all if unset.")] = None,
+    batch_size: BatchSizeOption = 128,
+    learning_rate: LearningRateOption = 1e-3,
+    weight_decay: WeightDecayOption = 1e-4,
+    seed: SeedOption = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Train one head over clients that keep their clips to themselves."""
+    from heads import FitSettings
+    from pipeline.federate import federate
+    from store import Store
+
+    settings = FitSettings(
+        epochs=local_epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        weight_decay=weight_decay,
+    )
+    loaded = Store(store).load(features.split(","))
+    with progress() as tell:
+        summary = federate(
+            loaded,
+            out=out,
+            head=head,
+            strategy=strategy,
+            clients=clients,
+            rounds=rounds,
+            partition=partition,
+            sample=sample,
+            settings=settings,
+            seed=seed,
+            on_progress=partial(tell, "rounds"),
+        )
+    say(json.dumps(summary) if as_json else run_table(summary, out))
 
 
 @app.command("umap")

@@ -1,1 +1,59 @@
-"""To be described."""
+"""Networks that train on stored embeddings, and the one loop that trains them.
+
+A head is a public module of this package with a function `build`: adding one is adding its file.
+"""
+
+from typing import Any
+
+from torch import nn
+
+from heads._fit import Epoch, FitSettings, fit, predict
+from heads._metrics import Scores, score
+from heads._registry import Registry
+from heads._rows import check_rows, to_features, to_labels
+from heads._seeds import derive_seed, private_rng
+from heads._standardise import Moments, Standardiser, combine, moments_of
+
+__all__ = [
+    "Epoch",
+    "FitSettings",
+    "Moments",
+    "Registry",
+    "Scores",
+    "Standardiser",
+    "check_rows",
+    "combine",
+    "create",
+    "derive_seed",
+    "fit",
+    "moments_of",
+    "names",
+    "predict",
+    "private_rng",
+    "score",
+    "to_features",
+    "to_labels",
+]
+
+_registry = Registry(package="heads", kind="head")
+
+
+def names() -> list[str]:
+    """Every head there is, sorted."""
+    return _registry.names()
+
+
+def create(name: str, *, seed: int = 0, **settings: Any) -> nn.Module:
+    """Build a head with weights drawn from the seed alone.
+
+    Args:
+        name: One of `names()`.
+        seed: 0 or more; the same seed gives the same weights, and the global generator is left be.
+        settings: What the head's own `build` takes, such as in_features and num_classes.
+
+    Raises:
+        UsageError: If the head is unknown, or a setting is unknown, missing or out of range.
+    """
+    with private_rng(seed):
+        head: nn.Module = _registry.create(name, settings)
+    return head

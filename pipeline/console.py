@@ -102,3 +102,17 @@ def failures_table(failures: Sequence["Failure"]) -> RenderableType:
     for failure in failures:
         table.add_row(failure.stage, failure.kind, escape(failure.message), str(failure.attempt))
     return table
+
+
+def run_table(summary: Mapping[str, Any], out: "Path") -> Table:
+    """What a training job reached, and where it left it."""
+    table = Table("", "", title=escape(f"run {out}"), title_justify="left", show_header=False)
+    table.add_row("clips", f"{summary['num_train']} fitted, {summary['num_test']} scored")
+    table.add_row("scored on", summary["evaluation"])
+    for name in ("top1", "top5", "macro_f1"):
+        table.add_row(name, f"{summary[name]:.3f}")
+    if "bytes_up" in summary:
+        table.add_row("sent up", f"{summary['bytes_up'] / 1e6:.1f} MB")
+        table.add_row("sent down", f"{summary['bytes_down'] / 1e6:.1f} MB")
+    table.add_row("seconds", f"{summary['seconds']:.1f}")
+    return table

@@ -1,0 +1,136 @@
+"""The one training loop: central training and a federated client both run it.
+
+Shape legend: N rows, D features, K classes.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from heads._rows import check_lengths
+from heads._seeds import check_seed, private_rng
+from store import UsageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitSettings:
+    """How to train; the defaults suit a few dozen to some thousand rows of standardised features.
+
+    Attributes:
+        epochs: Passes over the rows, 1 or more.
+        batch_size: Rows a step, 1 or more; an epoch's last batch may be smaller.
+        learning_rate: Adam's step size, above 0.
+        weight_decay: L2 penalty added to the gradient (Adam's, not AdamW's), 0 or more.
+    """
+
+    epochs: int = 40
+    batch_size: int = 32
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-2
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name}={getattr(self, name)}: must be 1 or more")
+        if not 0 < self.learning_rate < math.inf:
+            raise UsageError(f"learning_rate={self.learning_rate}: must be above 0 and finite")
+        if not 0 <= self.weight_decay < math.inf:
+            raise UsageError(f"weight_decay={self.weight_decay}: must be 0 or more and finite")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Epoch:
+    """What one pass over the rows came to.
+
+    Attributes:
+        number: 1 for the first.
+        loss: Mean cross-entropy over the rows, each taken just before its batch's step.
+        accuracy: Fraction of the rows right at that same moment.
+    """
+
+    number: int
+    loss: float
+    accuracy: float
+
+
+def fit(
+    model: nn.Module,
+    features: Tensor,
+    labels: Tensor,
+    *,
+    settings: FitSettings,
+    seed: int,
+    on_epoch: Callable[[Epoch], None] | None = None,
+) -> list[Epoch]:
+    """Train the model in place with Adam on cross-entropy, from a fresh optimiser state.
+
+    The seed decides the order of the rows and what dropout drops; the global generator is neither
+    read nor moved. The same model, rows, settings and seed give the same bits on the same machine.
+
+    Args:
+        model: Takes (B, D) and gives logits (B, K); left in evaluation mode.
+        features: float32, shape (N, D), N 1 or more.
+        labels: int64, shape (N,), from 0 to K - 1.
+        settings: How to train.
+        seed: 0 or more.
+        on_epoch: Called after each epoch; it may evaluate the model.
+
+    Returns:
+        One record for each epoch.
+
+    Raises:
+        UsageError: If there is no row, or not one label for each row.
+    """
+    check_lengths(features, labels)
+    order = torch.Generator().manual_seed(check_seed(seed))
+    # Fused is about 1.3 times as fast as foreach for 2 million weights on one core, and allocates
+    # nothing; kept gradients save page faults in turn.
+    optimizer = torch.optim.Adam(
+        model.parameters(),
+        lr=settings.learning_rate,
+        weight_decay=settings.weight_decay,
+        fused=True,
+    )
+    epochs = []
+    with private_rng(seed):
+        for number in range(1, settings.epochs + 1):
+            model.train()
+            batches = torch.split(
+                torch.randperm(len(features), generator=order), settings.batch_size
+            )
+            loss, accuracy = _one_pass(model, optimizer, features, labels, batches)
+            epochs.append(Epoch(number=number, loss=loss, accuracy=accuracy))
+            model.eval()
+            if on_epoch is not None:
+                on_epoch(epochs[-1])
+    return epochs
+
+
+def _one_pass(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    features: Tensor,
+    labels: Tensor,
+    batches: tuple[Tensor, ...],
+) -> tuple[float, float]:
+    """One step for each batch; mean loss and accuracy over all rows."""
+    loss_sum, num_right = 0.0, 0
+    for rows in batches:
+        optimizer.zero_grad(set_to_none=False)
+        logits, wanted = model(features[rows]), labels[rows]
+        loss = nn.functional.cross_entropy(logits, wanted)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        loss_sum += loss.item() * len(rows)
+        num_right += int((logits.argmax(1) == wanted).sum())
+    return loss_sum / len(features), num_right / len(features)
+
+
+def predict(model: nn.Module, features: Tensor, *, batch_size: int = 4096) -> Tensor:
+    """Logits, float32, shape (N, K), in evaluation mode; the model is left in it."""
+    model.eval()
+    with torch.inference_mode():
+        return torch.cat([model(part) for part in torch.split(features, batch_size)])

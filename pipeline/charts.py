@@ -1,0 +1,116 @@
+"""Pictures of a run, drawn without a display and without matplotlib's global state."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import PowerNorm
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
+"""Okabe and Ito, "Color Universal Design", 2008: told apart by colour-blind readers."""
+
+_MARKS = ("-", "--", "-.", ":")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Panel:
+    """One chart of a figure.
+
+    Attributes:
+        title: What it shows, with the unit.
+        lines: Each line's values by its name, float64, shape (num_folds, num_steps): the mean over
+            folds is drawn, with their range behind it.
+        is_fraction: Whether to draw from 0 to 1.
+    """
+
+    title: str
+    lines: Mapping[str, NDArray[np.float64]]
+    is_fraction: bool = False
+
+
+def draw_curves(path: Path, panels: Sequence[Panel], *, x_label: str) -> None:
+    """Draw the panels side by side over steps 1, 2, ... into a PNG file."""
+    figure = Figure(figsize=(5.2 * len(panels), 3.8), dpi=150, layout="constrained")
+    all_axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axes, panel in zip(all_axes, panels, strict=True):
+        _draw_panel(axes, panel)
+        axes.set_xlabel(x_label)
+    figure.savefig(path)
+
+
+def _draw_panel(axes: Axes, panel: Panel) -> None:
+    for number, (name, values) in enumerate(panel.lines.items()):
+        steps = np.arange(1, values.shape[1] + 1)
+        colour, mark = _COLOURS[number], _MARKS[number]
+        marker = "o" if len(steps) == 1 else ""  # a line through one point is invisible
+        axes.plot(steps, values.mean(0), mark, marker=marker, color=colour, label=name, lw=1.8)
+        if len(values) > 1:
+            axes.fill_between(
+                steps, values.min(0), values.max(0), color=colour, alpha=0.15, linewidth=0
+            )
+    num_folds = max(len(values) for values in panel.lines.values())
+    title = panel.title if num_folds == 1 else f"{panel.title}: mean and range of {num_folds} folds"
+    axes.set_title(title, fontsize=10, loc="left")
+    if panel.is_fraction:
+        axes.set_ylim(-0.02, 1.02)
+    else:
+        axes.set_ylim(bottom=0)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(color="0.9", linewidth=0.8)
+    axes.spines[["top", "right"]].set_visible(False)
+    if len(panel.lines) > 1:
+        axes.legend(frameon=False, fontsize=9)
+
+
+def draw_confusion(path: Path, confusion: NDArray[np.int64], *, classes: Sequence[str]) -> None:
+    """Draw a confusion matrix into a PNG file, each row in shares of its class.
+
+    The figure grows with the classes, so that 101 names stay legible; counts are written into the
+    cells of up to 20 classes.
+
+    Args:
+        path: Where.
+        confusion: Counts, int64, shape (K, K): rows are labels, columns predictions.
+        classes: K names.
+    """
+    num_classes = len(classes)
+    cell_in = 0.55 if num_classes <= 20 else 0.2
+    side_in = max(4.0, cell_in * num_classes)
+    longest_in = 0.08 * max(len(name) for name in classes)
+    figure = Figure(
+        figsize=(side_in + longest_in + 1.6, side_in + longest_in + 0.8),
+        dpi=150,
+        layout="constrained",
+    )
+    axes = figure.subplots()
+    shares = confusion / np.maximum(confusion.sum(1, keepdims=True), 1)
+    # The square root lifts a single mistake among many clips off the white.
+    image = axes.imshow(shares, cmap="Blues", norm=PowerNorm(0.5, 0, 1), interpolation="nearest")
+    size = 9 if num_classes <= 20 else 7
+    ticks = np.arange(num_classes)
+    axes.set_xticks(ticks, classes, rotation=90, fontsize=size, parse_math=False)
+    axes.set_yticks(ticks, classes, fontsize=size, parse_math=False)
+    axes.set_xticks(ticks[1:] - 0.5, minor=True)
+    axes.set_yticks(ticks[1:] - 0.5, minor=True)
+    axes.grid(which="minor", color="0.92", linewidth=0.5)
+    axes.tick_params(which="both", length=0)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true")
+    axes.set_title(f"{int(confusion.sum())} clips scored", fontsize=10, loc="left")
+    if num_classes <= 20:
+        _write_counts(axes, confusion, shares)
+    figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.6, pad=0.02)
+    figure.savefig(path)
+
+
+def _write_counts(axes: Axes, confusion: NDArray[np.int64], shares: NDArray[np.float64]) -> None:
+    for row, column in np.argwhere(confusion):
+        colour = "white" if shares[row, column] > 0.35 else "black"
+        axes.text(
+            column, row, str(confusion[row, column]), ha="center", va="center", color=colour, size=9
+        )

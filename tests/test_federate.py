@@ -1,0 +1,157 @@
+"""The federated job."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.torch import load_file
+
+from heads import FitSettings
+from pipeline.federate import federate
+from store import Features, UsageError
+
+SHORT = FitSettings(epochs=2, batch_size=16, learning_rate=1e-3, weight_decay=1e-4)
+NUM_PARAMETERS = 10 * 512 + 512 + 512 * 256 + 256 + 256 * 3 + 3
+
+
+def clips(seed: int = 0, num_rows: int = 60, **changes: Any) -> Features:
+    """Three classes in four groups; each group sees the world shifted in its own way."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(num_rows) % 3
+    features = rng.normal(size=(num_rows, 10)).astype(np.float32)
+    features[:, :3] += 4 * np.eye(3, dtype=np.float32)[labels]
+    group = np.arange(num_rows) // 3 % 4
+    features[:, 3:7] += 2 * np.eye(4, dtype=np.float32)[group]
+    values: dict[str, Any] = {
+        "features": features,
+        "labels": labels,
+        "clip_ids": [f"{row:032x}" for row in range(num_rows)],
+        "groups": [f"g{number}" for number in group],
+        "splits": [None] * num_rows,
+        "uris": [f"/videos/{row}.avi" for row in range(num_rows)],
+        "classes": ["jump", "run", "walk"],
+        "views": ["motion@0123456789abcdef"],
+        "missing": [],
+    }
+    return Features(**{**values, **changes})
+
+
+def metrics(run: Path) -> list[dict[str, str]]:
+    with (run / "metrics.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize("partition", ["iid", "group"])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_clients_learn_together(tmp_path: Path, partition: str, seed: int) -> None:
+    summary = federate(
+        clips(seed), out=tmp_path, partition=partition, rounds=10, settings=SHORT, seed=seed
+    )
+    assert summary["top1"] >= 0.8  # 12 clips, chance is 1/3
+    assert summary["client_sizes"] == [12, 12, 12, 12] or partition == "group"
+
+
+def test_summary_adds_up_what_metrics_hold(tmp_path: Path) -> None:
+    ticks: list[tuple[int, int]] = []
+
+    def on_progress(done: int, total: int) -> None:
+        ticks.append((done, total))
+
+    summary = federate(
+        clips(),
+        out=tmp_path,
+        clients=5,
+        sample=2,
+        rounds=3,
+        settings=SHORT,
+        on_progress=on_progress,
+    )
+    rows = metrics(tmp_path)
+    assert [row["round"] for row in rows] == ["1", "2", "3"]
+    assert {row["clients"] for row in rows} == {"2"}
+    assert summary["parameters_up"] == sum(int(row["parameters_up"]) for row in rows)
+    assert summary["parameters_up"] == summary["parameters_down"] == 3 * 2 * NUM_PARAMETERS
+    # moments: a count and two float64 a column from each of five clients, two of those back
+    assert summary["standardise_bytes_up"] == 5 * (8 + 16 * 10)
+    assert summary["standardise_bytes_down"] == 5 * 16 * 10
+    assert summary["bytes_up"] == 4 * summary["parameters_up"] + 5 * 168
+    assert summary["bytes_down"] == 4 * summary["parameters_down"] + 5 * 160
+    assert summary["top1"] == float(rows[-1]["accuracy"])
+    assert (summary["clients"], summary["rounds"], summary["sample"]) == (5, 3, 2)
+    assert (summary["strategy"], summary["partition"]) == ("fedavg", "iid")
+    assert (summary["refused"], summary["refusals"]) == (0, [])
+    assert sum(summary["client_sizes"]) == summary["num_train"] == 48
+    assert ticks == [(1, 3), (2, 3), (3, 3)]
+    assert json.loads((tmp_path / "summary.json").read_text()) == summary
+    assert json.loads((tmp_path / "config.json").read_text())["job"] == "federate"
+    names = ["config.json", "confusion.png", "curves.png", "metrics.csv", "model.safetensors"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [*names, "summary.json"]
+
+
+def test_with_a_client_for_each_group_no_group_is_shared(tmp_path: Path) -> None:
+    splits = ["test" if row < 12 else "train" for row in range(60)]
+    summary = federate(
+        clips(splits=splits), out=tmp_path, partition="group", rounds=1, settings=SHORT
+    )
+    assert summary["evaluation"] == "split column"
+    assert summary["client_sizes"] == [12, 12, 12, 12]
+    assert (summary["num_train"], summary["num_test"]) == (48, 12)
+
+
+def test_standardiser_is_that_of_the_clients_rows_alone(tmp_path: Path) -> None:
+    splits = ["test" if row < 12 else "train" for row in range(60)]
+    features = clips(splits=splits)
+    federate(features, out=tmp_path, rounds=1, settings=SHORT)
+    arrays = load_file(tmp_path / "model.safetensors")
+    seen = features.features[12:].astype(np.float64)
+    # float64 sums of 48 terms, merged from four clients
+    np.testing.assert_allclose(arrays["standardise.mean"].numpy(), seen.mean(0), atol=1e-12)
+    np.testing.assert_allclose(arrays["standardise.std"].numpy(), seen.std(0), rtol=1e-12)
+
+
+def test_the_seed_decides_every_figure_but_the_time(tmp_path: Path) -> None:
+    def figures(name: str, seed: int) -> list[dict[str, str]]:
+        federate(clips(), out=tmp_path / name, rounds=2, settings=SHORT, seed=seed)
+        return [{**row, "seconds": ""} for row in metrics(tmp_path / name)]
+
+    assert figures("a", 0) == figures("b", 0)
+    assert figures("a", 0) != figures("c", 1)
+
+
+def test_refusals_are_named_in_the_summary(tmp_path: Path) -> None:
+    settings = FitSettings(epochs=5, learning_rate=1e30)
+    summary = federate(clips(), out=tmp_path, clients=2, rounds=1, settings=settings)
+    assert summary["refused"] == 2
+    assert "round 1, client 0: " in summary["refusals"][0]
+    assert "holds NaN or infinity" in summary["refusals"][0]
+    assert metrics(tmp_path)[0]["refused"] == "2"
+
+
+@pytest.mark.parametrize(
+    ("changes", "choice", "message"),
+    [
+        ({}, {"rounds": 0}, "rounds=0: must be 1 or more"),
+        ({}, {"sample": 5}, "sample=5: must be from 1 to 4, the number of clients"),
+        ({}, {"clients": 49}, "num_clients=49: must be from 1 to 48, the number of rows"),
+        ({}, {"clients": 5, "partition": "group"}, "num_clients=5: must be 4 or fewer, as there"),
+        ({}, {"partition": "x"}, "partition='x': must be one of iid, group"),
+        (
+            {"groups": [None] * 60},
+            {"partition": "group"},
+            "group=None for /videos/0.avi: give every clip a group",
+        ),
+        ({}, {"strategy": "x"}, "strategy='x': must be one of"),
+        ({}, {"head": "x"}, "head='x': must be one of"),
+        ({"labels": np.full(60, -1)}, {}, "classes=0 among 0 labelled clips"),
+        ({"features": np.full((60, 3), np.inf, np.float32)}, {}, "row 0 holds NaN or infinity"),
+    ],
+)
+def test_a_wrong_request_is_named_and_leaves_nothing_behind(
+    tmp_path: Path, changes: dict[str, Any], choice: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        federate(clips(**changes), out=tmp_path / "run", **choice)
+    assert not (tmp_path / "run").exists()
