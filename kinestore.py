@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipeline.console import failures_table, progress, run_table, say, say_summary, status_table
+from pipeline.console import (
+    demo_table,
+    failures_table,
+    progress,
+    run_table,
+    say,
+    say_summary,
+    status_table,
+)
 from store.errors import KinestoreError, UsageError
 
 if TYPE_CHECKING:
@@ -89,8 +97,9 @@ def demo_command(
     from pipeline.demo import demo
 
     with progress() as tell:
-        report = demo(folder, on_progress=tell)
-    say(report)
+        steps = demo(folder, on_progress=tell)
+    say(demo_table(steps))
+    say(f"Look at {folder / 'umap.html'} in a browser.")
 
 
 @app.command("extract")

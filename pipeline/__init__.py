@@ -1,1 +1,1 @@
-"""To be described."""
+"""Reading video, and the jobs that a person starts: extract, train, federate, draw."""

@@ -21,6 +21,7 @@ from rich.text import Text
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from pipeline.demo import Step
     from pipeline.extract import Summary
     from store import Failure
 
@@ -115,4 +116,15 @@ def run_table(summary: Mapping[str, Any], out: "Path") -> Table:
         table.add_row("sent up", f"{summary['bytes_up'] / 1e6:.1f} MB")
         table.add_row("sent down", f"{summary['bytes_down'] / 1e6:.1f} MB")
     table.add_row("seconds", f"{summary['seconds']:.1f}")
+    return table
+
+
+def demo_table(steps: Sequence["Step"]) -> Table:
+    """What the demo did, how well, how fast, and where it lies."""
+    total = sum(step.seconds for step in steps)
+    table = Table("step", "top-1", "seconds", "where", caption="chance is 0.167")
+    for step in steps:
+        top1 = "" if step.top1 is None else f"{step.top1:.3f}"
+        table.add_row(step.what, top1, f"{step.seconds:.1f}", escape(str(step.where)))
+    table.add_row("in all", "", f"{total:.1f}", "")
     return table

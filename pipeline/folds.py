@@ -38,15 +38,7 @@ def keep_labelled(features: Features) -> Features:
             f"classes={num_classes} among {len(kept)} labelled clips: must be 2 or more; "
             "extract with class folders or --labels"
         )
-    return replace(
-        features,
-        features=features.features[kept],
-        labels=features.labels[kept],
-        clip_ids=[features.clip_ids[row] for row in kept],
-        groups=[features.groups[row] for row in kept],
-        splits=[features.splits[row] for row in kept],
-        uris=[features.uris[row] for row in kept],
-    )
+    return features.select(kept)
 
 
 def divide_once(features: Features, *, split: str | None, seed: int) -> tuple[str, Fold]:

@@ -182,9 +182,7 @@ def _commit(store: Store, number: int, models: Mapping[str, Extractor], shelf: _
         store.append_clips(shelf.clips, number=number)
     for name, rows in shelf.embeddings.items():
         clip_ids, embeddings = zip(*rows, strict=True)
-        store.append(
-            models[name].spec, clip_ids, embeddings, number=number, made_with=_versions()
-        )
+        store.append(models[name].spec, clip_ids, embeddings, number=number, made_with=_versions())
     if shelf.failures:
         store.append_failures(shelf.failures, number=number)
 

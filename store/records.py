@@ -6,7 +6,7 @@ Shape legend: N clips, T frames, D features.
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -188,3 +188,15 @@ class Features:
     classes: list[str]
     views: list[str]
     missing: list[str]
+
+    def select(self, rows: NDArray[np.int64]) -> "Features":
+        """The same with these rows alone, in this order; classes and views stay."""
+        return replace(
+            self,
+            features=self.features[rows],
+            labels=self.labels[rows],
+            clip_ids=[self.clip_ids[row] for row in rows],
+            groups=[self.groups[row] for row in rows],
+            splits=[self.splits[row] for row in rows],
+            uris=[self.uris[row] for row in rows],
+        )
