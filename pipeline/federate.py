@@ -40,7 +40,7 @@ _COLUMNS = (
 def federate(
     features: Features,
     *,
-    out: Path,
+    out: str | Path,
     head: str = "mlp",
     strategy: str = "fedavg",
     clients: int = 4,

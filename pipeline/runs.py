@@ -83,19 +83,20 @@ class Run:
         _write_json(self.path / "summary.json", summary)
 
 
-def open_run(path: Path, config: Mapping[str, Any], *, columns: Sequence[str]) -> Run:
+def open_run(out: str | Path, config: Mapping[str, Any], *, columns: Sequence[str]) -> Run:
     """Start a run in a new or empty folder, or in place of an earlier run.
 
     Of an earlier run, its own six files are removed and anything else stays.
 
     Args:
-        path: Where; parents are made.
+        out: Where; parents are made.
         config: What was asked for, JSON values, with the job's name under "job".
         columns: Header of metrics.csv.
 
     Raises:
         UsageError: If something else is there.
     """
+    path = Path(out)
     if path.exists() and not path.is_dir():
         raise UsageError(f"out={path}: is a file; name a folder")
     if path.is_dir() and any(path.iterdir()) and not _is_run(path):

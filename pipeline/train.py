@@ -52,7 +52,7 @@ OnProgress = Callable[[int, int], None]
 def train(
     features: Features,
     *,
-    out: Path,
+    out: str | Path,
     head: str = "mlp",
     split: str | None = None,
     cv: str | None = None,

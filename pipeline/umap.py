@@ -27,7 +27,7 @@ def umap(
     classes: list[str] | None = None,
     color: str = "label",
     seed: int = 0,
-    out: Path,
+    out: str | Path,
 ) -> Path:
     """Project a feature to the plane and draw it.
 
@@ -45,13 +45,13 @@ def umap(
         UsageError: If a class or color is unknown, the ending is none of the above, or `project`
             cannot lay the features out.
     """
-    scatter.check_suffix(out)
+    scatter.check_suffix(Path(out))
     _check_color(color)
     chosen = features if classes is None else _of_classes(features, classes)
     points = project(chosen.features, seed=seed)
     title = f"{len(points)} clips by {color}" if len(points) != 1 else f"1 clip by {color}"
     caption = f"{' + '.join(chosen.views)}\n{_describe(len(points), seed=seed)}"
-    return plot(points, chosen, color=color, title=title, caption=caption, out=out)
+    return plot(points, chosen, color=color, title=title, caption=caption, out=Path(out))
 
 
 def project(features: NDArray[np.float32], *, seed: int) -> NDArray[np.float32]:

@@ -1,0 +1,24 @@
+"""Make the pictures of the README and the docs, with the software itself.
+
+Run it from the repository's root: `.venv/bin/python examples/make_pictures.py`.
+"""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from pipeline.demo import demo
+
+PICTURES = Path(__file__).parents[1] / "docs" / "pictures"
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        where = Path(folder) / "demo"
+        demo(where)
+        shutil.copy(where / "umap.png", PICTURES / "umap.png")
+        shutil.copy(where / "runs" / "federated" / "curves.png", PICTURES / "federated.png")
+
+
+if __name__ == "__main__":  # the demo starts worker processes
+    main()

@@ -1,0 +1,19 @@
+"""From a folder of videos to an accuracy and a picture; class folders are the labels.
+
+Run it as `python examples/own_videos.py VIDEOS`.
+"""
+
+import sys
+
+import kinestore as ks
+
+
+def main(videos: str) -> None:
+    ks.extract(videos, store="mystore", extractors=["cnn-efficientnet-lite0", "motion"])
+    clips = ks.Store("mystore").load(["cnn-efficientnet-lite0", "motion"])
+    print("top-1 over five folds:", ks.train(clips, out="run", folds=5)["top1"])
+    print("drawn in", ks.umap(clips, out="umap.html"))
+
+
+if __name__ == "__main__":  # Dask starts its workers as new processes
+    main(sys.argv[1])
