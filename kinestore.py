@@ -98,7 +98,7 @@ def demo_command(
 
     with progress() as tell:
         steps = demo(folder, on_progress=tell)
-    say(demo_table(steps))
+    say(demo_table(folder, steps))
     say(f"Look at {folder / 'umap.html'} in a browser.")
 
 

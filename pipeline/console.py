@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, RenderableType
@@ -15,7 +16,7 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 if TYPE_CHECKING:
@@ -119,12 +120,15 @@ def run_table(summary: Mapping[str, Any], out: "Path") -> Table:
     return table
 
 
-def demo_table(steps: Sequence["Step"]) -> Table:
-    """What the demo did, how well, how fast, and where it lies."""
+def demo_table(folder: Path, steps: Sequence["Step"]) -> Table:
+    """What the demo did, how well, how fast, and where in its folder that lies."""
     total = sum(step.seconds for step in steps)
-    table = Table("step", "top-1", "seconds", "where", caption="chance is 0.167")
+    where = Column("where", overflow="fold")
+    table = Table("step", "top-1", "seconds", where, caption="chance is 0.167")
     for step in steps:
         top1 = "" if step.top1 is None else f"{step.top1:.3f}"
-        table.add_row(step.what, top1, f"{step.seconds:.1f}", escape(str(step.where)))
+        table.add_row(
+            step.what, top1, f"{step.seconds:.1f}", escape(str(step.where.relative_to(folder)))
+        )
     table.add_row("in all", "", f"{total:.1f}", "")
     return table

@@ -92,19 +92,19 @@ def demo(folder: Path, *, on_progress: Progress | None = None) -> list[Step]:
         tell(f"drawing {out.name}", 1, 1)
 
     runs = folder / "runs"
-    step(f"{NUM_CLIPS} clips in 6 classes of motion", make, manifest)
-    step("embeddings of frames and of motion", fill, store)
+    step(f"{NUM_CLIPS} clips, 6 classes of motion", make, manifest)
+    step("embeddings of both kinds", fill, store)
     step(
-        "a head on the look of frames",
+        "a head on how frames look",
         partial(central, f"{FRAMES}:mean", runs / "frames"),
         runs / "frames",
     )
     step("a head on motion", partial(central, MOTION, runs / "motion"), runs / "motion")
     step(
-        f"the same, federated over {NUM_CLIENTS} clients",
+        f"the same, {NUM_CLIENTS} clients federated",
         partial(together, runs / "federated"),
         runs / "federated",
     )
     for name in ("umap.png", "umap.html"):
-        step(f"the motion embeddings as {name}", partial(draw, folder / name), folder / name)
+        step(f"motion drawn as {name}", partial(draw, folder / name), folder / name)
     return steps
