@@ -161,12 +161,13 @@ def keyframes_command(
     video: Annotated[Path, typer.Argument(metavar="VIDEO")],
     out: Annotated[Path, typer.Option(help="A .png, .pdf or .svg file.")],
     keyframes: Annotated[int, typer.Option(help="How many.")] = 8,
+    keyframe_space: Annotated[str, typer.Option(help="Clustered by: luma or cnn.")] = "luma",
     seed: SeedOption = 0,
 ) -> None:
     """Draw a contact sheet of a video's keyframes."""
     from pipeline.contact_sheet import contact_sheet
 
-    chosen = contact_sheet(video, out=out, num_keyframes=keyframes, seed=seed)
+    chosen = contact_sheet(video, out=out, num_keyframes=keyframes, space=keyframe_space, seed=seed)
     say(f"Frames {', '.join(map(str, chosen))} drawn in {out}")
 
 

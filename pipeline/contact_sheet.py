@@ -6,7 +6,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from pipeline.decode import DecodedVideo
-from pipeline.keyframes import luma_features, select_keyframes
+from pipeline.keyframes import choose_keyframes
 from pipeline.videos import identify
 from store import UsageError
 
@@ -15,14 +15,20 @@ SUFFIXES = (".png", ".pdf", ".svg")
 
 
 def contact_sheet(
-    path: str | Path, *, out: str | Path, num_keyframes: int = 8, seed: int = 0
+    path: str | Path,
+    *,
+    out: str | Path,
+    num_keyframes: int = 8,
+    space: str = "luma",
+    seed: int = 0,
 ) -> list[int]:
-    """Choose a video's keyframes by k-means over luma thumbnails and draw them.
+    """Choose a video's keyframes by k-means and draw them.
 
     Args:
         path: The video.
         out: Where the picture goes: .png, .pdf or .svg.
         num_keyframes: Frames to choose.
+        space: What frames are clustered by, one of `pipeline.keyframes.SPACES`.
         seed: Joined with the clip's identity, so that a clip's choice depends on nothing else.
 
     Returns:
@@ -36,7 +42,7 @@ def contact_sheet(
         raise UsageError(f"out={out}: the suffix must be one of {', '.join(SUFFIXES)}")
     clip_seed = (int(identify(str(path)), 16) + seed) % 2**32
     video = DecodedVideo(path)
-    chosen = select_keyframes(luma_features(video), num_keyframes=num_keyframes, seed=clip_seed)
+    chosen = choose_keyframes(video, num_keyframes=num_keyframes, space=space, seed=clip_seed)
     pictures = video.rgb(chosen)
     rows = -(-len(chosen) // COLUMNS)
     height, width = pictures.shape[1:3]

@@ -1,42 +1,39 @@
-"""Frame-exact decoding: in order from the first frame, selecting afterwards, never seeking.
+"""Frame-exact decoding: in order from the first frame, selecting afterwards.
 
 Seeking by index returns wrong frames on the field's own data sets: packed AVI bitstreams and open
 GOPs have no exact table of where a frame begins, and headers miscount. Decoding in order costs
 about a tenth of a millisecond a frame at 320x240, and only frames that somebody wants become RGB.
+In a long video, frames are reached by seeking where the first pass can prove them right.
 
 Shape legend: T frames of the video, N frames asked for, H height, W width.
 """
 
-import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import av
-import cv2
 import numpy as np
-from av.container import InputContainer
-from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from store import KinestoreError, UsageError, VideoInfo
+from pipeline import _pictures
+from pipeline._reader import VideoError, VideoReader
+from pipeline._seek import SeekTable
+from store import UsageError, VideoInfo
 
-MAX_PIXELS = 8192 * 8192
-"""Larger pictures are refused before a decoder allocates them."""
+__all__ = ["DecodedVideo", "Frames", "VideoError", "decode_frames", "iter_frames", "probe"]
 
 BUFFER_BYTES = 256 << 20
 """Decoded pictures kept for a second look; a longer video is decoded again instead."""
 
-PLANAR_LUMA = frozenset({"yuv420p", "yuv422p", "yuv444p"})
-"""Pixel formats whose first plane is 8-bit luma in the usual limited range."""
+MAX_RGB_BYTES = 8 << 30
+"""More RGB than this at once is refused."""
 
+THUMBNAIL = (32, 24)
+"""Width and height of the luma thumbnails that frames are compared by."""
 
-class VideoError(KinestoreError):
-    """A video that cannot be used: `kind` is a short stable word, the message one sentence."""
-
-    def __init__(self, kind: str, message: str) -> None:
-        super().__init__(message)
-        self.kind = kind
+MAX_THUMBNAILS = 4096
+"""Of a longer video, thumbnails are kept of every second frame, or fourth, and so on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,52 +51,24 @@ class Frames:
     pts_s: NDArray[np.float64]
 
 
-def check_regular_file(path: str | Path) -> None:
-    """Refuse what is not a file: opening a named pipe would wait for ever.
-
-    Raises:
-        VideoError: Of kind "missing-file", "not-a-file" or "unreadable-file".
-    """
-    try:
-        mode = Path(path).stat().st_mode
-    except FileNotFoundError:
-        raise VideoError("missing-file", f"{path}: no such file") from None
-    except OSError as error:
-        raise VideoError("unreadable-file", f"{path}: {error.strerror}") from error
-    if not stat.S_ISREG(mode):
-        raise VideoError("not-a-file", f"{path}: is not a regular file")
-
-
 def probe(path: str | Path) -> VideoInfo:
     """Read a video's header; `num_frames` is what the header claims (0 where it says nothing).
 
     Raises:
         VideoError: If it is not a video that can be read.
     """
-    with _open(path) as container:
-        stream = container.streams.video[0]
-        return _info(path, stream, num_frames=stream.frames, rotation=0)
+    with VideoReader(path) as reader:
+        return reader.header()
 
 
 def iter_frames(path: str | Path) -> Iterator[tuple[int, float, av.VideoFrame]]:
     """Every frame in order: its index, its presentation time in seconds and the picture.
 
     Raises:
-        VideoError: If it is not a video that can be read to its end.
+        VideoError: If it is not a video that can be read.
     """
-    with _open(path) as container:
-        stream = container.streams.video[0]
-        # AVI keeps no presentation times, and FFmpeg's guesses at them run backwards.
-        timeless = container.format.name == "avi"
-        seconds_a_frame = 1 / float(stream.average_rate or 25)
-        try:
-            for index, frame in enumerate(container.decode(stream)):
-                known = None if timeless else frame.time
-                yield index, index * seconds_a_frame if known is None else known, frame
-        except av.FFmpegError as error:
-            raise VideoError(
-                "decode-error", f"{path}: decoding stopped ({error.strerror})"
-            ) from error
+    with VideoReader(path) as reader:
+        yield from reader
 
 
 def decode_frames(path: str | Path, indices: Sequence[int] | None = None) -> Frames:
@@ -110,8 +79,8 @@ def decode_frames(path: str | Path, indices: Sequence[int] | None = None) -> Fra
         indices: Frames to keep, from 0, in the order wanted; None keeps all.
 
     Raises:
-        VideoError: If it is not a video that can be read to its end.
-        UsageError: If the video has no frame of such an index.
+        VideoError: If it is not a video that can be read.
+        UsageError: If the video has no frame of such an index, or the answer is beyond memory.
     """
     video = DecodedVideo(path)
     chosen = np.arange(video.num_frames) if indices is None else np.asarray(indices, np.int64)
@@ -121,8 +90,8 @@ def decode_frames(path: str | Path, indices: Sequence[int] | None = None) -> Fra
 class DecodedVideo:
     """One decode of a video, from which each extractor takes the frames that it wants.
 
-    Pictures stay as the decoder gave them (YUV), in at most `BUFFER_BYTES`; of a longer video
-    nothing is kept, and each request decodes it again.
+    Pictures stay as the decoder gave them (YUV), in at most `buffer_bytes`. Of a longer video no
+    picture is kept, but thumbnails and what proves a seek right; a request then decodes again.
 
     Attributes:
         info: What the decode told.
@@ -130,34 +99,59 @@ class DecodedVideo:
         pts_s: Presentation time of each in seconds, float64, shape (T,).
 
     Raises:
-        VideoError: If it is not a video that can be read to its end.
+        VideoError: If it is not a video that can be read.
     """
 
     def __init__(self, path: str | Path, *, buffer_bytes: int = BUFFER_BYTES) -> None:
         self._path = path
         self._kept: list[av.VideoFrame] | None = []
-        times, size, rotation = [], 0, 0
-        for index, time_s, frame in iter_frames(path):
-            rotation = int(frame.rotation) if index == 0 else rotation
-            times.append(time_s)
-            size += sum(plane.buffer_size for plane in frame.planes)
-            if self._kept is not None and size <= buffer_bytes:
+        self._table = SeekTable()
+        self._thumbnails = _Thumbnails()
+        times: list[float] = []
+        left = buffer_bytes
+        with VideoReader(path) as reader:
+            for _, time_s, frame in reader:
+                times.append(time_s)
+                if self._kept is None:
+                    self._note(frame)
+                    continue
                 self._kept.append(frame)
-            else:
-                self._kept = None
+                left -= sum(plane.buffer_size for plane in frame.planes)
+                if left < 0:
+                    kept, self._kept = self._kept, None
+                    for early in kept:
+                        self._note(early)
+            self.info = reader.info()
+            self._seekable = not reader.timeless
         if not times:
             raise VideoError("no-frames", f"{path}: holds no frame that can be decoded")
         self.num_frames = len(times)
         self.pts_s = np.array(times, dtype=np.float64)
-        with _open(path) as container:
-            stream = container.streams.video[0]
-            self.info = _info(path, stream, num_frames=self.num_frames, rotation=rotation)
+
+    def _note(self, frame: av.VideoFrame) -> None:
+        self._table.add(frame)
+        self._thumbnails.add(frame)
 
     def rgb(self, indices: Sequence[int] | NDArray[np.int64]) -> NDArray[np.uint8]:
-        """Frames as RGB, turned upright: uint8, shape (N, H, W, 3)."""
+        """Frames as RGB, turned upright: uint8, shape (N, H, W, 3).
+
+        Raises:
+            UsageError: If there is no frame of such an index, or the answer is beyond memory.
+        """
         chosen = self._check(indices)
-        pictures = {index: _rgb(frame) for index, frame in self._take(chosen)}
-        return np.stack([pictures[i] for i in chosen])
+        size = (self.info.width, self.info.height)
+        if (num_bytes := len(chosen) * size[0] * size[1] * 3) > MAX_RGB_BYTES:
+            raise UsageError(
+                f"{self._path}: {len(chosen)} frames of {size[0]}x{size[1]} are "
+                f"{num_bytes / 2**30:.1f} GiB of RGB, over {MAX_RGB_BYTES >> 30}; name fewer "
+                "indices, or use iter_frames"
+            )
+        turned = round(self.info.rotation / 90) % 2 == 1
+        height, width = size if turned else size[::-1]
+        pictures = np.empty((len(chosen), height, width, 3), np.uint8)
+        for index, frame in self._take(chosen):
+            pictures[chosen == index] = _pictures.rgb(frame, size)
+        return pictures
 
     def luma(
         self, indices: Sequence[int] | NDArray[np.int64], *, size: tuple[int, int]
@@ -168,82 +162,76 @@ class DecodedVideo:
             uint8, shape (N, height, width), in the video's own range (mostly 16 to 235).
         """
         chosen = self._check(indices)
-        planes = {i: _luma(frame, size) for i, frame in self._take(chosen)}
-        return np.stack([planes[i] for i in chosen])
+        planes = np.empty((len(chosen), size[1], size[0]), np.uint8)
+        for index, frame in self._take(chosen):
+            planes[chosen == index] = _pictures.luma(frame, size)
+        return planes
 
-    def _check(self, indices: Sequence[int] | NDArray[np.int64]) -> list[int]:
-        chosen = [int(i) for i in indices]
-        if not chosen:
+    def thumbnails(self) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+        """Luma thumbnails of all frames, or of evenly spaced ones of a long video.
+
+        Returns:
+            Their indices, int64, shape (N,), and the thumbnails, uint8, shape (N, 24, 32).
+        """
+        thumbnails = self._thumbnails
+        if self._kept is not None:
+            thumbnails = _Thumbnails()
+            for frame in self._kept:
+                thumbnails.add(frame)
+        return thumbnails.indices(), np.stack(thumbnails.kept)
+
+    def _check(self, indices: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
+        chosen = np.asarray(indices, np.int64)
+        if not len(chosen):
             raise UsageError("indices=[]: name at least one frame")
-        for index in chosen:
+        for index in (chosen.min(), chosen.max()):
             if not 0 <= index < self.num_frames:
                 raise UsageError(
                     f"index {index}: {self._path} has frames 0 to {self.num_frames - 1}"
                 )
         return chosen
 
-    def _take(self, chosen: list[int]) -> Iterator[tuple[int, av.VideoFrame]]:
-        wanted = set(chosen)
+    def _take(self, chosen: NDArray[np.int64]) -> Iterator[tuple[int, av.VideoFrame]]:
+        wanted = [int(index) for index in np.unique(chosen)]
         if self._kept is not None:
-            yield from ((index, self._kept[index]) for index in sorted(wanted))
+            yield from ((index, self._kept[index]) for index in wanted)
+            return
+        missing = set(wanted)
+        for index, frame in self._seek(wanted):
+            missing.discard(index)
+            yield index, frame
+        if not missing:
             return
         for index, _, frame in iter_frames(self._path):
-            if index in wanted:
+            if index in missing:
                 yield index, frame
-            if index >= max(wanted):
+            if index >= max(missing):
                 return
 
-
-def _open(path: str | Path) -> InputContainer:
-    check_regular_file(path)
-    try:
-        # Titles in a wrong encoding would raise UnicodeDecodeError, and nobody reads them here.
-        container = av.open(str(path), metadata_errors="ignore")
-    except PermissionError as error:
-        raise VideoError("unreadable-file", f"{path}: {error.strerror}") from error
-    except (av.FFmpegError, OSError) as error:
-        raise VideoError(
-            "not-a-video", f"{path}: is not a video that FFmpeg knows ({error.strerror})"
-        ) from error
-    if not container.streams.video:
-        container.close()
-        raise VideoError("no-video-stream", f"{path}: has no video stream")
-    stream = container.streams.video[0]
-    if stream.width * stream.height > MAX_PIXELS:
-        size = f"{stream.width}x{stream.height}"
-        container.close()
-        raise VideoError("too-large", f"{path}: claims pictures of {size}, over {MAX_PIXELS} px")
-    stream.codec_context.thread_count = 1  # clips run side by side: one thread each
-    return container
+    def _seek(self, wanted: list[int]) -> Iterator[tuple[int, av.VideoFrame]]:
+        runs = self._table.runs(wanted) if self._seekable else None
+        if not runs:
+            return
+        with VideoReader(self._path) as reader:
+            for key, targets in runs:
+                yield from self._table.reach(reader, key, targets)
 
 
-def _info(path: str | Path, stream: VideoStream, *, num_frames: int, rotation: int) -> VideoInfo:
-    fps = float(stream.average_rate or 0)
-    return VideoInfo(
-        num_frames=num_frames,
-        fps=fps,
-        width=stream.width,
-        height=stream.height,
-        codec=stream.codec_context.name,
-        duration_s=num_frames / fps if fps else 0.0,
-        rotation=rotation,
-        size_bytes=Path(path).stat().st_size,
-    )
+class _Thumbnails:
+    """Thumbnails of every frame, or of every so many, so that they stay below a bound."""
 
+    def __init__(self) -> None:
+        self.kept: list[NDArray[np.uint8]] = []
+        self._step = 1
+        self._seen = 0
 
-def _upright(picture: NDArray[np.uint8], frame: av.VideoFrame) -> NDArray[np.uint8]:
-    turns = round(frame.rotation / 90) % 4
-    return np.rot90(picture, turns) if turns else picture
+    def add(self, frame: av.VideoFrame) -> None:
+        if self._seen % self._step == 0:
+            self.kept.append(_pictures.luma(frame, THUMBNAIL))
+            if len(self.kept) > MAX_THUMBNAILS:
+                self.kept = self.kept[::2]
+                self._step *= 2
+        self._seen += 1
 
-
-def _rgb(frame: av.VideoFrame) -> NDArray[np.uint8]:
-    return _upright(np.asarray(frame.to_ndarray(format="rgb24"), np.uint8), frame)
-
-
-def _luma(frame: av.VideoFrame, size: tuple[int, int]) -> NDArray[np.uint8]:
-    if frame.format.name not in PLANAR_LUMA:
-        frame = frame.reformat(format="yuv420p")
-    plane = frame.planes[0]
-    rows = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, plane.line_size)
-    upright = np.ascontiguousarray(_upright(rows[:, : plane.width], frame))
-    return cv2.resize(upright, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+    def indices(self) -> NDArray[np.int64]:
+        return np.arange(len(self.kept), dtype=np.int64) * self._step

@@ -8,6 +8,9 @@ distinct frames than clusters repeats frames evenly.
 Shape legend: T frames, D features.
 """
 
+import functools
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.cluster import KMeans
@@ -15,16 +18,57 @@ from sklearn.cluster import KMeans
 from pipeline.decode import DecodedVideo
 from store import UsageError
 
-THUMBNAIL = (32, 24)
-"""Width and height of the luma thumbnails that frames are clustered by."""
+if TYPE_CHECKING:
+    from extractors.cnn import FrameCnn
+
+SPACES = ("luma", "cnn")
+"""Frames are clustered by luma thumbnails, or by EfficientNet-Lite0 features as in FLAMeST."""
 
 
-def luma_features(video: DecodedVideo) -> NDArray[np.float32]:
-    """Every frame's luma thumbnail, scaled to unit length: float32, shape (T, 768)."""
-    thumbnails = video.luma(range(video.num_frames), size=THUMBNAIL)
-    rows = thumbnails.reshape(video.num_frames, -1).astype(np.float32)
+def choose_keyframes(
+    video: DecodedVideo, *, num_keyframes: int, seed: int, space: str = "luma"
+) -> NDArray[np.int64]:
+    """Cluster a video's frames and pick the one nearest to each centre.
+
+    Of a video of more than 4096 frames, evenly spaced ones are clustered.
+
+    Args:
+        video: The video.
+        num_keyframes: Centres to fit, 1 or more.
+        seed: Of the k-means++ starts.
+        space: One of `SPACES`.
+
+    Returns:
+        Non-decreasing frame indices, int64, shape (num_keyframes,).
+
+    Raises:
+        UsageError: If num_keyframes is below 1 or the space has another name.
+    """
+    if space not in SPACES:
+        raise UsageError(f"space={space!r}: must be {' or '.join(SPACES)}")
+    indices, features = luma_features(video)
+    if space == "cnn":
+        features = _cnn().frame_features(video, indices)
+    return indices[select_keyframes(features, num_keyframes=num_keyframes, seed=seed)]
+
+
+def luma_features(video: DecodedVideo) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """The frames to choose among, and the luma thumbnail of each, scaled to unit length.
+
+    Returns:
+        Indices, int64, shape (N,), and features, float32, shape (N, 768).
+    """
+    indices, thumbnails = video.thumbnails()
+    rows = thumbnails.reshape(len(indices), -1).astype(np.float32)
     rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-6)
-    return rows
+    return indices, rows
+
+
+@functools.cache
+def _cnn() -> "FrameCnn":
+    from extractors.cnn import create  # torch takes seconds to import
+
+    return create("cnn-efficientnet-lite0", weights=None, device="auto")
 
 
 def select_keyframes(

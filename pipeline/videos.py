@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.decode import VideoError, check_regular_file
+from pipeline._reader import VideoError, check_regular_file
 from store import Source, UsageError
 
 VIDEO_SUFFIXES = frozenset(

@@ -47,6 +47,7 @@ class VideoInfo:
         duration_s: num_frames / fps, in seconds.
         rotation: Degrees, counter-clockwise, that a player turns the picture by.
         size_bytes: Size of the file.
+        warning: What a person should know of a decode that went on past damage, or None.
     """
 
     num_frames: int
@@ -57,6 +58,7 @@ class VideoInfo:
     duration_s: float
     rotation: int
     size_bytes: int
+    warning: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,6 +30,7 @@ CLIPS = pa.schema(
         pa.field("duration_s", pa.float64(), nullable=False),
         pa.field("rotation", pa.int32(), nullable=False),
         pa.field("bytes", pa.int64(), nullable=False),
+        pa.field("warning", pa.string()),
     ]
 )
 
@@ -75,6 +76,7 @@ def clips_table(clips: Sequence[Clip]) -> pa.Table:
             "split": clip.source.split,
             **{name: getattr(clip.info, name) for name in CLIPS.names[5:12]},
             "bytes": clip.info.size_bytes,
+            "warning": clip.info.warning,
             **clip.source.extra,
         }
         for clip in clips

@@ -7,18 +7,19 @@ from hypothesis import strategies as st
 
 from pipeline.contact_sheet import contact_sheet
 from pipeline.decode import DecodedVideo
-from pipeline.keyframes import luma_features, select_keyframes
+from pipeline.keyframes import SPACES, choose_keyframes, select_keyframes
 from store import UsageError
 from tests.numbered import make_video
 
 
-def test_planted_shots_give_one_keyframe_each(tmp_path: Path) -> None:
+@pytest.mark.parametrize("space", SPACES)
+def test_planted_shots_give_one_keyframe_each(space: str, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     lengths = [5, 20, 9, 14]
     shots = [rng.integers(0, 256, (64, 64, 3), dtype=np.uint8) for _ in lengths]
     pictures = [shot for shot, length in zip(shots, lengths, strict=True) for _ in range(length)]
     video = DecodedVideo(make_video(tmp_path / "v.mp4", pictures=pictures))
-    chosen = select_keyframes(luma_features(video), num_keyframes=4, seed=0)
+    chosen = choose_keyframes(video, num_keyframes=4, seed=0, space=space)
     assert np.searchsorted(np.cumsum(lengths), chosen, side="right").tolist() == [0, 1, 2, 3]
 
 
