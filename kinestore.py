@@ -111,6 +111,7 @@ def extract_command(
     workers: Annotated[int | None, typer.Option(help="Processes; one a core if unset.")] = None,
     limit: Annotated[int | None, typer.Option(help="Only the first so many inputs.")] = None,
     retry_failed: Annotated[bool, typer.Option(help="Try failed inputs again.")] = False,
+    clip_timeout: Annotated[float, typer.Option(help="Seconds that a clip may take.")] = 600,
     as_json: JsonOption = False,
 ) -> None:
     """Compute the embeddings that the store lacks."""
@@ -125,6 +126,7 @@ def extract_command(
             workers=workers,
             limit=limit,
             retry_failed=retry_failed,
+            clip_timeout_s=clip_timeout,
             on_progress=tell,
         )
     if as_json:

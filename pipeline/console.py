@@ -77,6 +77,8 @@ def say_summary(summary: "Summary", store: "Path") -> None:
     table = Table("clips", "", title=f"extracted into {store}", title_justify="left")
     for name in ("done", "skipped", "failed"):
         table.add_row(name, str(getattr(summary, name)))
+    if summary.warnings:
+        table.add_row("decoded past damage (column `warning` of clips)", str(summary.warnings))
     for stage, seconds in summary.stage_seconds.items():
         table.add_row(f"{stage}, s over all workers", f"{seconds:.1f}")
     table.add_row("seconds", f"{summary.seconds:.1f}")

@@ -4,6 +4,7 @@ Clips are cut into shards in the manifest's order. A shard is one task and, for 
 one part: it is committed whole or not at all, so a job that was killed goes on where it stood.
 """
 
+import math
 import os
 import time
 from collections import defaultdict
@@ -25,8 +26,10 @@ from pipeline.plan import (
     settle_ledger,
 )
 from pipeline.videos import find_videos
-from pipeline.worker import LoadExtractors, Receipt, Shard, failures_of, run_shard
+from pipeline.worker import EmbeddingProcess, Receipt, Shard, failures_of, run_shard
 from store import Store, UsageError, ViewSpec
+
+CLIP_TIMEOUT_S = 600.0
 
 BEFORE_SPAWN = {
     "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
@@ -48,6 +51,7 @@ class Summary:
         failed: Inputs that lack something now; the ledger says why.
         seconds: Wall time.
         num_frames: Frames decoded.
+        warnings: Clips that were decoded past some damage; the column `warning` tells of it.
         stage_seconds: Time by stage, summed over workers.
         views: The views that the job filled, by extractor.
     """
@@ -57,6 +61,7 @@ class Summary:
     failed: int
     seconds: float
     num_frames: int
+    warnings: int
     stage_seconds: Mapping[str, float]
     views: Mapping[str, str]
 
@@ -70,6 +75,7 @@ def extract(
     workers: int | None = None,
     limit: int | None = None,
     retry_failed: bool = False,
+    clip_timeout_s: float = CLIP_TIMEOUT_S,
     on_progress: Progress | None = None,
 ) -> Summary:
     """Fill a store with the embeddings that it lacks.
@@ -84,6 +90,7 @@ def extract(
         workers: Worker processes; None takes one for each core.
         limit: Take only the first so many inputs.
         retry_failed: Try inputs again whose same bytes failed before.
+        clip_timeout_s: Seconds that one clip may take; then it fails and the job goes on.
         on_progress: Told of progress by stage.
 
     Raises:
@@ -94,6 +101,8 @@ def extract(
     for name, value in (("workers", workers), ("limit", limit)):
         if value is not None and value < 1:
             raise UsageError(f"{name}={value}: must be 1 or more")
+    if not 0 < clip_timeout_s < math.inf:
+        raise UsageError(f"clip_timeout_s={clip_timeout_s}: must be above 0")
     if not extractors:
         raise UsageError("extractors: name at least one")
     sources = find_videos(videos)[:limit]
@@ -105,7 +114,17 @@ def extract(
     inputs = identify_all(sources, target, tell)
     shards = plan(inputs, target, specs, retry_failed=retry_failed)
     record_changed_sources(inputs, target)
-    receipts = list(_run(shards, target, specs, device=device, workers=workers, tell=tell))
+    receipts = list(
+        _run(
+            shards,
+            target,
+            specs,
+            device=device,
+            workers=workers,
+            clip_timeout_s=clip_timeout_s,
+            tell=tell,
+        )
+    )
     if inputs.failures:
         target.append_failures(inputs.failures)
     settle_ledger(inputs, target, specs)
@@ -125,6 +144,7 @@ def extract(
         failed=failed,
         seconds=round(time.perf_counter() - started, 3),
         num_frames=sum(receipt.num_frames for receipt in receipts),
+        warnings=sum(receipt.num_warnings for receipt in receipts),
         stage_seconds={stage: round(seconds, 3) for stage, seconds in sorted(stages.items())},
         views={name: spec.name for name, spec in specs.items()},
     )
@@ -137,6 +157,7 @@ def _run(
     *,
     device: str,
     workers: int | None,
+    clip_timeout_s: float,
     tell: Progress,
 ) -> Iterator[Receipt]:
     """Run the shards on a local Dask cluster; receipts come in the order of finishing."""
@@ -150,7 +171,9 @@ def _run(
         LocalCluster(n_workers=count, threads_per_worker=1, dashboard_address=None) as cluster,
         Client(cluster) as client,
     ):
-        client.register_plugin(LoadExtractors(list(specs), device=device))
+        client.register_plugin(
+            EmbeddingProcess(specs, device=device, clip_timeout_s=clip_timeout_s)
+        )
         where = str(target.path.resolve())
         futures: dict[Future[Receipt], Shard] = {
             client.submit(run_shard, where, shard, pure=False): shard for shard in shards
@@ -173,5 +196,5 @@ def _receipt(future: "Future[Receipt]", shard: Shard, target: Store) -> Receipt:
             error = VideoError("killed-worker", message)
             failures += failures_of(task, error, stage="worker")
         target.append_failures(failures, number=shard.number)
-        return Receipt(done=(), failures=tuple(failures), num_frames=0, seconds={})
+        return Receipt(done=(), failures=tuple(failures), num_frames=0, num_warnings=0, seconds={})
     return receipt

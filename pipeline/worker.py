@@ -1,26 +1,30 @@
-"""What one worker does: decode each clip of a shard once, embed it, commit the shard's parts.
+"""What one worker does: have each clip of a shard embedded, commit the shard's parts.
 
-Only names travel to a worker and only a receipt travels back; frames never leave the process.
+Only names travel to a worker and only a receipt travels back; frames stay in one process.
 """
 
-import contextlib
 import functools
 import importlib.metadata
-import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
-import cv2
-import numpy as np
-import torch
 from distributed import Worker, WorkerPlugin, get_worker
 
-import extractors
-from extractors import Extractor
-from pipeline.decode import DecodedVideo, VideoError
-from store import Clip, Embedding, Failure, Source, Store
+from pipeline._reader import VideoError
+from pipeline.keeper import Keeper
+from store import Clip, Embedding, Failure, Source, Store, ViewSpec
+
+if TYPE_CHECKING:
+    from pipeline.engine import ClipResult
+
+ENDED = frozenset({"killed-worker", "out-of-memory", "timeout"})
+"""Kinds of failure that cost the process that embeds."""
+
+MEMORY_SHARE = 0.9
+"""Of what Dask grants a worker, what the process that embeds may take."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,47 +62,58 @@ class Receipt:
         done: Identities of the clips that now have all that was asked for.
         failures: One for each source that has not, as they stand in the ledger.
         num_frames: Frames decoded.
+        num_warnings: Clips that were decoded past some damage.
         seconds: Time by stage: "decode" and each extractor's name.
     """
 
     done: tuple[str, ...]
     failures: tuple[Failure, ...]
     num_frames: int
+    num_warnings: int
     seconds: Mapping[str, float]
 
 
-class LoadExtractors(WorkerPlugin):
-    """Makes the extractors once in each worker, not once a task.
+class EmbeddingProcess(WorkerPlugin):
+    """Gives each worker a process with the extractors, loaded once and not once a task.
 
     Attributes:
-        models: Each extractor by its name, once the worker has started.
+        specs: The view that each extractor fills.
+        keeper: The process, once the worker has started.
     """
 
-    name = "kinestore-extractors"
+    name = "kinestore-embedding-process"
 
-    def __init__(self, names: Sequence[str], *, device: str) -> None:
-        self._names = list(names)
+    def __init__(
+        self, specs: Mapping[str, ViewSpec], *, device: str, clip_timeout_s: float
+    ) -> None:
+        self.specs = dict(specs)
+        self.keeper: Keeper | None = None
         self._device = device
-        self.models: dict[str, Extractor] = {}
+        self._clip_timeout_s = clip_timeout_s
 
     def setup(self, worker: Worker) -> None:
-        """Load them; one thread each, so that bits do not depend on the number of workers."""
-        use_one_thread()
-        self.models = {name: extractors.create(name, device=self._device) for name in self._names}
+        """Start the process."""
+        granted = worker.memory_manager.memory_limit
+        self.keeper = Keeper(
+            self.specs,
+            device=self._device,
+            timeout_s=self._clip_timeout_s,
+            memory_bytes=int(MEMORY_SHARE * granted) if granted else None,
+        )
+        self.keeper.start()
 
-
-def use_one_thread() -> None:
-    """Keep libraries to one thread: workers fill the cores, and results stay bit-identical."""
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
+    def teardown(self, worker: Worker) -> None:
+        """End the process."""
+        if self.keeper is not None:
+            self.keeper.close()
 
 
 def run_shard(store_path: str, shard: Shard) -> Receipt:
-    """Decode, embed and commit a shard, inside a Dask worker that has the plugin."""
-    plugin = get_worker().plugins[LoadExtractors.name]
-    if not isinstance(plugin, LoadExtractors):
-        raise TypeError(f"worker plugin {LoadExtractors.name!r} is a {type(plugin).__name__}")
-    return extract_shard(Store(store_path), shard, plugin.models)
+    """Embed and commit a shard, inside a Dask worker that has the plugin."""
+    plugin = get_worker().plugins[EmbeddingProcess.name]
+    if not isinstance(plugin, EmbeddingProcess) or plugin.keeper is None:
+        raise TypeError(f"worker plugin {EmbeddingProcess.name!r}: has not been set up")
+    return extract_shard(Store(store_path), shard, plugin.specs, plugin.keeper.embed)
 
 
 @dataclass
@@ -111,78 +126,65 @@ class _Shelf:
     )
     failures: list[Failure] = field(default_factory=list)
     num_frames: int = 0
+    num_warnings: int = 0
     seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
 
 
-def extract_shard(store: Store, shard: Shard, models: Mapping[str, Extractor]) -> Receipt:
-    """Decode each clip once, let each extractor take its frames, commit all that came out.
+Embed = Callable[[str, Sequence[str]], "ClipResult"]
+"""Embeds the clip of a path with the extractors named, or raises VideoError."""
+
+
+def extract_shard(
+    store: Store, shard: Shard, specs: Mapping[str, ViewSpec], embed: Embed
+) -> Receipt:
+    """Have each clip embedded and commit all that came out.
 
     A clip that cannot be done becomes a failure; the rest of the shard goes on.
     """
     shelf = _Shelf()
     for task in shard.clips:
-        _extract_clip(task, models, shelf)
-    _commit(store, shard.number, models, shelf)
+        _extract_clip(task, specs, embed, shelf)
+    _commit(store, shard.number, specs, shelf)
     failed = {failure.clip_id for failure in shelf.failures}
     return Receipt(
         done=tuple(task.clip_id for task in shard.clips if task.clip_id not in failed),
         failures=tuple(shelf.failures),
         num_frames=shelf.num_frames,
+        num_warnings=shelf.num_warnings,
         seconds=dict(shelf.seconds),
     )
 
 
-def _extract_clip(task: ClipTask, models: Mapping[str, Extractor], shelf: _Shelf) -> None:
-    uri = task.sources[0].uri
+def _extract_clip(
+    task: ClipTask, specs: Mapping[str, ViewSpec], embed: Embed, shelf: _Shelf
+) -> None:
     try:
-        with _timed(shelf, "decode"):
-            video = DecodedVideo(uri)
+        result = embed(task.sources[0].uri, task.extractors)
     except VideoError as error:
-        shelf.failures += failures_of(task, error, stage="decode")
+        stage = "worker" if error.kind in ENDED else "decode"
+        shelf.failures += failures_of(task, error, stage=stage)
         return
-    shelf.num_frames += video.num_frames
+    shelf.num_frames += result.info.num_frames
+    shelf.num_warnings += result.info.warning is not None
     if not task.known:
         shelf.clips += [
-            Clip(clip_id=task.clip_id, source=source, info=video.info) for source in task.sources
+            Clip(clip_id=task.clip_id, source=source, info=result.info) for source in task.sources
         ]
-    for name in task.extractors:
-        try:
-            with _timed(shelf, name):
-                embedding = _embed(models[name], video, uri)
-        except VideoError as error:
-            shelf.failures += failures_of(task, error, stage="extract", view=models[name].spec.name)
-        else:
-            shelf.embeddings[name].append((task.clip_id, embedding))
+    for name, embedding in result.embeddings.items():
+        shelf.embeddings[name].append((task.clip_id, embedding))
+    for name, reason in result.errors.items():
+        shelf.failures += failures_of(task, reason, stage="extract", view=specs[name].name)
+    for stage, seconds in result.seconds.items():
+        shelf.seconds[stage] += seconds
 
 
-def _embed(model: Extractor, video: DecodedVideo, uri: str) -> Embedding:
-    name = model.spec.extractor
-    try:
-        embedding = model.embed(video)
-    except (RuntimeError, cv2.error) as error:  # what torch and OpenCV raise on a bad picture
-        reason = " ".join(str(error).split())[:300]
-        raise VideoError("extractor-error", f"{uri}: {name} failed ({reason})") from error
-    if not np.isfinite(embedding.vector).all():
-        raise VideoError("not-finite", f"{uri}: {name} gave values that are not finite")
-    return embedding
-
-
-@contextlib.contextmanager
-def _timed(shelf: _Shelf, stage: str) -> Iterator[None]:
-    started = time.perf_counter()
-    try:
-        yield
-    finally:
-        shelf.seconds[stage] += time.perf_counter() - started
-
-
-def _commit(store: Store, number: int, models: Mapping[str, Extractor], shelf: _Shelf) -> None:
+def _commit(store: Store, number: int, specs: Mapping[str, ViewSpec], shelf: _Shelf) -> None:
     """Clips first: an embedding never stands without its clip, whenever the power goes."""
     if shelf.clips:
         store.append_clips(shelf.clips, number=number)
     for name, rows in shelf.embeddings.items():
         clip_ids, embeddings = zip(*rows, strict=True)
-        store.append(models[name].spec, clip_ids, embeddings, number=number, made_with=_versions())
+        store.append(specs[name], clip_ids, embeddings, number=number, made_with=_versions())
     if shelf.failures:
         store.append_failures(shelf.failures, number=number)
 

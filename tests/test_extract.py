@@ -1,5 +1,6 @@
 """The extraction job on a real Dask cluster and real files."""
 
+import functools
 import hashlib
 import os
 import shutil
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.engine import embed_clip
 from pipeline.extract import Summary, extract
 from pipeline.status import status
 from pipeline.worker import extract_shard
@@ -194,7 +196,8 @@ def test_an_extractor_that_breaks_or_gives_nan_fails_that_clip_alone(
     store, model = Store.create(tmp_path / "store"), Moody()
     inputs = identify_all(find_videos(videos / "good.csv"), store, lambda *_: None)
     (shard,) = plan(inputs, store, {"motion": model.spec}, retry_failed=False)
-    receipt = extract_shard(store, shard, {"motion": model})  # type: ignore[dict-item]
+    embed = functools.partial(embed_clip, models={"motion": model})  # type: ignore[dict-item]
+    receipt = extract_shard(store, shard, {"motion": model.spec}, embed)
     kinds = {Path(f.uri).name: f.kind for f in store.failures()}
     assert kinds == {"0.mp4": "extractor-error", "1.mp4": "not-finite"}
     assert all(f.view == model.spec.name for f in store.failures())

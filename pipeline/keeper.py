@@ -1,0 +1,152 @@
+"""Keeps a process that embeds clips, and ends it when a clip takes too long or too much memory."""
+
+import contextlib
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from multiprocessing.connection import Connection, Pipe
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+from pipeline._reader import VideoError
+from store import KinestoreError, ViewSpec
+
+if TYPE_CHECKING:
+    from pipeline.engine import ClipResult
+
+START_TIMEOUT_S = 300.0
+"""How long libraries and weights may take to load."""
+
+LOOK_EVERY_S = 0.2
+
+TRIES = 2
+"""A clip whose process died is tried once more: the system may have picked the wrong one."""
+
+BOOT = "import sys; sys.path[:] = {path!r}; from pipeline.engine import serve; serve({arguments})"
+
+
+class Keeper:
+    """A process of `pipeline.engine`, started when it is needed and again when it ended.
+
+    Args:
+        specs: What each extractor must say of itself, by name.
+        device: "auto", "cpu" or "cuda".
+        timeout_s: Seconds that one clip may take.
+        memory_bytes: Memory that the process may take, or None.
+    """
+
+    def __init__(
+        self,
+        specs: Mapping[str, ViewSpec],
+        *,
+        device: str,
+        timeout_s: float,
+        memory_bytes: int | None,
+    ) -> None:
+        self._specs = dict(specs)
+        self._device = device
+        self._timeout_s = timeout_s
+        self._memory_bytes = memory_bytes
+        self._process: subprocess.Popen[bytes] | None = None
+        self._connection: Connection[Any, Any] | None = None
+
+    def embed(self, uri: str, names: Sequence[str]) -> "ClipResult":
+        """Have a clip embedded.
+
+        Raises:
+            VideoError: If the video cannot be used; of kind "timeout", "out-of-memory" or
+                "killed-worker" if its process had to be ended or ended by itself.
+        """
+        status = ""
+        for _ in range(TRIES):
+            connection = self.start()
+            try:
+                connection.send((uri, list(names)))
+                answer = self._answer(connection, uri)
+            except (EOFError, OSError):
+                status = self._ended()
+                continue
+            if isinstance(answer, VideoError):
+                raise answer
+            return answer
+        message = f"{uri}: the process that embeds it ended {TRIES} times ({status})"
+        raise VideoError("killed-worker", message)
+
+    def start(self) -> "Connection[Any, Any]":
+        """Start the process where none runs, and wait until its extractors are loaded.
+
+        Raises:
+            KinestoreError: If it does not start, or loads something else than was planned.
+        """
+        if self._connection is not None:
+            return self._connection
+        ours, theirs = Pipe()
+        arguments = f"{theirs.fileno()}, {list(self._specs)!r}, {self._device!r}"
+        code = BOOT.format(path=sys.path, arguments=arguments)
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", code], stdin=subprocess.PIPE, pass_fds=[theirs.fileno()]
+        )
+        theirs.close()
+        self._connection = ours
+        try:
+            if not ours.poll(START_TIMEOUT_S):
+                raise KinestoreError(f"extractors did not load within {START_TIMEOUT_S:.0f} s")
+            specs = ours.recv()
+        except (EOFError, OSError):
+            status = self._ended()
+            raise KinestoreError(
+                f"the process that loads the extractors ended ({status})"
+            ) from None
+        for name, spec in self._specs.items():
+            if specs[name].name != spec.name:
+                raise KinestoreError(
+                    f"{name}: a worker would make {specs[name].name}, not {spec.name}"
+                )
+        return ours
+
+    def close(self) -> None:
+        """End the process, if one runs."""
+        self._stop()
+
+    def _answer(self, connection: "Connection[Any, Any]", uri: str) -> "ClipResult | VideoError":
+        deadline = time.monotonic() + self._timeout_s
+        while not connection.poll(LOOK_EVERY_S):
+            if time.monotonic() > deadline:
+                self._stop()
+                message = f"{uri}: took longer than the {self._timeout_s:g} s that a clip may take"
+                raise VideoError("timeout", message)
+            if self._memory_bytes is not None and self._resident() > self._memory_bytes:
+                self._stop()
+                limit = f"{self._memory_bytes / 2**30:.1f} GiB"
+                raise VideoError("out-of-memory", f"{uri}: took more than the {limit} of a worker")
+        answer: ClipResult | VideoError = connection.recv()
+        return answer
+
+    def _resident(self) -> int:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if self._process is not None:
+                return int(psutil.Process(self._process.pid).memory_info().rss)
+        return 0
+
+    def _ended(self) -> str:
+        """Clear away a process that ended by itself; says how it did."""
+        process = self._process
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            if process is not None:
+                process.wait(timeout=1.0)
+        self._stop()
+        status = process.returncode if process is not None else 0
+        return f"signal {-status}" if status < 0 else f"exit status {status}"
+
+    def _stop(self) -> None:
+        process, connection = self._process, self._connection
+        self._process = self._connection = None
+        if connection is not None:
+            connection.close()
+        if process is not None:
+            process.kill()
+            process.wait()
+            if process.stdin is not None:
+                process.stdin.close()

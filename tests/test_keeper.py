@@ -1,0 +1,176 @@
+"""Clips that hang, crash or fill the memory, in a real process and a real job."""
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+import extractors
+from pipeline.decode import VideoError
+from pipeline.extract import extract
+from pipeline.keeper import Keeper
+from store import KinestoreError, Store, ViewSpec
+from tests.numbered import make_video
+
+SPECS = {"motion": extractors.create("motion").spec}
+
+
+@pytest.fixture
+def keeper() -> Iterator[Keeper]:
+    kept = Keeper(SPECS, device="cpu", timeout_s=30, memory_bytes=None)
+    yield kept
+    kept.close()
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_video(tmp_path_factory.mktemp("good") / "good.mp4", 20)
+
+
+@pytest.fixture(scope="module")
+def bomb(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Few bytes that take long to decode: thousands of large still pictures."""
+    flat = np.full((2304, 4096, 3), 90, np.uint8)
+    path = make_video(
+        tmp_path_factory.mktemp("bomb") / "bomb.mp4",
+        pictures=[flat] * 8,
+        options={"preset": "ultrafast", "crf": "51"},
+    )
+    return repeat(path, times=500)
+
+
+def repeat(path: Path, *, times: int) -> Path:
+    """The same packets over and over, which costs nothing to write."""
+    import av
+
+    out = path.with_name("repeated.mkv")
+    with av.open(str(path)) as source, av.open(str(out), "w") as target:
+        stream = source.streams.video[0]
+        copy = target.add_stream_from_template(stream)
+        packets = [(bytes(p), p.is_keyframe) for p in source.demux(stream) if p.size]
+        for index in range(times * len(packets)):
+            data, is_key = packets[index % len(packets)]
+            packet = av.Packet(data)
+            packet.pts = packet.dts = index * 40
+            packet.time_base, packet.is_keyframe = Fraction(1, 1000), is_key
+            packet.stream = copy
+            target.mux(packet)
+    return out
+
+
+def process_of(keeper: Keeper) -> psutil.Process:
+    assert keeper._process is not None
+    return psutil.Process(keeper._process.pid)
+
+
+def when_busy(keeper: Keeper, number: int) -> threading.Thread:
+    """Send a signal to the process soon after it got a clip."""
+    target = process_of(keeper)
+    thread = threading.Timer(0.5, target.send_signal, [number])
+    thread.start()
+    return thread
+
+
+def test_a_clip_that_takes_too_long_is_a_timeout_and_the_next_is_done(
+    bomb: Path, good: Path
+) -> None:
+    keeper = Keeper(SPECS, device="cpu", timeout_s=2, memory_bytes=None)
+    started = time.perf_counter()
+    with pytest.raises(VideoError, match=r"took longer than the 2 s") as caught:
+        keeper.embed(str(bomb), ["motion"])
+    assert caught.value.kind == "timeout"
+    assert time.perf_counter() - started < 30
+    assert keeper.embed(str(good), ["motion"]).info.num_frames == 20
+    keeper.close()
+
+
+def test_a_process_that_never_answers_is_ended_at_the_deadline(good: Path, bomb: Path) -> None:
+    keeper = Keeper(SPECS, device="cpu", timeout_s=3, memory_bytes=None)
+    keeper.start()
+    stopped = process_of(keeper)
+    when_busy(keeper, signal.SIGSTOP)
+    with pytest.raises(VideoError) as caught:
+        keeper.embed(str(bomb), ["motion"])
+    assert caught.value.kind == "timeout" and not stopped.is_running()
+    keeper.close()
+
+
+@pytest.mark.slow
+def test_a_clip_that_kills_its_process_twice_is_named(bomb: Path, keeper: Keeper) -> None:
+    done = threading.Event()
+
+    def limit_each_process() -> None:
+        """The system ends it with SIGXCPU, in the middle of the clip."""
+        while not done.wait(0.05):
+            if keeper._process is not None:
+                process_of(keeper).rlimit(psutil.RLIMIT_CPU, (12, 12))
+
+    watcher = threading.Thread(target=limit_each_process)
+    watcher.start()
+    with pytest.raises(VideoError, match=r"ended 2 times \(signal (9|24)\)") as caught:
+        keeper.embed(str(bomb), ["motion"])
+    done.set()
+    watcher.join()
+    assert caught.value.kind == "killed-worker"
+
+
+def test_a_process_killed_once_by_the_system_costs_nothing(good: Path, keeper: Keeper) -> None:
+    keeper.start()
+    process_of(keeper).kill()
+    assert set(keeper.embed(str(good), ["motion"]).embeddings) == {"motion"}
+
+
+def test_a_clip_over_the_memory_is_named(bomb: Path, good: Path) -> None:
+    keeper = Keeper(SPECS, device="cpu", timeout_s=60, memory_bytes=600 << 20)
+    with pytest.raises(VideoError, match=r"took more than the 0\.6 GiB") as caught:
+        keeper.embed(str(bomb), ["motion"])
+    assert caught.value.kind == "out-of-memory"
+    assert keeper.embed(str(good), ["motion"]).info.num_frames == 20
+    keeper.close()
+
+
+def test_the_process_ends_with_its_keeper(tmp_path: Path) -> None:
+    path = tmp_path / "pid"
+    code = f"""
+import os, pathlib, signal, extractors
+from pipeline.keeper import Keeper
+specs = {{"motion": extractors.create("motion").spec}}
+keeper = Keeper(specs, device="cpu", timeout_s=60, memory_bytes=None)
+keeper.start()
+pathlib.Path({str(path)!r}).write_text(str(keeper._process.pid))
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[1])
+    orphan = int(path.read_text())
+    for _ in range(100):
+        if not psutil.pid_exists(orphan) or psutil.Process(orphan).status() == "zombie":
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"process {orphan} outlived its keeper")
+
+
+def test_a_worker_that_would_make_another_view_is_refused() -> None:
+    other = ViewSpec(extractor="motion", shape=(3,), settings={})
+    keeper = Keeper({"motion": other}, device="cpu", timeout_s=60, memory_bytes=None)
+    with pytest.raises(KinestoreError, match=f"motion: a worker would make motion@.*{other.name}"):
+        keeper.start()
+    keeper.close()
+
+
+def test_the_job_goes_on_past_a_clip_that_never_ends(
+    bomb: Path, good: Path, tmp_path: Path
+) -> None:
+    manifest, store = tmp_path / "m.txt", tmp_path / "store"
+    manifest.write_text(f"{bomb}\n{good}\n")
+    summary = extract(manifest, store=store, extractors=["motion"], workers=1, clip_timeout_s=3)
+    assert (summary.done, summary.failed) == (1, 1)
+    (failure,) = Store(store).failures()
+    assert (failure.kind, failure.stage, failure.uri) == ("timeout", "worker", str(bomb))
