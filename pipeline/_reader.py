@@ -9,6 +9,7 @@ import av
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
+from pipeline._cut_off import missing_bytes
 from store import KinestoreError, VideoInfo
 
 MAX_PIXELS = 8192 * 8192
@@ -52,10 +53,13 @@ class VideoReader:
         self._container = _open(path)
         self.stream = self._container.streams.video[0]
         self._lost_packets = 0
+        self._hidden_packets = 0
         self._damaged_frames = 0
         self._num_frames = 0
         self._last_s = 0.0
+        self._backwards = 0
         self._rotation = 0
+        self._size = self.stream.width, self.stream.height
         self._sizes: set[tuple[int, int]] = set()
 
     def __enter__(self) -> Self:
@@ -77,11 +81,10 @@ class VideoReader:
         """The decoder's pictures from where the pass stands."""
         try:
             for packet in self._container.demux(self.stream):
+                self._hidden_packets += packet.is_discard  # before the start of an edit list
                 try:
                     yield from packet.decode()
-                except av.InvalidDataError:
-                    self._lost_packets += 1
-                except av.ArgumentError:  # a picture over MAX_PIXELS in the middle of the stream
+                except (av.InvalidDataError, av.ArgumentError):  # the latter: over MAX_PIXELS
                     self._lost_packets += 1
         except av.InvalidDataError:
             self._lost_packets += 1  # the file ends in the middle of something
@@ -93,11 +96,14 @@ class VideoReader:
         timeless, seconds_a_frame = self.timeless, 1 / float(self.stream.average_rate or 25)
         for index, frame in enumerate(self.pictures()):
             known = None if timeless else frame.time
-            self._last_s = index * seconds_a_frame if known is None else known
+            time_s = index * seconds_a_frame if known is None else known
+            self._backwards += index > 0 and time_s < self._last_s
+            self._last_s = time_s
             self._num_frames = index + 1
             self._damaged_frames += frame.is_corrupt
             self._sizes.add((frame.width, frame.height))
             if index == 0:
+                self._size = frame.width, frame.height
                 self._rotation = int(frame.rotation)
             yield index, self._last_s, frame
 
@@ -113,7 +119,9 @@ class VideoReader:
     def warning(self) -> str | None:
         """What a person should know about a pass that came to its end; None if all was well."""
         found = []
-        claimed, came = self.stream.frames, self._num_frames
+        claimed, came = self.stream.frames, self._num_frames + self._hidden_packets
+        if missing := missing_bytes(self._path, self._container.format.name):
+            found.append(f"the file is cut off, {missing} bytes short")
         if claimed > came + PACKED_FRAMES:
             found.append(f"the header claims {claimed} frames and {came} came")
         elif not claimed and self._ends_early():
@@ -124,6 +132,8 @@ class VideoReader:
             found.append(f"{self._lost_packets} packets could not be decoded")
         if self._damaged_frames:
             found.append(f"{self._damaged_frames} frames are damaged")
+        if self._backwards:
+            found.append(f"presentation times run backwards {self._backwards} times")
         if len(self._sizes) > 1:
             found.append(f"pictures come in {len(self._sizes)} sizes; all are made the first's")
         return "; ".join(found) or None
@@ -146,8 +156,8 @@ class VideoReader:
         return VideoInfo(
             num_frames=num_frames,
             fps=fps,
-            width=self.stream.width,
-            height=self.stream.height,
+            width=self._size[0],
+            height=self._size[1],
             codec=self.stream.codec_context.name,
             duration_s=num_frames / fps if fps else 0.0,
             rotation=self._rotation,
@@ -177,7 +187,7 @@ def _open(path: str | Path) -> InputContainer:
     limits = {"max_pixels": str(MAX_PIXELS)}
     try:
         # Titles in a wrong encoding would raise UnicodeDecodeError, and nobody reads them here.
-        container = av.open(str(path), metadata_errors="ignore", options=limits)
+        container = av.open(str(path), metadata_errors="ignore", options=dict(limits))
     except PermissionError as error:
         raise VideoError("unreadable-file", f"{path}: {error.strerror}") from error
     except (av.FFmpegError, OSError) as error:
@@ -193,9 +203,13 @@ def _open(path: str | Path) -> InputContainer:
 
 
 def _check(container: InputContainer, path: str | Path) -> VideoStream:
+    if container.format.name.endswith("_pipe") or container.format.name == "image2":
+        raise VideoError("not-a-video", f"{path}: is a still picture ({container.format.name})")
     if not container.streams.video:
         raise VideoError("no-video-stream", f"{path}: has no video stream")
     stream = container.streams.video[0]
+    if stream.codec_context is None:
+        raise VideoError("no-decoder", f"{path}: its video stream is of no codec that FFmpeg knows")
     if stream.width * stream.height > MAX_PIXELS:
         size = f"{stream.width}x{stream.height}"
         raise VideoError("too-large", f"{path}: claims pictures of {size}, over {MAX_PIXELS} px")

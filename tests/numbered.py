@@ -37,10 +37,11 @@ def make_video(
     b_frames: int = 0,
     pixel_format: str = "yuv420p",
     options: dict[str, str] | None = None,
+    container_options: dict[str, str] | None = None,
 ) -> Path:
     """Write a video of numbered frames, or of the pictures given."""
     shown = pictures or [draw_number(first + i) for i in range(num_frames)]
-    with av.open(str(path), "w") as container:
+    with av.open(str(path), "w", options=container_options or {}) as container:
         stream: Any = container.add_stream(codec, rate=25, options=options or {})
         stream.height, stream.width = shown[0].shape[:2]
         stream.pix_fmt = pixel_format

@@ -1,0 +1,85 @@
+"""Telling from a file's own structure that its end is missing.
+
+Decoders end early without a word on a file that was cut off: the structure of the container is
+what still knows how long it was. Formats without such a structure (MPEG program streams, FLV,
+raw streams) cannot be checked.
+"""
+
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+TS_PACKET = 188
+MAX_BOXES = 100_000
+
+
+def missing_bytes(path: str | Path, format_name: str) -> int:
+    """How many bytes a file says that it has more than there are; 0 where none or unknown.
+
+    Args:
+        path: A file.
+        format_name: FFmpeg's name of its container format, such as "avi" or "mov,mp4,m4a".
+    """
+    names = format_name.split(",")
+    measure = next((_MEASURES[name] for name in names if name in _MEASURES), None)
+    if measure is None:
+        return 0
+    size = Path(path).stat().st_size
+    with Path(path).open("rb") as handle:
+        try:
+            return max(0, measure(handle, size) - size)
+        except (struct.error, IndexError):
+            return 0
+
+
+def _avi(handle: BinaryIO, size: int) -> int:
+    tag, length = struct.unpack("<4sI", handle.read(8))
+    streamed = length >= 0xFFFFFF00  # written without seeking back
+    return 8 + length if tag == b"RIFF" and not streamed else 0
+
+
+def _mp4(handle: BinaryIO, size: int) -> int:
+    place = 0
+    for _ in range(MAX_BOXES):
+        if place >= size:
+            break
+        handle.seek(place)
+        (length,) = struct.unpack(">I4x", handle.read(8))
+        if length == 1:
+            (length,) = struct.unpack(">Q", handle.read(8))
+        if length < 8:  # 0: to the end of the file
+            return 0
+        place += length
+    return place
+
+
+def _matroska(handle: BinaryIO, size: int) -> int:
+    place = 0
+    for element in (b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"):  # the header, then the segment
+        handle.seek(place)
+        head = handle.read(12)
+        if not head.startswith(element):
+            return 0
+        num_bytes = 9 - head[4].bit_length()
+        ones = (1 << 7 * num_bytes) - 1
+        length = int.from_bytes(head[4 : 4 + num_bytes], "big") & ones
+        if length == ones:  # streamed: length unknown
+            return 0
+        place += 4 + num_bytes + length
+    return place
+
+
+def _mpegts(handle: BinaryIO, size: int) -> int:
+    head = handle.read(TS_PACKET + 1)
+    if head[0] != 0x47 or head[TS_PACKET] != 0x47:
+        return 0
+    return -(-size // TS_PACKET) * TS_PACKET
+
+
+_MEASURES: dict[str, Callable[[BinaryIO, int], int]] = {
+    "avi": _avi,
+    "matroska": _matroska,
+    "mov": _mp4,
+    "mpegts": _mpegts,
+}
