@@ -26,7 +26,7 @@ NAMES = ("cnn-efficientnet-lite0",)
 CODE_VERSION = 1
 
 NUM_FRAMES = 10
-BATCH = 64
+BATCH = 16
 """Frames in one forward pass."""
 SIZE = 224
 MEAN = (0.485, 0.456, 0.406)

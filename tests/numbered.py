@@ -54,3 +54,20 @@ def make_video(
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     return path
+
+
+def repeat_packets(path: Path, *, times: int) -> Path:
+    """A long video at no cost: the packets of a short one over and over, at 25 frames/s."""
+    out = path.with_name("repeated.mkv")
+    with av.open(str(path)) as source, av.open(str(out), "w") as target:
+        stream = source.streams.video[0]
+        copy = target.add_stream_from_template(stream)
+        packets = [(bytes(p), p.is_keyframe) for p in source.demux(stream) if p.size]
+        for index in range(times * len(packets)):
+            data, is_key = packets[index % len(packets)]
+            packet = av.Packet(data)
+            packet.pts = packet.dts = index * 40
+            packet.time_base, packet.is_keyframe = Fraction(1, 1000), is_key
+            packet.stream = copy
+            target.mux(packet)
+    return out

@@ -6,7 +6,6 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,7 @@ from pipeline.decode import VideoError
 from pipeline.extract import extract
 from pipeline.keeper import Keeper
 from store import KinestoreError, Store, ViewSpec
-from tests.numbered import make_video
+from tests.numbered import make_video, repeat_packets
 
 SPECS = {"motion": extractors.create("motion").spec}
 
@@ -44,26 +43,7 @@ def bomb(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pictures=[flat] * 8,
         options={"preset": "ultrafast", "crf": "51"},
     )
-    return repeat(path, times=500)
-
-
-def repeat(path: Path, *, times: int) -> Path:
-    """The same packets over and over, which costs nothing to write."""
-    import av
-
-    out = path.with_name("repeated.mkv")
-    with av.open(str(path)) as source, av.open(str(out), "w") as target:
-        stream = source.streams.video[0]
-        copy = target.add_stream_from_template(stream)
-        packets = [(bytes(p), p.is_keyframe) for p in source.demux(stream) if p.size]
-        for index in range(times * len(packets)):
-            data, is_key = packets[index % len(packets)]
-            packet = av.Packet(data)
-            packet.pts = packet.dts = index * 40
-            packet.time_base, packet.is_keyframe = Fraction(1, 1000), is_key
-            packet.stream = copy
-            target.mux(packet)
-    return out
+    return repeat_packets(path, times=500)
 
 
 def process_of(keeper: Keeper) -> psutil.Process:
