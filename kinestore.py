@@ -117,18 +117,23 @@ def extract_command(
     """Compute the embeddings that the store lacks."""
     from pipeline.extract import extract
 
-    with progress() as tell:
-        summary = extract(
-            videos,
-            store=store,
-            extractors=extractor,
-            device=device,
-            workers=workers,
-            limit=limit,
-            retry_failed=retry_failed,
-            clip_timeout_s=clip_timeout,
-            on_progress=tell,
-        )
+    try:
+        with progress() as tell:
+            summary = extract(
+                videos,
+                store=store,
+                extractors=extractor,
+                device=device,
+                workers=workers,
+                limit=limit,
+                retry_failed=retry_failed,
+                clip_timeout_s=clip_timeout,
+                on_progress=tell,
+            )
+    except KeyboardInterrupt:
+        raise KinestoreError(
+            f"stopped; what was done is kept in {store}: the same command again goes on from there"
+        ) from None
     if as_json:
         say(json.dumps(asdict(summary)))
     else:

@@ -49,7 +49,7 @@ class VideoReader:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self._path = path
+        self.path = path
         self._container = _open(path)
         self.stream = self._container.streams.video[0]
         self._lost_packets = 0
@@ -59,7 +59,7 @@ class VideoReader:
         self._last_s = 0.0
         self._backwards = 0
         self._rotation = 0
-        self._size = self.stream.width, self.stream.height
+        self.size = self.stream.width, self.stream.height
         self._sizes: set[tuple[int, int]] = set()
 
     def __enter__(self) -> Self:
@@ -89,7 +89,7 @@ class VideoReader:
         except av.InvalidDataError:
             self._lost_packets += 1  # the file ends in the middle of something
         except (av.FFmpegError, OSError) as error:
-            message = f"{self._path}: reading stopped ({error.strerror})"
+            message = f"{self.path}: reading stopped ({error.strerror})"
             raise VideoError("read-error", message) from error
 
     def __iter__(self) -> Iterator[tuple[int, float, av.VideoFrame]]:
@@ -103,7 +103,7 @@ class VideoReader:
             self._damaged_frames += frame.is_corrupt
             self._sizes.add((frame.width, frame.height))
             if index == 0:
-                self._size = frame.width, frame.height
+                self.size = frame.width, frame.height
                 self._rotation = int(frame.rotation)
             yield index, self._last_s, frame
 
@@ -120,7 +120,7 @@ class VideoReader:
         """What a person should know about a pass that came to its end; None if all was well."""
         found = []
         claimed, came = self.stream.frames, self._num_frames + self._hidden_packets
-        if missing := missing_bytes(self._path, self._container.format.name):
+        if missing := missing_bytes(self.path, self._container.format.name):
             found.append(f"the file is cut off, {missing} bytes short")
         if claimed > came + PACKED_FRAMES:
             found.append(f"the header claims {claimed} frames and {came} came")
@@ -156,12 +156,12 @@ class VideoReader:
         return VideoInfo(
             num_frames=num_frames,
             fps=fps,
-            width=self._size[0],
-            height=self._size[1],
+            width=self.size[0],
+            height=self.size[1],
             codec=self.stream.codec_context.name,
             duration_s=num_frames / fps if fps else 0.0,
             rotation=self._rotation,
-            size_bytes=Path(self._path).stat().st_size,
+            size_bytes=Path(self.path).stat().st_size,
             warning=warning,
         )
 

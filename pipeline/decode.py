@@ -8,7 +8,7 @@ In a long video, frames are reached by seeking where the first pass can prove th
 Shape legend: T frames of the video, N frames asked for, H height, W width.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,24 +16,22 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import _pictures
+from pipeline._pictures import RgbConverter, luma
 from pipeline._reader import VideoError, VideoReader
 from pipeline._seek import SeekTable
+from pipeline._thumbnails import Thumbnails
 from store import UsageError, VideoInfo
 
 __all__ = ["DecodedVideo", "Frames", "VideoError", "decode_frames", "iter_frames", "probe"]
 
-BUFFER_BYTES = 256 << 20
+BUFFER_BYTES = 64 << 20
 """Decoded pictures kept for a second look; a longer video is decoded again instead."""
 
 MAX_RGB_BYTES = 8 << 30
 """More RGB than this at once is refused."""
 
-THUMBNAIL = (32, 24)
-"""Width and height of the luma thumbnails that frames are compared by."""
-
-MAX_THUMBNAILS = 4096
-"""Of a longer video, thumbnails are kept of every second frame, or fourth, and so on."""
+FIRST_RGB_BYTES = 1 << 30
+"""No more is reserved for frames that a header only claims."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,9 +80,47 @@ def decode_frames(path: str | Path, indices: Sequence[int] | None = None) -> Fra
         VideoError: If it is not a video that can be read.
         UsageError: If the video has no frame of such an index, or the answer is beyond memory.
     """
-    video = DecodedVideo(path)
-    chosen = np.arange(video.num_frames) if indices is None else np.asarray(indices, np.int64)
-    return Frames(rgb=video.rgb(chosen), indices=chosen, pts_s=video.pts_s[chosen])
+    with VideoReader(path) as reader:
+        if indices is None:
+            return _every_frame(reader)
+        return _some_frames(reader, _check(indices, path))
+
+
+def _every_frame(reader: VideoReader) -> Frames:
+    convert, times = RgbConverter(), list[float]()
+    pictures = np.empty((0, 0, 0, 3), np.uint8)
+    for index, time_s, frame in reader:
+        picture = convert(frame, reader.size)
+        if index == len(pictures):
+            _check_rgb_bytes(index + 1, reader.size, reader.path)
+            more = FIRST_RGB_BYTES // picture.nbytes + 1
+            claimed = max(1, min(reader.stream.frames - index, more))
+            room = np.empty((max(claimed, index), *picture.shape), np.uint8)
+            pictures = np.concatenate([pictures, room]) if index else room
+        pictures[index] = picture
+        times.append(time_s)
+    _require_frames(times, reader.path)
+    count = len(times)
+    return Frames(rgb=pictures[:count], indices=np.arange(count), pts_s=np.array(times))
+
+
+def _some_frames(reader: VideoReader, chosen: NDArray[np.int64]) -> Frames:
+    _check_rgb_bytes(len(chosen), reader.size, reader.path)
+    convert, last, count = RgbConverter(), int(chosen.max()), 0
+    pictures, times = np.empty((0, 0, 0, 3), np.uint8), np.empty(len(chosen))
+    wanted = set(chosen.tolist())
+    for index, time_s, frame in reader:
+        count = index + 1
+        if index in wanted:
+            picture = convert(frame, reader.size)
+            if not pictures.size:
+                pictures = np.empty((len(chosen), *picture.shape), np.uint8)
+            pictures[chosen == index] = picture
+            times[chosen == index] = time_s
+        if index == last:
+            return Frames(rgb=pictures, indices=chosen, pts_s=times)
+    _require_frames(range(count), reader.path)
+    raise UsageError(f"index {last}: {reader.path} has frames 0 to {count - 1}")
 
 
 class DecodedVideo:
@@ -106,31 +142,26 @@ class DecodedVideo:
         self._path = path
         self._kept: list[av.VideoFrame] | None = []
         self._table = SeekTable()
-        self._thumbnails = _Thumbnails()
+        self._thumbnails = Thumbnails()
         times: list[float] = []
-        left = buffer_bytes
         with VideoReader(path) as reader:
             for _, time_s, frame in reader:
                 times.append(time_s)
+                self._thumbnails.add(frame)
                 if self._kept is None:
-                    self._note(frame)
+                    self._table.add(frame)
                     continue
                 self._kept.append(frame)
-                left -= sum(plane.buffer_size for plane in frame.planes)
-                if left < 0:
+                buffer_bytes -= sum(plane.buffer_size for plane in frame.planes)
+                if buffer_bytes < 0:
                     kept, self._kept = self._kept, None
                     for early in kept:
-                        self._note(early)
+                        self._table.add(early)
             self.info = reader.info()
             self._seekable = not reader.timeless
-        if not times:
-            raise VideoError("no-frames", f"{path}: holds no frame that can be decoded")
+        _require_frames(times, path)
         self.num_frames = len(times)
         self.pts_s = np.array(times, dtype=np.float64)
-
-    def _note(self, frame: av.VideoFrame) -> None:
-        self._table.add(frame)
-        self._thumbnails.add(frame)
 
     def rgb(self, indices: Sequence[int] | NDArray[np.int64]) -> NDArray[np.uint8]:
         """Frames as RGB, turned upright: uint8, shape (N, H, W, 3).
@@ -140,17 +171,12 @@ class DecodedVideo:
         """
         chosen = self._check(indices)
         size = (self.info.width, self.info.height)
-        if (num_bytes := len(chosen) * size[0] * size[1] * 3) > MAX_RGB_BYTES:
-            raise UsageError(
-                f"{self._path}: {len(chosen)} frames of {size[0]}x{size[1]} are "
-                f"{num_bytes / 2**30:.1f} GiB of RGB, over {MAX_RGB_BYTES >> 30}; name fewer "
-                "indices, or use iter_frames"
-            )
-        turned = round(self.info.rotation / 90) % 2 == 1
-        height, width = size if turned else size[::-1]
+        _check_rgb_bytes(len(chosen), size, self._path)
+        convert = RgbConverter()
+        height, width = size if round(self.info.rotation / 90) % 2 else size[::-1]
         pictures = np.empty((len(chosen), height, width, 3), np.uint8)
         for index, frame in self._take(chosen):
-            pictures[chosen == index] = _pictures.rgb(frame, size)
+            pictures[chosen == index] = convert(frame, size)
         return pictures
 
     def luma(
@@ -164,7 +190,7 @@ class DecodedVideo:
         chosen = self._check(indices)
         planes = np.empty((len(chosen), size[1], size[0]), np.uint8)
         for index, frame in self._take(chosen):
-            planes[chosen == index] = _pictures.luma(frame, size)
+            planes[chosen == index] = luma(frame, size)
         return planes
 
     def thumbnails(self) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
@@ -173,22 +199,12 @@ class DecodedVideo:
         Returns:
             Their indices, int64, shape (N,), and the thumbnails, uint8, shape (N, 24, 32).
         """
-        thumbnails = self._thumbnails
-        if self._kept is not None:
-            thumbnails = _Thumbnails()
-            for frame in self._kept:
-                thumbnails.add(frame)
-        return thumbnails.indices(), np.stack(thumbnails.kept)
+        return self._thumbnails.indices(), np.stack(self._thumbnails.kept)
 
     def _check(self, indices: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
-        chosen = np.asarray(indices, np.int64)
-        if not len(chosen):
-            raise UsageError("indices=[]: name at least one frame")
-        for index in (chosen.min(), chosen.max()):
-            if not 0 <= index < self.num_frames:
-                raise UsageError(
-                    f"index {index}: {self._path} has frames 0 to {self.num_frames - 1}"
-                )
+        chosen = _check(indices, self._path)
+        if (last := chosen.max()) >= self.num_frames:
+            raise UsageError(f"index {last}: {self._path} has frames 0 to {self.num_frames - 1}")
         return chosen
 
     def _take(self, chosen: NDArray[np.int64]) -> Iterator[tuple[int, av.VideoFrame]]:
@@ -217,21 +233,24 @@ class DecodedVideo:
                 yield from self._table.reach(reader, key, targets)
 
 
-class _Thumbnails:
-    """Thumbnails of every frame, or of every so many, so that they stay below a bound."""
+def _check(indices: Sequence[int] | NDArray[np.int64], path: str | Path) -> NDArray[np.int64]:
+    chosen = np.asarray(indices, np.int64)
+    if not len(chosen):
+        raise UsageError("indices=[]: name at least one frame")
+    if (first := chosen.min()) < 0:
+        raise UsageError(f"index {first}: frames of {path} are counted from 0")
+    return chosen
 
-    def __init__(self) -> None:
-        self.kept: list[NDArray[np.uint8]] = []
-        self._step = 1
-        self._seen = 0
 
-    def add(self, frame: av.VideoFrame) -> None:
-        if self._seen % self._step == 0:
-            self.kept.append(_pictures.luma(frame, THUMBNAIL))
-            if len(self.kept) > MAX_THUMBNAILS:
-                self.kept = self.kept[::2]
-                self._step *= 2
-        self._seen += 1
+def _check_rgb_bytes(count: int, size: tuple[int, int], path: str | Path) -> None:
+    num_bytes = count * size[0] * size[1] * 3
+    if num_bytes > MAX_RGB_BYTES:
+        raise UsageError(
+            f"{path}: {count} frames of {size[0]}x{size[1]} are {num_bytes / 2**30:.1f} GiB of "
+            f"RGB, over {MAX_RGB_BYTES >> 30}; name fewer indices, or use iter_frames"
+        )
 
-    def indices(self) -> NDArray[np.int64]:
-        return np.arange(len(self.kept), dtype=np.int64) * self._step
+
+def _require_frames(found: Sized, path: str | Path) -> None:
+    if not len(found):
+        raise VideoError("no-frames", f"{path}: holds no frame that can be decoded")

@@ -4,6 +4,7 @@ Clips are cut into shards in the manifest's order. A shard is one task and, for 
 one part: it is committed whole or not at all, so a job that was killed goes on where it stood.
 """
 
+import logging
 import math
 import os
 import time
@@ -26,7 +27,14 @@ from pipeline.plan import (
     settle_ledger,
 )
 from pipeline.videos import find_videos
-from pipeline.worker import EmbeddingProcess, Receipt, Shard, failures_of, run_shard
+from pipeline.worker import (
+    EmbeddingProcess,
+    Receipt,
+    Shard,
+    failures_of,
+    ignore_interrupts,
+    run_shard,
+)
 from store import Store, UsageError, ViewSpec
 
 CLIP_TIMEOUT_S = 600.0
@@ -168,9 +176,15 @@ def _run(
     tell("extracting", 0, total)
     with (
         dask.config.set({"distributed.nanny.pre-spawn-environ": BEFORE_SPAWN}),
-        LocalCluster(n_workers=count, threads_per_worker=1, dashboard_address=None) as cluster,
+        LocalCluster(
+            n_workers=count,
+            threads_per_worker=1,
+            dashboard_address=None,
+            silence_logs=logging.ERROR,
+        ) as cluster,
         Client(cluster) as client,
     ):
+        client.run(ignore_interrupts)
         client.register_plugin(
             EmbeddingProcess(specs, device=device, clip_timeout_s=clip_timeout_s)
         )

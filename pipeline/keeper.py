@@ -51,6 +51,7 @@ class Keeper:
         self._memory_bytes = memory_bytes
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection[Any, Any] | None = None
+        self._closed = False
 
     def embed(self, uri: str, names: Sequence[str]) -> "ClipResult":
         """Have a clip embedded.
@@ -80,13 +81,18 @@ class Keeper:
         Raises:
             KinestoreError: If it does not start, or loads something else than was planned.
         """
+        if self._closed:
+            raise KinestoreError("the job was stopped")
         if self._connection is not None:
             return self._connection
         ours, theirs = Pipe()
         arguments = f"{theirs.fileno()}, {list(self._specs)!r}, {self._device!r}"
         code = BOOT.format(path=sys.path, arguments=arguments)
         self._process = subprocess.Popen(
-            [sys.executable, "-c", code], stdin=subprocess.PIPE, pass_fds=[theirs.fileno()]
+            [sys.executable, "-c", code],
+            stdin=subprocess.PIPE,
+            pass_fds=[theirs.fileno()],
+            start_new_session=True,  # Ctrl-C is for the job to answer
         )
         theirs.close()
         self._connection = ours
@@ -107,7 +113,8 @@ class Keeper:
         return ours
 
     def close(self) -> None:
-        """End the process, if one runs."""
+        """End the process for good; a clip that it works on is given up."""
+        self._closed = True
         self._stop()
 
     def _answer(self, connection: "Connection[Any, Any]", uri: str) -> "ClipResult | VideoError":

@@ -1,0 +1,249 @@
+"""Which frame each library really returns, against ffmpeg's own reading of the file in order.
+
+    python -m benchmarks.exactness [FOLDER] [--details]
+
+FOLDER holds real clips (../shared/data by default, if it is there); odd clips are generated.
+Of each clip, eight evenly spaced frames are asked for, and then the same eight backwards. A
+returned picture is taken for the reference frame that is nearest to it (mean absolute difference
+in RGB, every third pixel both ways), so another way of converting colours does no harm, nor does
+a picture that lies on its side; it counts as right if no other frame is clearly nearer. Each
+library runs in a process of its own.
+"""
+
+import argparse
+import importlib
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
+
+from benchmarks.clips import FFMPEG, existing_path, find_videos, mpeg4_encoder, write_clip
+from benchmarks.isolated import Isolated, LibraryFailed, left_out, versions
+
+Picture = NDArray[np.uint8]
+SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
+NUM_ASKED = 8
+PIXEL_STEP = 3
+TIE = 0.05
+"""Levels of 255 by which another frame may be nearer before the one asked for counts as wrong."""
+
+
+def ours(path: str, indices: list[int]) -> Iterable[Picture]:
+    from pipeline.decode import decode_frames
+
+    return decode_frames(path, indices).rgb
+
+
+def decord_sparse(path: str, indices: list[int]) -> Iterable[Picture]:
+    decord = importlib.import_module("decord")
+    batch: Picture = decord.VideoReader(path, num_threads=1).get_batch(indices).asnumpy()
+    return batch
+
+
+def decord_in_order(path: str, indices: list[int]) -> Iterable[Picture]:
+    decord = importlib.import_module("decord")
+    reader = decord.VideoReader(path, num_threads=1)
+    pictures: list[Picture] = []
+    with suppress(StopIteration):
+        while True:
+            pictures.append(reader.next().asnumpy())
+    return [pictures[index] for index in indices]
+
+
+def torchcodec_sparse(path: str, indices: list[int], *, seek_mode: str) -> Iterable[Picture]:
+    decoders = importlib.import_module("torchcodec.decoders")
+    reader = decoders.VideoDecoder(
+        path, num_ffmpeg_threads=1, seek_mode=seek_mode, dimension_order="NHWC"
+    )
+    batch: Picture = reader.get_frames_at(indices).data.numpy()
+    return batch
+
+
+def opencv_seek(path: str, indices: list[int]) -> Iterable[Picture]:
+    cv2: Any = importlib.import_module("cv2")
+    capture = cv2.VideoCapture(path, cv2.CAP_FFMPEG)
+    for index in indices:
+        capture.set(cv2.CAP_PROP_POS_FRAMES, index)
+        found, picture = capture.read()
+        if not found:
+            raise RuntimeError(f"read() found no frame {index}")
+        yield cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+
+
+LIBRARIES: dict[str, Callable[[str, list[int]], Iterable[Picture]]] = {
+    "ours": ours,
+    "decord get_batch": decord_sparse,
+    "decord next()": decord_in_order,
+    "torchcodec exact": partial(torchcodec_sparse, seek_mode="exact"),
+    "torchcodec approximate": partial(torchcodec_sparse, seek_mode="approximate"),
+    "OpenCV seek": opencv_seek,
+}
+
+
+@dataclass(kw_only=True)
+class Score:
+    """How one library did on one group of clips.
+
+    Attributes:
+        clips: Clips that were tried.
+        wrong_clips: Clips of which any returned frame was not the one asked for.
+        answered: Frames that were returned.
+        wrong: Frames among them that were not those asked for.
+        errors: Requests that ended in an exception, a crash or a hang.
+        details: A line for each clip that was not answered rightly.
+    """
+
+    clips: int = 0
+    wrong_clips: int = 0
+    answered: int = 0
+    wrong: int = 0
+    errors: int = 0
+    details: list[str] = field(default_factory=list)
+
+
+def answer(library: str, path: str, reference: str, indices: list[int]) -> list[int]:
+    """The reference frames that a library returned when asked for others."""
+    frames = np.load(reference)
+    pictures = LIBRARIES[library](path, indices)
+    return [_nearest(p, frames, index) for index, p in zip(indices, pictures, strict=True)]
+
+
+def _nearest(picture: Picture, frames: Picture, asked: int) -> int:
+    """Index of that one of the frames of shape (T, H, W, 3) which a picture is."""
+    turns = [np.rot90(picture, turn)[::PIXEL_STEP, ::PIXEL_STEP] for turn in range(4)]
+    likely = [turn for turn in turns if turn.shape == frames.shape[1:]]
+    if not likely:
+        raise ValueError(f"a picture of shape {picture.shape}")
+    gaps = [np.abs(frames - turn.astype(np.int16)).mean((1, 2, 3)) for turn in likely]
+    gap = min(gaps, key=lambda of_turn: float(of_turn.min()))
+    return asked if gap[asked] <= gap.min() + TIE else int(gap.argmin())
+
+
+def read_reference(path: Path) -> Picture:
+    """Every frame that ffmpeg decodes in order, every third pixel both ways: (T, H, W, 3)."""
+    command = [FFMPEG, "-v", "quiet", "-i", str(path), "-map", "0:v:0", "-fps_mode", "passthrough"]
+    command += ["-f", "image2pipe", "-c:v", "ppm", "-"]
+    ppm = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL).stdout
+    head = b"\n".join(ppm.split(b"\n", 3)[:3]) + b"\n"
+    width, height = (int(word) for word in head.split()[1:3])
+    frames = np.frombuffer(ppm, np.uint8).reshape(-1, len(head) + width * height * 3)
+    pictures = frames[:, len(head) :].reshape(-1, height, width, 3)
+    return np.ascontiguousarray(pictures[:, ::PIXEL_STEP, ::PIXEL_STEP])
+
+
+def generate(folder: Path) -> dict[str, Path]:
+    x264 = ["-c:v", "libx264", "-preset", "veryfast", "-bf", "3", "-g", "24"]
+    mpeg4 = ["-c:v", "mpeg4", "-vtag", "XVID", "-q:v", "4", "-bf", "2", "-g", "20"]
+    drop_some = "select='mod(n,5)*mod(n,7)'"
+    xvid = write_clip(folder / "xvid.avi", [*mpeg4_encoder(), "-q:v", "4", "-bf", "2", "-g", "20"])
+    flat = write_clip(folder / "closed.mp4", [*x264, "-flags", "+cgop"])
+    stream = write_clip(folder / "stream.ts", x264)
+    rotated = folder / "rotated.mp4"
+    rotate = [FFMPEG, "-v", "error", "-display_rotation", "90", "-i", str(flat), "-c", "copy"]
+    subprocess.run([*rotate, str(rotated)], check=True, stdin=subprocess.DEVNULL)
+    h265 = ["-c:v", "libx265", "-preset", "veryfast", "-x265-params", "log-level=none:keyint=24"]
+    vp9 = ["-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8", "-g", "24"]
+    mpeg2 = ["-c:v", "mpeg2video", "-q:v", "4", "-bf", "2", "-g", "12"]
+    return {
+        "XviD AVI, packed B-frames": xvid,
+        "MPEG-4 AVI, B-frames": write_clip(folder / "mpeg4.avi", mpeg4),
+        "H.264 MP4, open GOP": write_clip(
+            folder / "open.mp4", [*x264, "-x264-params", "open-gop=1"]
+        ),
+        "H.264 MP4, closed GOP": flat,
+        "H.264 MP4, variable frame rate": write_clip(
+            folder / "variable.mp4", x264, filters=drop_some
+        ),
+        "H.264 MPEG-TS": stream,
+        "MPEG-2 PS": write_clip(folder / "mpeg2.mpg", mpeg2),
+        "HEVC MP4": write_clip(folder / "hevc.mp4", h265),
+        "VP9 WebM": write_clip(folder / "vp9.webm", vp9),
+        "rotated by 90 degrees": rotated,
+        "1 frame": write_clip(folder / "one.mp4", x264, num_frames=1),
+        "2 frames": write_clip(folder / "two.mp4", x264, num_frames=2),
+        "truncated XviD AVI": _truncated(xvid),
+        "truncated MPEG-TS": _truncated(stream),
+    }
+
+
+def _truncated(path: Path) -> Path:
+    cut = path.with_stem(f"{path.stem}-truncated")
+    cut.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
+    return cut
+
+
+def group_of(path: Path) -> str:
+    """The data set that a real clip comes from, by the way it names its clips."""
+    if path.name.startswith("v_"):
+        return "UCF101"
+    if any("ut_interaction" in part for part in path.parts):
+        return "UT-Interaction"
+    return "HMDB51" if path.suffix == ".avi" else "Kinetics"
+
+
+def score_clip(score: Score, worker: Isolated, library: str, path: Path, reference: Path) -> None:
+    num_frames = len(np.load(reference, mmap_mode="r"))
+    asked = np.linspace(0, num_frames - 1, min(NUM_ASKED, num_frames)).round().astype(int).tolist()
+    wrong_before = score.wrong
+    for indices in (asked, asked[::-1]):
+        try:
+            got = worker.ask(library, str(path), str(reference), indices)
+        except LibraryFailed as failure:
+            score.errors += 1
+            score.details.append(f"{path.name}: {library}: asked {indices}: {failure}")
+            continue
+        score.answered += len(got)
+        score.wrong += sum(a != b for a, b in zip(indices, got, strict=True))
+        if got != indices:
+            score.details.append(f"{path.name}: {library}: asked {indices}, got {got}")
+    score.clips += 1
+    score.wrong_clips += score.wrong > wrong_before
+
+
+def markdown(scores: dict[tuple[str, str], Score], groups: list[str], names: list[str]) -> str:
+    lines = ["| clips | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
+    for group in groups:
+        cells = []
+        for score in (scores[group, name] for name in names):
+            cell = f"{score.wrong_clips} / {score.clips}; {score.wrong} / {score.answered}"
+            cells.append(f"{cell}; {score.errors} failed" if score.errors else cell)
+        lines.append(f"| {group} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Which frames do libraries really return?")
+    parser.add_argument("folder", nargs="?", type=existing_path, default=SHARED_DATA)
+    parser.add_argument("--details", action="store_true", help="a line for each wrong answer")
+    options = parser.parse_args()
+    missing = left_out(("decord", "torchcodec"))
+    print(versions(), *missing.values(), sep="\n")
+    names = [name for name in LIBRARIES if name.split()[0] not in missing]
+    workers = {name: Isolated(answer, timeout_s=60) for name in names}
+    scores: dict[tuple[str, str], Score] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        reference = Path(folder) / "reference.npy"
+        clips = [(group_of(path), path) for path in find_videos(options.folder)]
+        clips += generate(Path(folder)).items()
+        for group, path in track(clips, console=Console(stderr=True), description="Comparing"):
+            np.save(reference, read_reference(path))
+            for name in names:
+                score = scores.setdefault((group, name), Score())
+                score_clip(score, workers[name], name, path, reference)
+    print("Clips with a wrong frame / clips; wrong frames / frames returned; failed requests.\n")
+    print(markdown(scores, list(dict.fromkeys(group for group, _ in clips)), names))
+    if options.details:
+        print("\n" + "\n".join(line for score in scores.values() for line in score.details))
+
+
+if __name__ == "__main__":
+    main()
