@@ -6,6 +6,7 @@ import what they need when they are used, so that `kinestore --help` answers at 
 
 import importlib
 import json
+import logging
 import sys
 from dataclasses import asdict
 from functools import partial
@@ -22,6 +23,7 @@ from pipeline.console import (
     say,
     say_summary,
     status_table,
+    verify_table,
 )
 from store.errors import KinestoreError, UsageError
 
@@ -109,15 +111,18 @@ def extract_command(
     extractor: Annotated[list[str], typer.Option("-e", "--extractor", help="May be repeated.")],
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     workers: Annotated[int | None, typer.Option(help="Processes; one a core if unset.")] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="A running Dask cluster's scheduler.")
+    ] = None,
     limit: Annotated[int | None, typer.Option(help="Only the first so many inputs.")] = None,
     retry_failed: Annotated[bool, typer.Option(help="Try failed inputs again.")] = False,
     clip_timeout: Annotated[float, typer.Option(help="Seconds that a clip may take.")] = 600,
     as_json: JsonOption = False,
 ) -> None:
     """Compute the embeddings that the store lacks."""
-    from pipeline.extract import extract
-
     try:
+        from pipeline.extract import extract
+
         with progress() as tell:
             summary = extract(
                 videos,
@@ -125,6 +130,7 @@ def extract_command(
                 extractors=extractor,
                 device=device,
                 workers=workers,
+                scheduler=scheduler,
                 limit=limit,
                 retry_failed=retry_failed,
                 clip_timeout_s=clip_timeout,
@@ -161,6 +167,50 @@ def failures_command(store: StoreArgument, as_json: JsonOption = False) -> None:
         say(json.dumps([asdict(failure) for failure in failures]))
     else:
         say(failures_table(failures))
+
+
+@app.command("verify")
+def verify_command(
+    store: StoreArgument,
+    repair: Annotated[bool, typer.Option("--repair", help="Drop what is broken.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Check every part of a store; the same extract fills in what a repair dropped."""
+    from store.verify import verify
+
+    with progress() as tell:
+        report = verify(store, repair=repair, on_progress=partial(tell, "checking parts"))
+    say(json.dumps(asdict(report)) if as_json else verify_table(report, store))
+    if not report.sound:
+        raise typer.Exit(1)
+
+
+@app.command("snapshot")
+def snapshot_command(
+    store: StoreArgument,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Letters, digits, '.', '_', '-'.")],
+) -> None:
+    """Pin the parts that a store has now: Store(STORE, snapshot=NAME) reads exactly those."""
+    from store import Store
+
+    with progress() as tell:
+        taken = Store(store).take_snapshot(name, on_progress=partial(tell, "hashing parts"))
+    say(f"Snapshot {name} pins {len(taken.parts)} parts.")
+
+
+@app.command("export")
+def export_command(
+    store: StoreArgument,
+    features: FeaturesOption,
+    to: Annotated[Path, typer.Option(help="A .parquet, .h5 or .npz file.")],
+) -> None:
+    """Write joined features to one file for other programs."""
+    from pipeline.export import export
+    from store import Store
+
+    loaded = Store(store).load(features.split(","))
+    path = export(loaded, out=to)
+    say(f"{len(loaded.clip_ids)} clips exported to {path}; {len(loaded.missing)} lack a feature.")
 
 
 @app.command("keyframes")
@@ -292,6 +342,7 @@ def umap_command(
 
 def main() -> None:
     """Run the command line; a person's mistake gives one sentence and no traceback."""
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # Dask's connections that Ctrl-C cut
     try:
         app()
     except KeyboardInterrupt:

@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pipeline.demo import Step
-    from pipeline.extract import Summary
+    from pipeline.summary import Summary
     from store import Failure
+    from store.verify import Report
 
 
 class _Rate(ProgressColumn):
@@ -82,7 +83,11 @@ def say_summary(summary: "Summary", store: "Path") -> None:
     for stage, seconds in summary.stage_seconds.items():
         table.add_row(f"{stage}, s over all workers", f"{seconds:.1f}")
     table.add_row("seconds", f"{summary.seconds:.1f}")
-    table.add_row("clips/s", f"{summary.done / summary.seconds:.2f}")
+    table.add_row("clips/s", f"{summary.clips_per_s:.2f}")
+    table.add_row("decoded frames/s", f"{summary.frames_per_s:.0f}")
+    if summary.bound_by:
+        bound = f"{escape(summary.bound_by)}, {summary.bound_share:.0%} of the workers' time"
+        table.add_row("bound by", bound)
     say(table)
     if summary.failed:
         print(f"What failed and why: kinestore failures {store}")
@@ -105,6 +110,21 @@ def failures_table(failures: Sequence["Failure"]) -> RenderableType:
     table = Table("stage", "kind", "message", "attempt")
     for failure in failures:
         table.add_row(failure.stage, failure.kind, escape(failure.message), str(failure.attempt))
+    return table
+
+
+def verify_table(report: "Report", store: Path) -> RenderableType:
+    """What a verification found, one finding a row, under what it comes to."""
+    state = "sound" if report.sound else "broken"
+    title = f"{store}: {state}, {report.num_parts} parts checked"
+    if report.dropped:
+        title += f", {len(report.dropped)} files dropped; the same extract makes their rows again"
+    if not report.findings:
+        return title
+    table = Table(Column("path", overflow="fold"), "kind", "message", title=escape(title))
+    for finding in report.findings:
+        kind = f"{finding.kind}, dropped" if finding.path in report.dropped else finding.kind
+        table.add_row(escape(finding.path), kind, escape(finding.message))
     return table
 
 

@@ -4,20 +4,16 @@ Clips are cut into shards in the manifest's order. A shard is one task and, for 
 one part: it is committed whole or not at all, so a job that was killed goes on where it stood.
 """
 
-import logging
+import json
 import math
 import os
 import time
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
-import dask
-from distributed import Client, Future, KilledWorker, LocalCluster, as_completed
-
 import extractors as registry
-from pipeline.decode import VideoError
+from pipeline.cluster import local_workers, num_workers, run_shards, running_cluster
 from pipeline.plan import (
     Progress,
     identify_all,
@@ -26,52 +22,16 @@ from pipeline.plan import (
     record_changed_sources,
     settle_ledger,
 )
+from pipeline.summary import Summary, summarise
 from pipeline.videos import find_videos
-from pipeline.worker import (
-    EmbeddingProcess,
-    Receipt,
-    Shard,
-    failures_of,
-    ignore_interrupts,
-    run_shard,
-)
+from pipeline.worker import Receipt, Shard
 from store import Store, UsageError, ViewSpec
+from store.atomic import write_text
 
 CLIP_TIMEOUT_S = 600.0
 
-BEFORE_SPAWN = {
-    "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
-    "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
-    **{f"{library}_NUM_THREADS": "1" for library in ("MKL", "OMP", "OPENBLAS")},
-}
-"""What a worker's C libraries read as it starts. The first two let glibc reuse the memory of
-activations: Dask's own setting hands it back after each layer, and half of a worker's time would
-go into page faults."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Summary:
-    """What an extraction job did; done + skipped + failed is the number of inputs.
-
-    Attributes:
-        done: Inputs whose missing embeddings were computed now.
-        skipped: Inputs that had everything already.
-        failed: Inputs that lack something now; the ledger says why.
-        seconds: Wall time.
-        num_frames: Frames decoded.
-        warnings: Clips that were decoded past some damage; the column `warning` tells of it.
-        stage_seconds: Time by stage, summed over workers.
-        views: The views that the job filled, by extractor.
-    """
-
-    done: int
-    skipped: int
-    failed: int
-    seconds: float
-    num_frames: int
-    warnings: int
-    stage_seconds: Mapping[str, float]
-    views: Mapping[str, str]
+SUMMARY = "summary.json"
+"""In the store's folder: what the last job did."""
 
 
 def extract(
@@ -81,6 +41,7 @@ def extract(
     extractors: Sequence[str],
     device: str = "auto",
     workers: int | None = None,
+    scheduler: str | None = None,
     limit: int | None = None,
     retry_failed: bool = False,
     clip_timeout_s: float = CLIP_TIMEOUT_S,
@@ -96,6 +57,8 @@ def extract(
         extractors: Names from `extractors.names()`.
         device: "auto", "cpu" or "cuda".
         workers: Worker processes; None takes one for each core.
+        scheduler: Address of a Dask scheduler whose workers see the same paths; None starts
+            workers here.
         limit: Take only the first so many inputs.
         retry_failed: Try inputs again whose same bytes failed before.
         clip_timeout_s: Seconds that one clip may take; then it fails and the job goes on.
@@ -111,6 +74,8 @@ def extract(
             raise UsageError(f"{name}={value}: must be 1 or more")
     if not 0 < clip_timeout_s < math.inf:
         raise UsageError(f"clip_timeout_s={clip_timeout_s}: must be above 0")
+    if scheduler is not None and workers is not None:
+        raise UsageError(f"workers={workers}: the cluster at {scheduler} has its own; leave it out")
     if not extractors:
         raise UsageError("extractors: name at least one")
     sources = find_videos(videos)[:limit]
@@ -122,16 +87,15 @@ def extract(
     inputs = identify_all(sources, target, tell)
     shards = plan(inputs, target, specs, retry_failed=retry_failed)
     record_changed_sources(inputs, target)
-    receipts = list(
-        _run(
-            shards,
-            target,
-            specs,
-            device=device,
-            workers=workers,
-            clip_timeout_s=clip_timeout_s,
-            tell=tell,
-        )
+    receipts, worker_count = _run(
+        shards,
+        target,
+        specs,
+        device=device,
+        workers=workers,
+        scheduler=scheduler,
+        clip_timeout_s=clip_timeout_s,
+        tell=tell,
     )
     if inputs.failures:
         target.append_failures(inputs.failures)
@@ -139,23 +103,20 @@ def extract(
 
     computed = {clip for receipt in receipts for clip in receipt.done}
     without = lacking(inputs, target, specs)
-    stages: dict[str, float] = defaultdict(float)
-    for receipt in receipts:
-        for stage, seconds in receipt.seconds.items():
-            stages[stage] += seconds
     count = {clip: len(same) for clip, same in inputs.clips.items()}
     done = sum(count[clip] for clip in computed - without)
     failed = sum(count[clip] for clip in without) + len(inputs.failures)
-    return Summary(
+    summary = summarise(
         done=done,
         skipped=len(sources) - done - failed,
         failed=failed,
-        seconds=round(time.perf_counter() - started, 3),
-        num_frames=sum(receipt.num_frames for receipt in receipts),
-        warnings=sum(receipt.num_warnings for receipt in receipts),
-        stage_seconds={stage: round(seconds, 3) for stage, seconds in sorted(stages.items())},
+        seconds=time.perf_counter() - started,
+        receipts=receipts,
+        workers=worker_count,
         views={name: spec.name for name, spec in specs.items()},
     )
+    write_text(target.path / SUMMARY, json.dumps(asdict(summary), indent=2) + "\n")
+    return summary
 
 
 def _run(
@@ -165,50 +126,22 @@ def _run(
     *,
     device: str,
     workers: int | None,
+    scheduler: str | None,
     clip_timeout_s: float,
     tell: Progress,
-) -> Iterator[Receipt]:
-    """Run the shards on a local Dask cluster; receipts come in the order of finishing."""
+) -> tuple[list[Receipt], int]:
+    """What the workers say, and how many there were."""
     if not shards:
-        return
-    total = sum(len(shard.clips) for shard in shards)
+        return [], 0
     count = min(workers or os.cpu_count() or 1, len(shards))
-    tell("extracting", 0, total)
-    with (
-        dask.config.set({"distributed.nanny.pre-spawn-environ": BEFORE_SPAWN}),
-        LocalCluster(
-            n_workers=count,
-            threads_per_worker=1,
-            dashboard_address=None,
-            silence_logs=logging.ERROR,
-        ) as cluster,
-        Client(cluster) as client,
-    ):
-        client.run(ignore_interrupts)
-        client.register_plugin(
-            EmbeddingProcess(specs, device=device, clip_timeout_s=clip_timeout_s)
+    with running_cluster(scheduler) if scheduler else local_workers(count) as client:
+        receipts = run_shards(
+            client,
+            shards,
+            target,
+            specs,
+            device=device,
+            clip_timeout_s=clip_timeout_s,
+            tell=tell,
         )
-        where = str(target.path.resolve())
-        futures: dict[Future[Receipt], Shard] = {
-            client.submit(run_shard, where, shard, pure=False): shard for shard in shards
-        }
-        done = 0
-        for future in as_completed(futures):
-            shard = futures[future]
-            yield _receipt(future, shard, target)
-            done += len(shard.clips)
-            tell("extracting", done, total)
-
-
-def _receipt(future: "Future[Receipt]", shard: Shard, target: Store) -> Receipt:
-    try:
-        receipt: Receipt = future.result()
-    except KilledWorker:
-        failures = []
-        for task in shard.clips:
-            message = f"{task.sources[0].uri}: was in a shard whose worker died again and again"
-            error = VideoError("killed-worker", message)
-            failures += failures_of(task, error, stage="worker")
-        target.append_failures(failures, number=shard.number)
-        return Receipt(done=(), failures=tuple(failures), num_frames=0, num_warnings=0, seconds={})
-    return receipt
+        return list(receipts), num_workers(client)

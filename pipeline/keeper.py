@@ -3,6 +3,7 @@
 import contextlib
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection, Pipe
@@ -52,6 +53,7 @@ class Keeper:
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection[Any, Any] | None = None
         self._closed = False
+        self._one_clip = threading.Lock()
 
     def embed(self, uri: str, names: Sequence[str]) -> "ClipResult":
         """Have a clip embedded.
@@ -60,6 +62,10 @@ class Keeper:
             VideoError: If the video cannot be used; of kind "timeout", "out-of-memory" or
                 "killed-worker" if its process had to be ended or ended by itself.
         """
+        with self._one_clip:  # a Dask worker may have several threads
+            return self._embed(uri, names)
+
+    def _embed(self, uri: str, names: Sequence[str]) -> "ClipResult":
         status = ""
         for _ in range(TRIES):
             connection = self.start()

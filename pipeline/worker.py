@@ -80,13 +80,13 @@ class EmbeddingProcess(WorkerPlugin):
     Attributes:
         specs: The view that each extractor fills.
         keeper: The process, once the worker has started.
+        name: Of the plugin, one a job.
     """
 
-    name = "kinestore-embedding-process"
-
     def __init__(
-        self, specs: Mapping[str, ViewSpec], *, device: str, clip_timeout_s: float
+        self, specs: Mapping[str, ViewSpec], *, device: str, clip_timeout_s: float, name: str
     ) -> None:
+        self.name = name
         self.specs = dict(specs)
         self.keeper: Keeper | None = None
         self._device = device
@@ -114,11 +114,11 @@ def ignore_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def run_shard(store_path: str, shard: Shard) -> Receipt:
+def run_shard(store_path: str, shard: Shard, plugin_name: str) -> Receipt:
     """Embed and commit a shard, inside a Dask worker that has the plugin."""
-    plugin = get_worker().plugins[EmbeddingProcess.name]
+    plugin = get_worker().plugins[plugin_name]
     if not isinstance(plugin, EmbeddingProcess) or plugin.keeper is None:
-        raise TypeError(f"worker plugin {EmbeddingProcess.name!r}: has not been set up")
+        raise TypeError(f"worker plugin {plugin_name!r}: has not been set up")
     return extract_shard(Store(store_path), shard, plugin.specs, plugin.keeper.embed)
 
 

@@ -5,6 +5,8 @@ Shape legend: N clips, T frames, D features.
 
 import hashlib
 import json
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -76,6 +78,10 @@ class Clip:
     info: VideoInfo
 
 
+MAX_VALUES = 2**31 - 1
+"""Of one embedding: what Arrow's fixed-size lists take."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ViewSpec:
     """Everything that an embedding depends on besides the clip itself.
@@ -93,10 +99,17 @@ class ViewSpec:
     dtype: str = "float32"
 
     def __post_init__(self) -> None:
+        if not re.fullmatch(r"\w[\w.+-]{0,127}", self.extractor):
+            raise UsageError(
+                f"extractor={self.extractor!r}: must be letters, digits, '_', '.', '+' and '-', "
+                "128 at most"
+            )
         if self.dtype not in ("float32", "float16"):
             raise UsageError(f"dtype={self.dtype!r}: must be 'float32' or 'float16'")
         if len(self.shape) not in (1, 2) or min(self.shape) < 1:
             raise UsageError(f"shape={self.shape}: must be (D,) or (T, D), each 1 or more")
+        if math.prod(self.shape) > MAX_VALUES:
+            raise UsageError(f"shape={self.shape}: must hold no more than {MAX_VALUES} values")
 
     def to_json(self) -> dict[str, Any]:
         """The whole specification as JSON values."""
@@ -163,6 +176,24 @@ class Failure:
     message: str
     when: str
     attempt: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """A pinned set of parts.
+
+    Attributes:
+        name: Its name.
+        parts: SHA-256 of each part's bytes, by the part's path within the store.
+    """
+
+    name: str
+    parts: Mapping[str, str]
+
+    def parts_of(self, folder: str) -> dict[str, str]:
+        """The same for one folder alone, by the part's file name."""
+        split = ((*path.rpartition("/"), pinned) for path, pinned in self.parts.items())
+        return {name: pinned for parent, _, name, pinned in split if parent == folder}
 
 
 @dataclass(frozen=True, kw_only=True)

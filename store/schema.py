@@ -3,14 +3,17 @@
 Shape legend: N rows, T frames, D features.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, fields
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from store.errors import UsageError
+from store.errors import StoreError, UsageError
+from store.reading import read_json
 from store.records import Clip, Embedding, Failure, ViewSpec
 
 FORMAT = 1
@@ -40,6 +43,43 @@ FAILURES = pa.schema(
         for f in fields(Failure)
     ]
 )
+
+
+def read_view_spec(marker: Path) -> ViewSpec:
+    """The specification in a `view.json`.
+
+    Raises:
+        StoreError: If it is none, or not the one that its folder is named by.
+    """
+    remedy = f"`kinestore verify {marker.parents[2]} --repair` will delete the view"
+    try:
+        described = read_json(marker)
+    except FileNotFoundError as error:
+        raise StoreError(f"{marker}: is gone; put it back from a copy, or {remedy}") from error
+    except StoreError as error:
+        raise StoreError(f"{error}; put it back from a copy, or {remedy}") from error
+    kinds = {"extractor": str, "shape": list, "dtype": str, "settings": dict}
+    for name, kind in kinds.items():
+        if not isinstance(described.get(name), kind):
+            raise StoreError(f"{marker}: {name!r} is not a {kind.__name__}; {remedy}")
+    if not all(type(size) is int for size in described["shape"]):
+        raise StoreError(f"{marker}: 'shape' is not a list of whole numbers; {remedy}")
+    try:
+        spec = ViewSpec(
+            extractor=described["extractor"],
+            shape=tuple(described["shape"]),
+            dtype=described["dtype"],
+            settings=described["settings"],
+        )
+        name = spec.name
+    except (UsageError, RecursionError) as error:
+        raise StoreError(f"{marker}: {error}; {remedy}") from error
+    if name != marker.parent.name:
+        raise StoreError(
+            f"{marker}: describes {name}, not the folder that it lies in; put the right one "
+            f"back from a copy, or {remedy}"
+        )
+    return spec
 
 
 def view_schema(spec: ViewSpec) -> pa.Schema:
@@ -98,8 +138,12 @@ def view_table(
     """One row per clip, checked against the specification.
 
     Raises:
-        UsageError: If a vector has another shape or a value that is not finite.
+        UsageError: If a vector has another shape or a value that is not finite, or if a clip
+            comes twice.
     """
+    if len(set(clip_ids)) < len(clip_ids):
+        twice = next(clip for clip, count in Counter(clip_ids).items() if count > 1)
+        raise UsageError(f"embedding of clip {twice}: given more than once")
     for clip_id, embedding in zip(clip_ids, embeddings, strict=True):
         if embedding.vector.shape != spec.shape:
             raise UsageError(

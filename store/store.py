@@ -4,7 +4,7 @@ Shape legend: N clips, T frames, D features.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,15 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from store import parts, schema
+from store.atomic import write_text
 from store.errors import StoreError, UsageError
+from store.folder import PartFolder
 from store.pooling import pool_sequence, split_feature
-from store.records import MADE_GOOD, Clip, Embedding, Failure, Features, ViewSpec
+from store.reading import read_json
+from store.records import MADE_GOOD, Clip, Embedding, Failure, Features, Snapshot, ViewSpec
+from store.selection import Filter, describe, select_rows
+from store.snapshot import read as read_snapshot
+from store.snapshot import take
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +30,12 @@ class View:
     """One extractor's embeddings under one specification."""
 
     spec: ViewSpec
-    folder: Path
+    parts: PartFolder
+
+    @property
+    def folder(self) -> Path:
+        """Where its parts lie."""
+        return self.parts.path
 
     @property
     def name(self) -> str:
@@ -33,13 +44,12 @@ class View:
 
     def clip_ids(self) -> set[str]:
         """The clips that have a row."""
-        table = parts.read_parts(self.folder, schema.view_schema(self.spec), ["clip_id"])
+        table = self.parts.read(schema.view_schema(self.spec), ["clip_id"])
         return set(table.column("clip_id").to_pylist())
 
     def read(self) -> tuple[dict[str, int], NDArray[np.float32]]:
         """The row of each clip, and all rows as float32 of shape (rows, *spec.shape)."""
-        columns = ["clip_id", "embedding"]
-        table = parts.read_parts(self.folder, schema.view_schema(self.spec), columns)
+        table = self.parts.read(schema.view_schema(self.spec), ["clip_id", "embedding"])
         ids = table.column("clip_id").to_pylist()
         return {clip: row for row, clip in enumerate(ids)}, schema.embedding_array(table, self.spec)
 
@@ -49,29 +59,32 @@ class Store:
 
     Args:
         path: The store's folder.
+        snapshot: Read exactly the parts that this snapshot pins, and write none; None reads all
+            that are there at the time of reading.
 
     Raises:
         StoreError: If there is no store, or a newer or broken one. Nothing is changed then.
+        UsageError: If there is no such snapshot.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, *, snapshot: str | None = None) -> None:
         self.path = Path(path)
         marker = self.path / "kinestore.json"
         try:
-            described = json.loads(marker.read_text(encoding="utf-8"))
-            found = int(described["format"])
+            found = read_json(marker).get("format")
         except FileNotFoundError:
             raise StoreError(
                 f"{self.path}: no store here; make one with `kinestore extract VIDEOS --store "
                 f"{self.path}`"
             ) from None
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise StoreError(f"{marker}: cannot be read ({error})") from error
+        if type(found) is not int:
+            raise StoreError(f"{marker}: cannot be read (format={found!r} is not a number)")
         if found != schema.FORMAT:
             raise StoreError(
                 f"{self.path}: store format {found}, but this version reads format "
                 f"{schema.FORMAT}; upgrade kinestore"
             )
+        self.pinned = None if snapshot is None else read_snapshot(self.path, snapshot)
 
     @classmethod
     def create(cls, path: str | Path) -> "Store":
@@ -80,22 +93,33 @@ class Store:
         if not (folder / "kinestore.json").exists():
             if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
                 raise UsageError(f"{folder}: is there already and is not a store; name another")
-            parts.write_text(folder / "kinestore.json", json.dumps({"format": schema.FORMAT}))
+            write_text(folder / "kinestore.json", json.dumps({"format": schema.FORMAT}))
         return cls(folder)
 
     # What is there
 
     def clips(self) -> pa.Table:
         """A row per source, the newest where a source was extracted again; ordered by clip_id."""
-        table = parts.read_parts(self.path / "clips", schema.CLIPS)
+        table = self._folder("clips").read(schema.CLIPS)
         newest = {uri: row for row, uri in enumerate(table.column("uri").to_pylist())}
         kept = table.take(pa.array(sorted(newest.values()), pa.int64()))
         return kept.sort_by([("clip_id", "ascending"), ("uri", "ascending")])
 
     def views(self) -> list[View]:
         """Every view, ordered by name."""
-        folders = sorted(self.path.glob("views/*/view.json"))
-        return [self._open_view(marker) for marker in folders]
+        if self.pinned is None:
+            markers = sorted(self.path.glob("views/*/view.json"))
+            names = [marker.parent.name for marker in markers]
+        else:
+            folders = {part.rpartition("/")[0] for part in self.pinned.parts}
+            names = sorted(f.removeprefix("views/") for f in folders if f.startswith("views/"))
+        return [
+            View(
+                spec=schema.read_view_spec(self.path / "views" / name / "view.json"),
+                parts=self._folder(f"views/{name}"),
+            )
+            for name in names
+        ]
 
     def view(self, name: str) -> View:
         """The view of that extractor, or of that `<extractor>@<fingerprint>` (or its beginning).
@@ -121,7 +145,7 @@ class Store:
 
     def failures(self) -> list[Failure]:
         """The newest failure of each source and view that was not made good since."""
-        table = parts.read_parts(self.path / "failures", schema.FAILURES)
+        table = self._folder("failures").read(schema.FAILURES, schema.FAILURES.names)
         newest = {(row["uri"], row["view"]): Failure(**row) for row in table.to_pylist()}
         return [failure for failure in newest.values() if failure.kind != MADE_GOOD]
 
@@ -154,44 +178,76 @@ class Store:
             made_with: Versions of the software, noted when the view is made.
 
         Raises:
-            UsageError: If a vector has another shape or is not finite.
+            UsageError: If a vector has another shape or is not finite, or a clip comes twice.
         """
+        self._refuse_if_pinned()
         table = schema.view_table(spec, clip_ids, embeddings)
         marker = self.path / "views" / spec.name / "view.json"
         if not marker.exists():
             described = {"fingerprint": spec.fingerprint, **spec.to_json()}
             described["made_with"] = dict(made_with or {})
-            parts.write_text(marker, json.dumps(described, indent=2, sort_keys=True) + "\n")
+            write_text(marker, json.dumps(described, indent=2, sort_keys=True) + "\n")
         self._commit(f"views/{spec.name}", table, number)
+
+    def take_snapshot(
+        self, name: str, *, on_progress: Callable[[int, int], None] | None = None
+    ) -> Snapshot:
+        """Pin the parts that are there now under a name.
+
+        Args:
+            name: Letters, digits, '.', '_' and '-'.
+            on_progress: Told the parts hashed and the parts in all.
+
+        Raises:
+            UsageError: If the name cannot be one, or is that of another set of parts.
+            StoreError: If a part has changed since it was written.
+        """
+        self._refuse_if_pinned()
+        folders = ["failures", *(view.parts.name for view in self.views()), "clips"]
+        return take(self.path, name, folders, on_progress=on_progress)
 
     # What is read for training
 
-    def load(self, features: Sequence[str] | str, *, split: str | None = None) -> Features:
+    def load(
+        self,
+        features: Sequence[str] | str,
+        *,
+        split: str | None = None,
+        labels: Filter = None,
+        groups: Filter = None,
+        clips: Filter = None,
+    ) -> Features:
         """Join views by clip, and pool sequences, into one array.
 
         Args:
             features: Views as `VIEW` or `VIEW:POOL`, see `store.pooling`; vectors are put side
                 by side in this order.
             split: Keep only the clips of that split.
+            labels: Keep only the clips of one of these labels; they alone are `classes` then.
+            groups: Keep only the clips of one of these groups.
+            clips: Keep only the clips of one of these clip_ids.
 
         Returns:
-            Clips that every view has, ordered by clip_id. Where several sources have the same
-            bytes, the newest gives label, group, split and uri.
+            Clips that pass all filters and that every view has, ordered by clip_id. Where several
+            sources have the same bytes, the newest gives label, group, split and uri; where a
+            source's bytes have changed, its newest stand.
 
         Raises:
-            UsageError: If a view is unknown or ambiguous, or nothing is left.
+            UsageError: If a view is unknown or ambiguous, if no clip has a split, label, group or
+                clip_id that is named, or nothing is left.
         """
         named = [features] if isinstance(features, str) else list(features)
         if not named:
             raise UsageError("features: name at least one view")
+        filters = {"split": split, "label": labels, "group": groups, "clip_id": clips}
         rows = {row["clip_id"]: row for row in self._newest_source_last()}
-        if split is not None:
-            rows = {clip: row for clip, row in rows.items() if row["split"] == split}
+        rows = select_rows(rows, filters, wanted=", ".join(named))
         columns = [self._column(feature) for feature in named]
         complete = sorted(set(rows).intersection(*(index for _, index, _ in columns)))
         if not complete:
-            where = f" of split {split!r}" if split is not None else ""
-            raise UsageError(f"{self.path}: no clip{where} has all of {', '.join(named)}")
+            raise UsageError(
+                f"{self.path}: no clip{describe(filters)} has all of {', '.join(named)}"
+            )
         arrays = [values[[index[clip] for clip in complete]] for _, index, values in columns]
         if len(arrays) > 1 and any(array.ndim != 2 for array in arrays):
             raise UsageError(f"features={','.join(named)}: a ':sequence' stands alone")
@@ -216,26 +272,23 @@ class Store:
         index, values = view.read()
         return view, index, pool_sequence(values, pool=pool) if values.ndim == 3 else values
 
-    def _newest_source_last(self) -> list[dict[str, Any]]:
+    def _newest_source_last(self) -> list[Mapping[str, Any]]:
         columns = ["clip_id", "uri", "label", "group", "split"]
-        table = parts.read_parts(self.path / "clips", schema.CLIPS, columns)
-        return list(table.to_pylist())
+        rows = self._folder("clips").read(schema.CLIPS, columns).to_pylist()
+        newest = {row["uri"]: number for number, row in enumerate(rows)}
+        return [rows[number] for number in sorted(newest.values())]
 
     def _commit(self, folder: str, table: pa.Table, number: int | None) -> None:
+        self._refuse_if_pinned()
         where = self.path / folder
         parts.commit(where, table, number=parts.next_number(where) if number is None else number)
 
-    def _open_view(self, marker: Path) -> View:
-        try:
-            described = json.loads(marker.read_text(encoding="utf-8"))
-            spec = ViewSpec(
-                extractor=described["extractor"],
-                shape=tuple(described["shape"]),
-                dtype=described["dtype"],
-                settings=described["settings"],
+    def _refuse_if_pinned(self) -> None:
+        if self.pinned is not None:
+            raise UsageError(
+                f"{self.path} at snapshot {self.pinned.name!r}: is not written to; open the store "
+                "without the snapshot"
             )
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise StoreError(f"{marker}: cannot be read ({error})") from error
-        if spec.name != marker.parent.name:
-            raise StoreError(f"{marker}: describes {spec.name}, not the folder that it lies in")
-        return View(spec=spec, folder=marker.parent)
+
+    def _folder(self, name: str) -> PartFolder:
+        return PartFolder(store=self.path, name=name, snapshot=self.pinned)

@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.engine import embed_clip
-from pipeline.extract import Summary, extract
+from pipeline.extract import extract
 from pipeline.status import status
+from pipeline.summary import Summary
 from pipeline.worker import extract_shard
 from store import Store, UsageError
 from tests.numbered import make_video

@@ -121,6 +121,44 @@ def test_manifest_columns_of_ones_own_come_back(store: Store) -> None:
         store.append_clips([Clip(clip_id="c", source=taken, info=INFO)])
 
 
+def test_filters_are_joined_and_what_is_missing_is_of_the_clips_asked_for(store: Store) -> None:
+    store.append_clips(
+        [
+            clip("a", label="run", group="g1", split="train"),
+            clip("b", label="run", group="g2", split="train"),
+            clip("c", label="sit", group="g1", split="test"),
+            clip("d", group="g1", split="train"),
+            clip("e", label="run", group="g1", split="train"),
+        ]
+    )
+    store.append(VECTOR, list("abcd"), [embedding(1, 2)] * 4)
+    assert store.load("vector", labels=["run", "sit"]).clip_ids == ["a", "b", "c"]
+    assert store.load("vector", groups="g1").clip_ids == ["a", "c", "d"]
+    assert store.load("vector", clips=["c", "a"]).clip_ids == ["a", "c"]
+    loaded = store.load("vector", split="train", labels="run", groups=["g1"], clips=list("abce"))
+    assert loaded.clip_ids == ["a"] and loaded.missing == ["e"]
+    assert loaded.classes == ["run"] and loaded.labels.tolist() == [0]
+    assert store.load("vector", labels=["sit"]).labels.tolist() == [0]
+    with pytest.raises(UsageError, match=r"no clip of label 'runs' has all of .*knows run, sit"):
+        store.load("vector", labels=["run", "runs"])
+    with pytest.raises(UsageError, match=r"no clip of group 'g3' .* knows g1, g2"):
+        store.load("vector", groups=["g3"])
+    with pytest.raises(UsageError, match=r"no clip of clip_id 'z' .* knows a, b, c, d, e"):
+        store.load("vector", clips=["a", "z"])
+    with pytest.raises(UsageError, match="no clip of split 'train' and of label 'sit' has all of"):
+        store.load("vector", split="train", labels=["sit"])
+    with pytest.raises(UsageError, match="clip_id: name at least one"):
+        store.load("vector", clips=[])
+
+
+def test_a_file_whose_bytes_changed_is_its_new_clip_alone(store: Store) -> None:
+    store.append_clips([clip("old", uri="/x.avi"), clip("same", uri="/y.avi")])
+    store.append(VECTOR, ["old", "same"], [embedding(1, 2), embedding(3, 4)])
+    store.append_clips([clip("new", uri="/x.avi")])
+    loaded = store.load("vector")
+    assert loaded.clip_ids == ["same"] and loaded.missing == ["new"]
+
+
 def test_any_setting_changes_the_fingerprint_and_nothing_else_does() -> None:
     same = ViewSpec(extractor="v", shape=(2,), settings={"b": [1], "a": {"y": 1, "x": 2}})
     reordered = ViewSpec(extractor="v", shape=(2,), settings={"a": {"x": 2, "y": 1}, "b": [1]})
@@ -223,7 +261,7 @@ def test_a_hostile_part_is_named(store: Store) -> None:
         (pa.table({"clip_id": [1], "embedding": [1.0]}), "column 'clip_id' is int64, not string"),
     ):
         pq.write_table(table, bad)
-        with pytest.raises(StoreError, match=f"{bad.name}: {message}.*delete it"):
+        with pytest.raises(StoreError, match=f"{bad.name}: {message}.*verify .* --repair"):
             store.load("vector")
     bad.write_bytes(b"PAR1 this is not parquet PAR1")
     with pytest.raises(StoreError, match=f"{bad.name}: cannot be read"):

@@ -1,0 +1,77 @@
+"""What an extraction job did, and what bound it."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from pipeline.worker import Receipt
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """What an extraction job did; done + skipped + failed is the number of inputs.
+
+    Attributes:
+        done: Inputs whose missing embeddings were computed now.
+        skipped: Inputs that had everything already.
+        failed: Inputs that lack something now; the ledger says why.
+        seconds: Wall time.
+        num_frames: Frames decoded.
+        warnings: Clips that were decoded past some damage; the column `warning` tells of it.
+        stage_seconds: Time by stage, summed over workers.
+        clips_per_s: Inputs done in a second of wall time, starting included.
+        frames_per_s: Frames decoded in a second of wall time.
+        bound_by: The stage that took most of the workers' time, or None if nothing was done.
+        bound_share: Fraction of the time of all workers that it took: with it alone to do, the
+            job would have been faster by no more than one over this.
+        workers: Worker processes.
+        views: The views that the job filled, by extractor.
+    """
+
+    done: int
+    skipped: int
+    failed: int
+    seconds: float
+    num_frames: int
+    warnings: int
+    stage_seconds: Mapping[str, float]
+    clips_per_s: float
+    frames_per_s: float
+    bound_by: str | None
+    bound_share: float
+    workers: int
+    views: Mapping[str, str]
+
+
+def summarise(
+    *,
+    done: int,
+    skipped: int,
+    failed: int,
+    seconds: float,
+    receipts: Sequence[Receipt],
+    workers: int,
+    views: Mapping[str, str],
+) -> Summary:
+    """Add up what the workers did, and name the stage that took most of their time."""
+    stages: dict[str, float] = defaultdict(float)
+    for receipt in receipts:
+        for stage, spent in receipt.seconds.items():
+            stages[stage] += spent
+    num_frames = sum(receipt.num_frames for receipt in receipts)
+    bound_by = max(stages, key=lambda stage: stages[stage], default=None)
+    return Summary(
+        done=done,
+        skipped=skipped,
+        failed=failed,
+        seconds=round(seconds, 3),
+        num_frames=num_frames,
+        warnings=sum(receipt.num_warnings for receipt in receipts),
+        stage_seconds={stage: round(spent, 3) for stage, spent in sorted(stages.items())},
+        clips_per_s=round(done / seconds, 3),
+        frames_per_s=round(num_frames / seconds, 1),
+        bound_by=bound_by,
+        bound_share=round(stages[bound_by] / (workers * seconds), 3) if bound_by else 0.0,
+        workers=workers,
+        views=dict(views),
+    )

@@ -1,0 +1,122 @@
+"""Files that are there in whole, under their final name, or not at all."""
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import platform
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+TEMPORARY_PREFIX = ".part-"
+
+ABANDONED_AFTER_S = 24 * 3600.0
+"""For how long nobody wrote to a temporary file of another machine that is given up."""
+
+
+def _machine() -> str:
+    """8 hex digits that tell this machine from others that may share the folder."""
+    return hashlib.sha256(platform.node().encode()).hexdigest()[:8]
+
+
+@contextlib.contextmanager
+def temporary(folder: Path) -> Iterator[Path]:
+    """A name in the folder that no reader looks at, removed if it is still there at the end.
+
+    The file is locked for as long: the kernel drops the lock when its owner dies, in whatever way.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    while True:
+        path = folder / f"{TEMPORARY_PREFIX}{_machine()}-{uuid.uuid4().hex}"
+        with path.open("xb") as owner:
+            with contextlib.suppress(OSError):  # a file system without locks: see is_abandoned
+                fcntl.flock(owner, fcntl.LOCK_EX)
+            if not os.fstat(owner.fileno()).st_nlink:
+                continue  # somebody cleaned up between the making and the locking
+            try:
+                yield path
+            finally:
+                path.unlink(missing_ok=True)
+            return
+
+
+def is_temporary(path: Path) -> bool:
+    """Whether the name is one that `temporary` gives."""
+    return path.name.startswith(TEMPORARY_PREFIX)
+
+
+def is_abandoned(path: Path) -> bool:
+    """Whether the process that wrote a temporary file is gone.
+
+    On the machine that made the file, its lock tells. A file of another machine, or on a file
+    system without locks, is abandoned when nobody wrote to it for ABANDONED_AFTER_S.
+    """
+    with _locked_if_abandoned(path) as abandoned:
+        return abandoned
+
+
+def remove_abandoned(path: Path) -> bool:
+    """Remove a temporary file if it is abandoned; says whether it was."""
+    with _locked_if_abandoned(path) as abandoned:
+        if abandoned:
+            path.unlink(missing_ok=True)
+        return abandoned
+
+
+@contextlib.contextmanager
+def _locked_if_abandoned(path: Path) -> Iterator[bool]:
+    """Whether a temporary file is abandoned; if so, nobody can take it up within the block."""
+    if path.is_symlink() or not path.is_file():
+        yield False
+        return
+    try:
+        handle = path.open("r+b")
+    except OSError:  # its owner has just given it its final name, or it is somebody else's
+        yield False
+        return
+    with handle:
+        locked = None
+        if path.name.startswith(f"{TEMPORARY_PREFIX}{_machine()}-"):
+            locked = _try_lock(handle.fileno())
+        if locked is None:
+            locked = time.time() - os.fstat(handle.fileno()).st_mtime > ABANDONED_AFTER_S
+        yield locked
+
+
+def _try_lock(descriptor: int) -> bool | None:
+    """Take a file's lock if nobody has it; None where there are no locks."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True
+
+
+def publish(temporary: Path, final: Path) -> None:
+    """Flush the file, give it its final name and flush the folder: kill -9 leaves all or none."""
+    with temporary.open("rb") as handle:
+        os.fsync(handle.fileno())
+    temporary.replace(final)
+    descriptor = os.open(final.parent, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """A temporary name to write to; it becomes the path when the block ends without an error."""
+    with temporary(path.parent) as unfinished:
+        yield unfinished
+        publish(unfinished, path)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a small text file atomically."""
+    with written_whole(path) as unfinished:
+        unfinished.write_text(text, encoding="utf-8")

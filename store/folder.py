@@ -1,0 +1,72 @@
+"""The parts of one kind: of the store as it is, or of a snapshot."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+from store import parts
+from store.errors import StoreError
+from store.reading import read_part
+from store.records import Snapshot
+from store.snapshot import fault_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartFolder:
+    """Where the parts of one kind lie.
+
+    Attributes:
+        store: The store's folder.
+        name: Within it: "clips", "failures" or "views/<extractor>@<fingerprint>".
+        snapshot: Which parts to read; None reads all that are there.
+    """
+
+    store: Path
+    name: str
+    snapshot: Snapshot | None = None
+
+    @property
+    def path(self) -> Path:
+        """The folder itself."""
+        return self.store / self.name
+
+    def read(self, schema: pa.Schema, columns: list[str] | None = None) -> pa.Table:
+        """All parts as one table, oldest first; none is an empty table.
+
+        Args:
+            schema: Columns that each part must have, with their types; text may follow.
+            columns: Which of the columns to read; None reads all, also those not in the schema.
+
+        Raises:
+            StoreError: If a part cannot be used; it names the part and the remedy.
+        """
+        paths = self._pinned() if self.snapshot else parts.list_parts(self.path)
+        tables = []
+        for path in paths:
+            try:
+                tables.append(read_part(path, schema, columns))
+            except StoreError as error:
+                raise StoreError(
+                    f"{error}; `kinestore verify {self.store} --repair` will delete it, and the "
+                    "same extract fills its rows again"
+                ) from error
+        if not tables:
+            return schema.empty_table().select(columns or schema.names)
+        return pa.concat_tables(tables, promote_options="default")
+
+    def _pinned(self) -> list[Path]:
+        """The snapshot's parts of this folder, each seen to be there with the bytes it had."""
+        if self.snapshot is None:
+            return []
+        found = []
+        for name, pinned in self.snapshot.parts_of(self.name).items():
+            path = self.path / name
+            broken = fault_of(path, pinned)
+            if broken:
+                raise StoreError(
+                    f"{path}: {broken} since snapshot {self.snapshot.name!r} was taken; put it "
+                    "back from a copy, or take another snapshot"
+                )
+            found.append(path)
+        return sorted(found, key=lambda path: (parts.part_number(path), path.name))

@@ -1,0 +1,300 @@
+"""Whether a store is sound, and what to drop where it is not.
+
+Nothing is taken on trust: each part's bytes are hashed, and read under its schema. Repairing only
+removes what the next extraction makes again, and never a file that lies outside the store.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow as pa
+
+from store import schema, snapshot
+from store.atomic import is_abandoned, is_temporary, remove_abandoned
+from store.errors import StoreError
+from store.parts import NAME, digest
+from store.reading import read_part
+from store.records import ViewSpec
+from store.store import Store
+
+TOLD = frozenset({"missing-rows", "temporary-file", "unknown-file"})
+"""Kinds of finding that leave a store sound."""
+
+DROPPED = frozenset({"broken-part", "broken-view", "temporary-file"})
+"""Kinds of finding that a repair removes."""
+
+REFILLED = frozenset({"orphan-rows"})
+"""Kinds of finding that the next extraction mends, with nothing to remove first."""
+
+_KEPT = ("clip_id", "uri")
+
+NOT_LOOKED_INTO = frozenset({"cache", "frames"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One thing that is not as it should be, or worth knowing.
+
+    Attributes:
+        path: Where, within the store.
+        kind: "broken-part" (its bytes are not those that were written, or not a part of its
+            kind), "broken-view" (no usable view.json), "broken-snapshot" (pins what is gone),
+            "orphan-rows" (embeddings whose clip is in no clips part), "not-a-part" (a stray
+            Parquet file, which stops all reading), "unreadable" (the system would not read it);
+            or, in a sound store, one of TOLD.
+        message: One sentence.
+    """
+
+    path: str
+    kind: str
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What a verification came to.
+
+    Attributes:
+        num_parts: Parts that were checked.
+        findings: All that was found, before anything was dropped.
+        dropped: Files that the repair removed, within the store.
+        sound: Whether nothing is broken; after a repair, whether nothing is that the next
+            extraction does not mend.
+    """
+
+    num_parts: int
+    findings: tuple[Finding, ...]
+    dropped: tuple[str, ...]
+    sound: bool
+
+
+def verify(
+    path: str | Path,
+    *,
+    repair: bool = False,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Report:
+    """Check every part, view and snapshot, and look for what does not belong.
+
+    Args:
+        path: The store's folder.
+        repair: Remove what is broken, so that the next extraction fills exactly those rows again.
+        on_progress: Told the parts checked and the parts in all.
+
+    Raises:
+        StoreError: If there is no store or it is of another format; nothing is touched then.
+    """
+    root = Store(path).path
+    check = _Check(root=root, tell=on_progress or (lambda done, total: None))
+    check.total = sum(len(list(_parquet_files(folder))) for folder in check.folders())
+    # A job commits clips before embeddings: read the other way, its rows are not taken for orphans.
+    rows_of = check.views()
+    check.parts(root / "failures", schema.FAILURES)
+    check.compare(rows_of, check.parts(root / "clips", schema.CLIPS))
+    check.snapshots()
+    check.leftovers()
+    dropped: list[str] = []
+    left = check.findings
+    if repair:
+        dropped, left = _repair(root, check.findings)
+    return Report(
+        num_parts=check.done,
+        findings=tuple(check.findings),
+        dropped=tuple(dropped),
+        sound=all(finding.kind in TOLD for finding in left),
+    )
+
+
+@dataclass
+class _Check:
+    """What has been looked at so far."""
+
+    root: Path
+    tell: Callable[[int, int], None]
+    findings: list[Finding] = field(default_factory=list)
+    digests: dict[str, str] = field(default_factory=dict)
+    done: int = 0
+    total: int = 0
+
+    def note(self, path: Path, kind: str, message: str) -> None:
+        where = path.relative_to(self.root).as_posix()
+        message = message.removeprefix(f"{path}: ")
+        self.findings.append(Finding(path=where, kind=kind, message=message))
+
+    def folders(self) -> Iterator[Path]:
+        yield from (self.root / "clips", self.root / "failures")
+        yield from sorted(path for path in self.root.glob("views/*") if path.is_dir())
+
+    def parts(
+        self, folder: Path, expected: pa.Schema, columns: list[str] | None = None
+    ) -> list[pa.Table]:
+        """Check the parts of one folder.
+
+        Returns:
+            The columns `clip_id` and `uri` of those that are sound, oldest first.
+        """
+        sound = []
+        for path in sorted(_parquet_files(folder), key=lambda path: (len(path.name), path.name)):
+            try:
+                table = self._sound_part(path, expected, columns)
+                sound.append(table.select([n for n in table.column_names if n in _KEPT]))
+            except (StoreError, OSError) as error:
+                kind = "unreadable" if _is_of_the_system(error) else "broken-part"
+                self.note(path, kind if NAME.fullmatch(path.name) else "not-a-part", str(error))
+            self.done += 1
+            self.tell(self.done, self.total)
+        return sound
+
+    def _sound_part(self, path: Path, expected: pa.Schema, columns: list[str] | None) -> pa.Table:
+        named = NAME.fullmatch(path.name)
+        if named is None:
+            raise StoreError("not the name of a part (NNNNN-<hash>.parquet); move it away")
+        if not path.is_file():
+            raise StoreError("not a regular file" if path.exists() else "a link to nothing")
+        found = digest(path)
+        self.digests[path.relative_to(self.root).as_posix()] = found
+        if found[:16] != named[2]:
+            raise StoreError(f"its bytes have changed: their hash is {found[:16]} now")
+        return read_part(path, expected, columns)
+
+    def views(self) -> dict[Path, set[str]]:
+        """Check each view.
+
+        Returns:
+            The clip_ids of its sound parts, by its folder.
+        """
+        rows_of = {}
+        for folder in sorted(path for path in self.root.glob("views/*") if path.is_dir()):
+            spec = self._spec(folder)
+            if spec is not None:
+                columns = ["clip_id", "embedding"]
+                found = self.parts(folder, schema.view_schema(spec), columns)
+                rows_of[folder] = {clip for part in found for clip in _values(part, "clip_id")}
+        return rows_of
+
+    def _spec(self, folder: Path) -> ViewSpec | None:
+        marker = folder / "view.json"
+        parts = len(list(_parquet_files(folder)))
+        if not (parts or marker.exists() or marker.is_symlink()):
+            return None  # a job that was killed as it made the view
+        try:
+            return schema.read_view_spec(marker)
+        except StoreError as error:
+            kind = "unreadable" if _is_of_the_system(error) else "broken-view"
+            self.note(marker, kind, f"{error}, which is {parts} parts")
+            return None
+
+    def compare(self, rows_of: dict[Path, set[str]], sources: list[pa.Table]) -> None:
+        """Find embeddings whose clip was never there, and clips as they stand without one."""
+        newest: dict[str, str] = {}
+        known: set[str] = set()
+        for part in sources:
+            known.update(_values(part, "clip_id"))
+            newest.update(zip(_values(part, "uri"), _values(part, "clip_id"), strict=True))
+        clips = set(newest.values())
+        for folder, rows in rows_of.items():
+            if orphans := len(rows - known):
+                message = (
+                    f"{orphans} embeddings are of clips that no sound part of clips has; the same "
+                    "extract brings those back without computing the embeddings again"
+                )
+                self.note(folder, "orphan-rows", message)
+            if missing := len(clips - rows):
+                message = f"lacks {missing} of {len(clips)} clips"
+                self.note(folder, "missing-rows", message)
+
+    def snapshots(self) -> None:
+        """See whether each snapshot can still be read."""
+        for path in sorted(self.root.glob("snapshots/*.json")):
+            try:
+                pinned = snapshot.read(self.root, path.stem).parts
+            except StoreError as error:
+                self.note(path, "broken-snapshot", str(error))
+                continue
+            lost = [part for part, hash_ in pinned.items() if self._is_lost(part, hash_)]
+            if lost:
+                message = (
+                    f"pins {len(lost)} parts that are gone or have changed, such as {lost[0]}; put "
+                    "them back from a copy, or delete the snapshot"
+                )
+                self.note(path, "broken-snapshot", message)
+
+    def _is_lost(self, part: str, pinned: str) -> bool:
+        if part in self.digests:
+            return self.digests[part] != pinned
+        return snapshot.fault_of(self.root / part, pinned) is not None
+
+    def leftovers(self) -> None:
+        """Find files that no job is writing and that are no part of a store."""
+        for where, folders, files in os.walk(self.root):
+            folder = Path(where)
+            if folder == self.root:
+                folders[:] = [name for name in folders if name not in NOT_LOOKED_INTO]
+            for path in sorted(folder / name for name in files):
+                inside = path.relative_to(self.root).as_posix()
+                if is_temporary(path):
+                    if is_abandoned(path):
+                        self.note(path, "temporary-file", "the job that wrote it is gone")
+                elif not _belongs(inside):
+                    self.note(path, "unknown-file", "no part of a store; nothing reads it")
+
+
+def _belongs(inside: str) -> bool:
+    """Whether a file of this name was looked at, or is the store's marker."""
+    folder, _, name = inside.rpartition("/")
+    if inside in ("kinestore.json", "summary.json") or (
+        folder == "snapshots" and name.endswith(".json")
+    ):
+        return True
+    view = folder.startswith("views/") and folder.count("/") == 1
+    holds_parts = view or folder in ("clips", "failures")
+    is_part = name.endswith(".parquet") and not name.startswith(".")
+    return (holds_parts and is_part) or (view and name == "view.json")
+
+
+def _values(part: pa.Table, column: str) -> list[str]:
+    values: list[str] = part.column(column).to_pylist()
+    return values
+
+
+def _parquet_files(folder: Path) -> Iterator[Path]:
+    return (path for path in folder.glob("*.parquet") if not path.name.startswith("."))
+
+
+def _is_of_the_system(error: BaseException | None) -> bool:
+    """Whether the machine is to blame, and not the file: a good part must not be dropped then."""
+    while error is not None:
+        if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno):
+            return not isinstance(error, FileNotFoundError)
+        error = error.__cause__
+    return False
+
+
+def _repair(root: Path, findings: list[Finding]) -> tuple[list[str], list[Finding]]:
+    """Drop what can be dropped; gives what was, and the findings that are still to be mended."""
+    dropped, left = [], []
+    for finding in findings:
+        path = root / finding.path
+        doomed = [path] if finding.kind in DROPPED else []
+        if finding.kind == "broken-view":
+            doomed += [part for part in _parquet_files(path.parent) if NAME.fullmatch(part.name)]
+        doomed = [part for part in doomed if part.exists() or part.is_symlink()]
+        gone = [part for part in doomed if _drop(root, part)]
+        dropped += [part.relative_to(root).as_posix() for part in gone]
+        if len(gone) < len(doomed) or finding.kind not in DROPPED | REFILLED:
+            left.append(finding)
+    return dropped, left
+
+
+def _drop(root: Path, path: Path) -> bool:
+    """Remove a file or a link, unless it lies outside the store by way of a linked folder."""
+    if not path.parent.resolve().is_relative_to(root.resolve()):
+        return False
+    if path.is_dir() and not path.is_symlink():
+        return False
+    if is_temporary(path):
+        return remove_abandoned(path)
+    path.unlink(missing_ok=True)
+    return True
