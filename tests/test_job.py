@@ -14,9 +14,10 @@ from pathlib import Path
 
 import psutil
 import pytest
+from distributed import LocalCluster
 
 from pipeline.extract import extract
-from store import Store
+from store import Store, UsageError
 from tests.numbered import make_video
 
 ROOT = Path(__file__).parents[1]
@@ -171,3 +172,18 @@ def kill(job: "subprocess.Popen[str]", attempt: int, draw: random.Random) -> Non
         os.killpg(job.pid, signal.SIGKILL)
     else:
         psutil.Process(job.pid).kill()  # the parent alone: its workers must end by themselves
+
+
+@pytest.mark.slow
+def test_a_running_cluster_gives_the_same_bytes(videos: Path, whole: Path, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    with LocalCluster(
+        n_workers=1, threads_per_worker=2, dashboard_address="127.0.0.1:0"
+    ) as cluster:
+        address = cluster.scheduler_address
+        for _ in range(2):  # the second finds nothing to do, and the cluster still there
+            summary = extract(videos, store=store, extractors=["motion"], scheduler=address)
+    assert (summary.done, summary.skipped) == (0, NUM_CLIPS)
+    assert parts(store) == parts(whole)
+    with pytest.raises(UsageError, match="scheduler='nonsense': no Dask scheduler answers"):
+        extract(videos, store=tmp_path / "s", extractors=["motion"], scheduler="nonsense")
