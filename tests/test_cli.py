@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from store import Clip, Embedding, Source, Store, VideoInfo, ViewSpec
+from store import Clip, Embedding, Source, Store, ViewSpec
 from tests.numbered import make_video
+from tests.stored import INFO
 
 
 def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -22,23 +23,13 @@ def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 def embedded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store of 40 clips whose embeddings tell two classes apart, in four groups."""
     store = Store.create(tmp_path_factory.mktemp("stores") / "embedded")
-    info = VideoInfo(
-        num_frames=9,
-        fps=25.0,
-        width=64,
-        height=48,
-        codec="h264",
-        duration_s=0.36,
-        rotation=0,
-        size_bytes=1,
-    )
     rng = np.random.default_rng(0)
     spec = ViewSpec(extractor="made", shape=(8,), settings={})
     clips, embeddings = [], []
     for number in range(40):
         vector = rng.normal(size=8).astype(np.float32) + 3 * (number % 2)
         source = Source(uri=f"/v/{number}.avi", label="ab"[number % 2], group=f"g{number % 4}")
-        clips.append(Clip(clip_id=f"{number:032x}", source=source, info=info))
+        clips.append(Clip(clip_id=f"{number:032x}", source=source, info=INFO))
         embeddings.append(Embedding(vector=vector, frame_index=np.arange(1), pts_s=np.zeros(1)))
     store.append_clips(clips)
     store.append(spec, [clip.clip_id for clip in clips], embeddings)

@@ -16,27 +16,12 @@ from store import (
     Store,
     StoreError,
     UsageError,
-    VideoInfo,
     ViewSpec,
 )
+from tests.stored import INFO, clip
 
-INFO = VideoInfo(
-    num_frames=9,
-    fps=25.0,
-    width=64,
-    height=48,
-    codec="h264",
-    duration_s=0.36,
-    rotation=0,
-    size_bytes=1234,
-)
 VECTOR = ViewSpec(extractor="vector", shape=(2,), settings={"code": 1})
 SEQUENCE = ViewSpec(extractor="sequence", shape=(6, 1), settings={"code": 1})
-
-
-def clip(clip_id: str, **columns: str | None) -> Clip:
-    columns.setdefault("uri", f"/videos/{clip_id}.avi")
-    return Clip(clip_id=clip_id, source=Source(**columns), info=INFO)  # type: ignore[arg-type]
 
 
 def embedding(*values: float, shape: tuple[int, ...] = (2,)) -> Embedding:
