@@ -169,10 +169,8 @@ def test_colours_are_those_of_the_picture_that_was_encoded(name: str, tmp_path: 
         assert np.array_equal(frames, theirs.reshape(frames.shape))
 
 
-@pytest.mark.parametrize("name", CODECS)
+@pytest.mark.parametrize("name", [name for name in CODECS if "crop" not in CODECS[name]])
 def test_every_frame_carries_its_own_number(name: str, tmp_path: Path) -> None:
-    if name == "odd-size.mkv":
-        pytest.skip("the number does not fit a picture of odd size")
     path = make_kind(tmp_path, name)
     frames = decode_frames(path)
     assert [read_number(picture) for picture in frames.rgb] == list(range(40))
