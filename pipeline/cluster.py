@@ -95,18 +95,20 @@ def run_shards(
         clip_timeout_s=clip_timeout_s,
         name=f"kinestore-{uuid.uuid4().hex}",  # two jobs may share a cluster
     )
+    where, done = str(target.path.resolve()), 0
     client.register_plugin(process)
-    where = str(target.path.resolve())
     futures: dict[Future[Receipt], Shard] = {
         client.submit(run_shard, where, shard, process.name, pure=False): shard for shard in shards
     }
-    done = 0
-    for future in as_completed(futures):
-        shard = futures[future]
-        yield _receipt(future, shard, target)
-        done += len(shard.clips)
-        tell("extracting", done, total)
-    client.unregister_worker_plugin(process.name)
+    try:
+        for future in as_completed(futures):
+            shard = futures[future]
+            yield _receipt(future, shard, target)
+            done += len(shard.clips)
+            tell("extracting", done, total)
+    finally:  # a cluster that runs on must not keep the processes of a job that ended
+        client.cancel(list(futures))
+        client.unregister_worker_plugin(process.name)
 
 
 def _receipt(future: "Future[Receipt]", shard: Shard, target: Store) -> Receipt:

@@ -74,6 +74,8 @@ class Keeper:
                 answer = self._answer(connection, uri)
             except (EOFError, OSError):
                 status = self._ended()
+                if self._closed:
+                    raise KinestoreError("the job was stopped") from None
                 continue
             if isinstance(answer, VideoError):
                 raise answer
@@ -103,9 +105,17 @@ class Keeper:
         theirs.close()
         self._connection = ours
         try:
-            if not ours.poll(START_TIMEOUT_S):
+            self._check_loaded(ours)
+        except KinestoreError:
+            self._stop()  # or the next clip would go to a process that is not fit for it
+            raise
+        return ours
+
+    def _check_loaded(self, connection: "Connection[Any, Any]") -> None:
+        try:
+            if not connection.poll(START_TIMEOUT_S):
                 raise KinestoreError(f"extractors did not load within {START_TIMEOUT_S:.0f} s")
-            specs = ours.recv()
+            specs = connection.recv()
         except (EOFError, OSError):
             status = self._ended()
             raise KinestoreError(
@@ -116,7 +126,6 @@ class Keeper:
                 raise KinestoreError(
                     f"{name}: a worker would make {specs[name].name}, not {spec.name}"
                 )
-        return ours
 
     def close(self) -> None:
         """End the process for good; a clip that it works on is given up."""

@@ -183,7 +183,21 @@ def test_a_running_cluster_gives_the_same_bytes(videos: Path, whole: Path, tmp_p
         address = cluster.scheduler_address
         for _ in range(2):  # the second finds nothing to do, and the cluster still there
             summary = extract(videos, store=store, extractors=["motion"], scheduler=address)
+        broken = tmp_path / "broken"
+        with pytest.raises(KeyboardInterrupt):
+            extract(
+                videos, store=broken, extractors=["motion"], scheduler=address, on_progress=stop
+            )
+        time.sleep(2)
+        here = psutil.Process().children(recursive=True)
+        assert not [p for p in here if "pipeline.engine" in " ".join(p.cmdline())]
     assert (summary.done, summary.skipped) == (0, NUM_CLIPS)
     assert parts(store) == parts(whole)
     with pytest.raises(UsageError, match="scheduler='nonsense': no Dask scheduler answers"):
         extract(videos, store=tmp_path / "s", extractors=["motion"], scheduler="nonsense")
+
+
+def stop(stage: str, done: int, total: int) -> None:
+    """A person who presses Ctrl-C once the first shard is done."""
+    if stage == "extracting" and done:
+        raise KeyboardInterrupt

@@ -140,8 +140,11 @@ os.kill(os.getpid(), signal.SIGKILL)
 def test_a_worker_that_would_make_another_view_is_refused() -> None:
     other = ViewSpec(extractor="motion", shape=(3,), settings={})
     keeper = Keeper({"motion": other}, device="cpu", timeout_s=60, memory_bytes=None)
-    with pytest.raises(KinestoreError, match=f"motion: a worker would make motion@.*{other.name}"):
-        keeper.start()
+    for _ in range(2):  # and again: no clip may go to it
+        with pytest.raises(
+            KinestoreError, match=f"motion: a worker would make motion@.*{other.name}"
+        ):
+            keeper.start()
     keeper.close()
 
 
