@@ -100,7 +100,7 @@ def _end_with_keeper() -> None:
 def _embed(model: Extractor, video: DecodedVideo, uri: str) -> Embedding:
     name = model.spec.extractor
     try:
-        embedding = model.embed(video)
+        embedding = extractors.embed_clip(model, video)
     except (RuntimeError, cv2.error) as error:  # what torch and OpenCV raise on a bad picture
         reason = " ".join(str(error).split())[:300]
         raise VideoError("extractor-error", f"{uri}: {name} failed ({reason})") from error
