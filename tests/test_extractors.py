@@ -81,7 +81,7 @@ def test_extractors_without_downloads_keep_the_contract(name: str, tmp_path: Pat
 
 def test_unknown_names_and_devices_list_what_there_is() -> None:
     with pytest.raises(
-        UsageError, match="'cnn': must be one of .*cnn-efficientnet-lite0, .*motion"
+        UsageError, match=r"'cnn': must be one of .*cnn-efficientnet-lite0, .*motion"
     ):
         extractors.create("cnn")
     with pytest.raises(UsageError, match="device='tpu': must be auto, cpu or cuda"):
