@@ -59,6 +59,10 @@ class Runner:
         """As a view's specification has it, such as "float32"."""
         return str(self.dtype).removeprefix("torch.")
 
+    def arithmetic(self) -> torch.autocast:
+        """A block in which networks compute in `dtype`; sums and norms stay in float32."""
+        return torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not torch.float32)
+
     def place(self, network: nn.Module) -> nn.Module:
         """Move a network to the device, channels last: convolutions are quicker so."""
         for module in network.modules():
@@ -104,7 +108,7 @@ class Runner:
         size: int,
     ) -> list[Result]:
         results: list[Result] = []
-        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not torch.float32):
+        with self.arithmetic():
             for at in range(0, len(pixels), size):
                 results += forward(self.upload(pixels[at : at + size]))
         return results

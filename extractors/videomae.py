@@ -29,7 +29,8 @@ def build(num_classes: int) -> nn.Module:
     """The network of transformers, without weights."""
     from transformers import VideoMAEConfig, VideoMAEForVideoClassification
 
-    config = VideoMAEConfig(num_labels=num_classes, use_mean_pooling=True)
+    published: dict[str, Any] = {"num_labels": num_classes, "use_mean_pooling": True}
+    config = VideoMAEConfig(**published)
     return build_empty(VideoMAEForVideoClassification, config)
 
 
