@@ -22,6 +22,7 @@ __all__ = [
     "Prepared",
     "create",
     "embed_clip",
+    "make",
     "names",
 ]
 
@@ -76,5 +77,10 @@ def create(
     options = Options(
         weights=weights, device=device, frames=frames or FrameChoice(), prompts=tuple(prompts)
     )
+    return make(name, options)
+
+
+def make(name: str, options: Options) -> Extractor:
+    """The same as `create`, from options that were put together before."""
     extractor: Extractor = module_of(name).create(name, options)
     return extractor
