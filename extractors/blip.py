@@ -185,10 +185,11 @@ def load(weights: Path) -> nn.Module:
     network: Any = build(BlipForConditionalGeneration, config)
     state = read_state_dict(weights)
     fill(network, state, weights, rename=_published_keys)
-    predictions = network.text_decoder.cls.predictions
-    if torch.equal(predictions.decoder.weight, network.state_dict()[WORDS]):
-        predictions.decoder.weight = network.text_decoder.bert.embeddings.word_embeddings.weight
-        predictions.decoder.bias = predictions.bias
+    head, words = network.text_decoder.cls.predictions, network.text_decoder.bert.embeddings
+    if torch.equal(head.decoder.weight, words.word_embeddings.weight):
+        head.decoder.weight = words.word_embeddings.weight
+    if torch.equal(head.decoder.bias, head.bias):
+        head.decoder.bias = head.bias
     frozen: nn.Module = network.eval().requires_grad_(False)
     return frozen
 

@@ -159,7 +159,8 @@ def demo_table(folder: Path, steps: Sequence["Step"]) -> Table:
 
 def weights_table(found: "Sequence[Kept]") -> Table:
     """The weights of each extractor."""
-    table = Table("extractor", "weights", Column("MiB", justify="right"), "from", "where, sha256")
+    folded = (Column(name, overflow="fold") for name in ("from", "where, sha256"))
+    table = Table("extractor", "weights", Column("MiB", justify="right"), *folded)
     for kept in found:
         size = f"{kept.size_bytes / 2**20:.0f}" if kept.size_bytes else ""
         where = kept.path if not kept.sha256 else f"{kept.path}\n{kept.sha256}"

@@ -1,4 +1,3 @@
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -17,31 +16,11 @@ from extractors._device import choose_device
 from extractors._frames import evenly_spaced
 from pipeline.decode import DecodedVideo
 from store import UsageError
+from tests.networks import Clip
 from tests.numbered import make_video
 
 FloatArray = NDArray[np.float32]
 HOG, HOF, MBH = 8 * 27, 9 * 27, 8 * 27
-
-
-class Clip:
-    """Pictures in memory in the place of a decoded video."""
-
-    def __init__(self, pictures: NDArray[np.uint8]) -> None:
-        self._pictures = pictures
-        self.num_frames = len(pictures)
-        self.pts_s = np.arange(len(pictures)) / 25
-        self.clip_id = hashlib.sha256(pictures.tobytes()).hexdigest()[:32]
-
-    def rgb(self, indices: Any) -> NDArray[np.uint8]:
-        chosen: NDArray[np.uint8] = self._pictures[indices]
-        return chosen
-
-    def luma(self, indices: Any, *, size: tuple[int, int]) -> NDArray[np.uint8]:
-        grey = self._pictures[indices][..., 1]
-        return np.stack([cv2.resize(g, size, interpolation=cv2.INTER_AREA) for g in grey])
-
-    def keyframes(self, *, num_keyframes: int, space: str, seed: int) -> NDArray[np.int64]:
-        return evenly_spaced(self.num_frames, num_keyframes)
 
 
 def texture(seed: int, size: tuple[int, int] = (160, 120)) -> NDArray[np.uint8]:
