@@ -85,13 +85,20 @@ def find(name: str, source: Source | None, given: str | Path | None) -> Files:
 
     Raises:
         UsageError: If what was given is not there.
-        KinestoreError: If nothing is cached and the publisher cannot be reached.
+        KinestoreError: If nothing is cached and the publisher cannot be reached, or what is cached
+            is damaged.
     """
     if given is not None:
         return _given(name, source, Path(given))
     if source is None:
         raise UsageError(f"{name}: no weights are published for it; name a file with --weights")
-    return cached(source) or fetch(name, source)
+    files = cached(source) or fetch(name, source)
+    if not sha256(files.weights).startswith(published_sha256(source, files.weights)):
+        raise KinestoreError(
+            f"weights {files.weights}: is not what {source} published; delete it and run "
+            f"`kinestore weights fetch {name}`"
+        )
+    return files
 
 
 def _given(name: str, source: Source | None, path: Path) -> Files:

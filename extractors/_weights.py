@@ -1,5 +1,6 @@
 """Loading weights that nobody has vouched for: no pickle runs, and every key must fit."""
 
+import functools
 import hashlib
 import pickle
 from collections.abc import Callable, Mapping
@@ -22,7 +23,13 @@ WRAPPERS = ("model_state", "state_dict")
 
 
 def sha256(path: Path) -> str:
-    """The SHA-256 of a file's bytes, in hex."""
+    """The SHA-256 of a file's bytes, in hex; a file that did not change is read once."""
+    status = path.stat()
+    return _sha256(path, status.st_mtime_ns, status.st_size)
+
+
+@functools.lru_cache
+def _sha256(path: Path, mtime_ns: int, size_bytes: int) -> str:
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
