@@ -58,17 +58,17 @@ class Blip:
     Args:
         name: One of `NAMES`.
         files: Weights and vocabulary.
-        device: "auto", "cpu" or "cuda".
+        runner: Where it runs.
         frames: Keyframes by default; one of them is drawn.
     """
 
-    def __init__(self, name: str, *, files: Files, device: str, frames: FrameChoice) -> None:
+    def __init__(self, name: str, *, files: Files, runner: Runner, frames: FrameChoice) -> None:
         self._frames = frames.by_default("keyframes")
         hashes = files.settings()
-        key = (device, *hashes.values())
+        key = (str(runner.device), runner.dtype_name, *hashes.values())
         if (captioner := _LOADED.get(key)) is None:
             _LOADED[key] = captioner = Captioner(
-                files.weights, files.companions[VOCABULARY], device
+                files.weights, files.companions[VOCABULARY], runner
             )
         self._captioner = captioner
         self._embed = self._captioner.multimodal if name == "blip" else self._captioner.text
@@ -111,8 +111,8 @@ class Captioner:
         runner: Where it runs.
     """
 
-    def __init__(self, weights: Path, vocabulary: Path, device: str) -> None:
-        self.runner = Runner(device)
+    def __init__(self, weights: Path, vocabulary: Path, runner: Runner) -> None:
+        self.runner = runner
         self.network: Any = self.runner.place(load(weights))
         self._tokenizer = read_vocabulary(vocabulary)
         self._last: tuple[Tensor, Tensor, list[str]] | None = None
@@ -229,4 +229,4 @@ def source(name: str) -> Source:
 def create(name: str, options: Options) -> Blip:
     """Make the extractor; see `extractors.create` for what is raised."""
     files = find(name, SOURCE, options.weights)
-    return Blip(name, files=files, device=options.device, frames=options.frames)
+    return Blip(name, files=files, runner=Runner.of(options), frames=options.frames)

@@ -46,7 +46,7 @@ class Clip:
     Args:
         name: One of `NAMES`.
         files: Weights and, for `clip-text`, vocabulary.
-        device: "auto", "cpu" or "cuda".
+        runner: Where it runs.
         frames: Keyframes by default; one of them is drawn.
         prompts: What `clip-text` chooses among.
     """
@@ -56,12 +56,12 @@ class Clip:
         name: str,
         *,
         files: Files,
-        device: str,
+        runner: Runner,
         frames: FrameChoice,
         prompts: Sequence[str] = (),
     ) -> None:
         self._frames = frames.by_default("keyframes")
-        self._runner = Runner(device)
+        self._runner = runner
         self._network: Any = self._runner.place(load(files.weights))
         self._prompts: list[str] = []
         chosen = {}
@@ -189,7 +189,7 @@ def create(name: str, options: Options) -> Clip:
     return Clip(
         name,
         files=find(name, source(name), options.weights),
-        device=options.device,
+        runner=Runner.of(options),
         frames=options.frames,
         prompts=options.prompts,
     )
