@@ -26,6 +26,7 @@ from extractors._base import ClipFrames, Options, Prepared
 from extractors._device import Runner, rows
 from extractors._frames import FrameChoice
 from extractors._hub import Files, HubRepository, Source, find
+from extractors._libraries import library
 from extractors._one_frame import prepare_one, sampling_settings
 from extractors._pictures import CLIP_MEAN, CLIP_STD, Pictures
 from extractors._transformers import build
@@ -177,12 +178,13 @@ def load(weights: Path) -> nn.Module:
     Raises:
         UsageError: If a key is missing, left over, or of another shape.
     """
-    from transformers import BlipConfig, BlipForConditionalGeneration
-
+    transformers = library("transformers")
     # Twelve heads as published; the library's default of eight is a mistake for every file there
     # is: https://github.com/huggingface/transformers/issues/22625
-    config = BlipConfig(text_config={"num_attention_heads": 12}, vision_config={"image_size": 384})
-    network: Any = build(BlipForConditionalGeneration, config)
+    config = transformers.BlipConfig(
+        text_config={"num_attention_heads": 12}, vision_config={"image_size": 384}
+    )
+    network: Any = build(transformers.BlipForConditionalGeneration, config)
     state = read_state_dict(weights)
     fill(network, state, weights, rename=_published_keys)
     head, words = network.text_decoder.cls.predictions, network.text_decoder.bert.embeddings
