@@ -13,9 +13,11 @@ import psutil
 import pytest
 
 import extractors
+from extractors import Options
 from pipeline.decode import VideoError
 from pipeline.extract import extract
 from pipeline.keeper import Keeper
+from pipeline.planned import PlannedView
 from store import KinestoreError, Store, ViewSpec
 from tests.numbered import make_video, repeat_packets
 
@@ -135,6 +137,16 @@ os.kill(os.getpid(), signal.SIGKILL)
             return
         time.sleep(0.1)
     raise AssertionError(f"process {orphan} outlived its keeper")
+
+
+def test_a_worker_without_the_weights_says_so(tmp_path: Path) -> None:
+    planned = PlannedView(
+        extractor="r3d", shape=(512,), settings={}, options=Options(weights=tmp_path / "absent")
+    )
+    keeper = Keeper({"r3d": planned}, device="cpu", timeout_s=60, memory_bytes=None)
+    with pytest.raises(KinestoreError, match=r"absent: no such file or folder"):
+        keeper.start()
+    keeper.close()
 
 
 def test_a_worker_that_would_make_another_view_is_refused() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import timm
 import torch
 from torch import Tensor, nn
 
@@ -194,6 +195,21 @@ def test_frame_features_equal_timm_s_own_forward(name: str, tmp_path: Path) -> N
     halved = in_bfloat16(name, weights=path, frames=four)
     assert cosine(halved.embed(batch[:1])[0].vector, alone[0]) > 0.999
     path.unlink()
+
+
+@pytest.mark.parametrize(
+    ("name", "width"),
+    [("mobilenetv3_small_050.lamb_in1k", 1024), ("vit_tiny_patch16_224.augreg_in21k_ft_in1k", 192)],
+)
+def test_any_image_network_of_timm_goes_by_its_name(name: str, width: int, tmp_path: Path) -> None:
+    plain: Any = randomise(timm.create_model(name))
+    torch.save(plain.state_dict(), tmp_path / "w.pth")
+    extractor = extractors.create(f"cnn-{name}", weights=tmp_path / "w.pth", device="cpu")
+    found = extractors.embed_clip(extractor, noise_clip(0))
+    assert found.vector.shape == extractor.spec.shape == (10, width)
+    assert extractor.spec.extractor == f"cnn-{name}"
+    source = str(extractors.module_of(f"cnn-{name}").source(f"cnn-{name}"))
+    assert source == f"huggingface.co/timm/{name}"
 
 
 def test_the_slow_pathway_sees_each_of_eight_keyframes_once() -> None:
