@@ -90,15 +90,16 @@ def run_shards(
     total = sum(len(shard.clips) for shard in shards)
     tell("extracting", 0, total)
     process = EmbeddingProcess(
+        str(target.path.resolve()),
         specs,
         device=device,
         clip_timeout_s=clip_timeout_s,
         name=f"kinestore-{uuid.uuid4().hex}",  # two jobs may share a cluster
     )
-    where, done = str(target.path.resolve()), 0
+    done = 0
     client.register_plugin(process)
     futures: dict[Future[Receipt], Shard] = {
-        client.submit(run_shard, where, shard, process.name, pure=False): shard for shard in shards
+        client.submit(run_shard, shard, process.name, pure=False): shard for shard in shards
     }
     try:
         for future in as_completed(futures):

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pipeline.demo import Step
     from pipeline.summary import Summary
     from store import Failure
-    from store.verify import Report
+    from store.findings import Report
 
 
 class _Rate(ProgressColumn):

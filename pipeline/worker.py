@@ -8,7 +8,7 @@ import importlib.metadata
 import signal
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -60,7 +60,7 @@ class Receipt:
     """What a worker did with a shard.
 
     Attributes:
-        done: Identities of the clips that now have all that was asked for.
+        done: Identities of the clips that this shard gave all that they lacked.
         failures: One for each source that has not, as they stand in the ledger.
         num_frames: Frames decoded.
         num_warnings: Clips that were decoded past some damage.
@@ -78,15 +78,24 @@ class EmbeddingProcess(WorkerPlugin):
     """Gives each worker a process with the extractors, loaded once and not once a task.
 
     Attributes:
+        store: What the job fills.
         specs: The view that each extractor fills.
         keeper: The process, once the worker has started.
         name: Of the plugin, one a job.
     """
 
     def __init__(
-        self, specs: Mapping[str, ViewSpec], *, device: str, clip_timeout_s: float, name: str
+        self,
+        store: str,
+        specs: Mapping[str, ViewSpec],
+        *,
+        device: str,
+        clip_timeout_s: float,
+        name: str,
     ) -> None:
         self.name = name
+        self.store: Store | None = None
+        self._path = store
         self.specs = dict(specs)
         self.keeper: Keeper | None = None
         self._device = device
@@ -94,6 +103,7 @@ class EmbeddingProcess(WorkerPlugin):
 
     def setup(self, worker: Worker) -> None:
         """Start the process."""
+        self.store = Store(self._path)
         granted = worker.memory_manager.memory_limit
         self.keeper = Keeper(
             self.specs,
@@ -114,12 +124,12 @@ def ignore_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def run_shard(store_path: str, shard: Shard, plugin_name: str) -> Receipt:
+def run_shard(shard: Shard, plugin_name: str) -> Receipt:
     """Embed and commit a shard, inside a Dask worker that has the plugin."""
     plugin = get_worker().plugins[plugin_name]
-    if not isinstance(plugin, EmbeddingProcess) or plugin.keeper is None:
+    if not isinstance(plugin, EmbeddingProcess) or plugin.keeper is None or plugin.store is None:
         raise TypeError(f"worker plugin {plugin_name!r}: has not been set up")
-    return extract_shard(Store(store_path), shard, plugin.specs, plugin.keeper.embed)
+    return extract_shard(plugin.store, shard, plugin.specs, plugin.keeper.embed)
 
 
 @dataclass
@@ -145,20 +155,32 @@ def extract_shard(
 ) -> Receipt:
     """Have each clip embedded and commit all that came out.
 
-    A clip that cannot be done becomes a failure; the rest of the shard goes on.
+    A clip that cannot be done becomes a failure; the rest of the shard goes on. What another job
+    has committed since this one was planned is left out.
     """
-    shelf = _Shelf()
-    for task in shard.clips:
-        _extract_clip(task, specs, embed, shelf)
+    shelf, tasks = _Shelf(), []
+    for planned in shard.clips:
+        task = _as_of_now(planned, store, specs)
+        if task is not None:
+            _extract_clip(task, specs, embed, shelf)
+            tasks.append(task)
     _commit(store, shard.number, specs, shelf)
     failed = {failure.clip_id for failure in shelf.failures}
     return Receipt(
-        done=tuple(task.clip_id for task in shard.clips if task.clip_id not in failed),
+        done=tuple(task.clip_id for task in tasks if task.clip_id not in failed),
         failures=tuple(shelf.failures),
         num_frames=shelf.num_frames,
         num_warnings=shelf.num_warnings,
         seconds=dict(shelf.seconds),
     )
+
+
+def _as_of_now(task: ClipTask, store: Store, specs: Mapping[str, ViewSpec]) -> ClipTask | None:
+    """What of a task is still to be done."""
+    wanted = tuple(n for n in task.extractors if not store.has_embedding(specs[n], task.clip_id))
+    if task.extractors and not wanted:
+        return None
+    return replace(task, extractors=wanted)
 
 
 def _extract_clip(

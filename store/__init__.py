@@ -12,7 +12,8 @@ from store.records import (
     VideoInfo,
     ViewSpec,
 )
-from store.store import Store, View
+from store.store import Store
+from store.views import View
 
 __all__ = [
     "MADE_GOOD",

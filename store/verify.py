@@ -11,63 +11,19 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from store import schema, snapshot
-from store.atomic import is_abandoned, is_temporary, remove_abandoned
+from store import cache, schema, snapshot
+from store.atomic import is_abandoned, is_temporary
 from store.errors import StoreError
+from store.findings import TOLD, Finding, Report
 from store.parts import NAME, digest
 from store.reading import read_part
 from store.records import ViewSpec
+from store.repair import repair as drop_broken
 from store.store import Store
-
-TOLD = frozenset({"missing-rows", "temporary-file", "unknown-file"})
-"""Kinds of finding that leave a store sound."""
-
-DROPPED = frozenset({"broken-part", "broken-view", "temporary-file"})
-"""Kinds of finding that a repair removes."""
-
-REFILLED = frozenset({"orphan-rows"})
-"""Kinds of finding that the next extraction mends, with nothing to remove first."""
 
 _KEPT = ("clip_id", "uri")
 
-NOT_LOOKED_INTO = frozenset({"cache", "frames"})
-
-
-@dataclass(frozen=True, kw_only=True)
-class Finding:
-    """One thing that is not as it should be, or worth knowing.
-
-    Attributes:
-        path: Where, within the store.
-        kind: "broken-part" (its bytes are not those that were written, or not a part of its
-            kind), "broken-view" (no usable view.json), "broken-snapshot" (pins what is gone),
-            "orphan-rows" (embeddings whose clip is in no clips part), "not-a-part" (a stray
-            Parquet file, which stops all reading), "unreadable" (the system would not read it);
-            or, in a sound store, one of TOLD.
-        message: One sentence.
-    """
-
-    path: str
-    kind: str
-    message: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Report:
-    """What a verification came to.
-
-    Attributes:
-        num_parts: Parts that were checked.
-        findings: All that was found, before anything was dropped.
-        dropped: Files that the repair removed, within the store.
-        sound: Whether nothing is broken; after a repair, whether nothing is that the next
-            extraction does not mend.
-    """
-
-    num_parts: int
-    findings: tuple[Finding, ...]
-    dropped: tuple[str, ...]
-    sound: bool
+NOT_LOOKED_INTO = frozenset({"frames"})
 
 
 def verify(
@@ -94,11 +50,12 @@ def verify(
     check.parts(root / "failures", schema.FAILURES)
     check.compare(rows_of, check.parts(root / "clips", schema.CLIPS))
     check.snapshots()
+    check.caches()
     check.leftovers()
     dropped: list[str] = []
     left = check.findings
     if repair:
-        dropped, left = _repair(root, check.findings)
+        dropped, left = drop_broken(root, check.findings)
     return Report(
         num_parts=check.done,
         findings=tuple(check.findings),
@@ -226,6 +183,14 @@ class _Check:
             return self.digests[part] != pinned
         return snapshot.fault_of(self.root / part, pinned) is not None
 
+    def caches(self) -> None:
+        """See whether what was joined is still so."""
+        store = Store(self.root)
+        for path in sorted((self.root / cache.FOLDER).glob("*.h5")):
+            fault = cache.fault_of(path, store.view)
+            if fault is not None:
+                self.note(path, *fault)
+
     def leftovers(self) -> None:
         """Find files that no job is writing and that are no part of a store."""
         for where, folders, files in os.walk(self.root):
@@ -249,6 +214,8 @@ def _belongs(inside: str) -> bool:
     ):
         return True
     view = folder.startswith("views/") and folder.count("/") == 1
+    if folder == cache.FOLDER and name.endswith(".h5") and not name.startswith("."):
+        return True
     holds_parts = view or folder in ("clips", "failures")
     is_part = name.endswith(".parquet") and not name.startswith(".")
     return (holds_parts and is_part) or (view and name == "view.json")
@@ -270,31 +237,3 @@ def _is_of_the_system(error: BaseException | None) -> bool:
             return not isinstance(error, FileNotFoundError)
         error = error.__cause__
     return False
-
-
-def _repair(root: Path, findings: list[Finding]) -> tuple[list[str], list[Finding]]:
-    """Drop what can be dropped; gives what was, and the findings that are still to be mended."""
-    dropped, left = [], []
-    for finding in findings:
-        path = root / finding.path
-        doomed = [path] if finding.kind in DROPPED else []
-        if finding.kind == "broken-view":
-            doomed += [part for part in _parquet_files(path.parent) if NAME.fullmatch(part.name)]
-        doomed = [part for part in doomed if part.exists() or part.is_symlink()]
-        gone = [part for part in doomed if _drop(root, part)]
-        dropped += [part.relative_to(root).as_posix() for part in gone]
-        if len(gone) < len(doomed) or finding.kind not in DROPPED | REFILLED:
-            left.append(finding)
-    return dropped, left
-
-
-def _drop(root: Path, path: Path) -> bool:
-    """Remove a file or a link, unless it lies outside the store by way of a linked folder."""
-    if not path.parent.resolve().is_relative_to(root.resolve()):
-        return False
-    if path.is_dir() and not path.is_symlink():
-        return False
-    if is_temporary(path):
-        return remove_abandoned(path)
-    path.unlink(missing_ok=True)
-    return True

@@ -55,38 +55,47 @@ class StoreMachine(RuleBasedStateMachine):
 
     # What the model says
 
-    def rows(self, parts: dict[str, Rows]) -> tuple[dict[str, ClipRow], dict[str, int], set[str]]:
-        """The newest row of each clip as it stands, the newest vector, and every clip known."""
+    def rows(
+        self, parts: dict[str, Rows]
+    ) -> tuple[dict[str, ClipRow], dict[str, int], set[str], set[ClipRow]]:
+        """The newest row of each clip that stands, vectors, clips known, all rows that stand."""
         ordered = [row for name in sorted(parts) for row in parts[name]]
         sources = {row.uri: row for row in ordered if isinstance(row, ClipRow)}
         stand = set(sources.values())
         newest = {r.clip_id: r for r in ordered if isinstance(r, ClipRow) and r in stand}
         vectors = {row.clip_id: row.value for row in ordered if isinstance(row, VectorRow)}
         known = {row.clip_id for row in ordered if isinstance(row, ClipRow)}
-        return newest, vectors, known
+        return newest, vectors, known, stand
 
     def lost(self) -> bool:
         return any(not pinned.keys() <= self.parts.keys() for pinned in self.snapshots.values())
 
     def committed(self, rows: Rows) -> None:
-        """Note the one part that has come."""
+        """Note the one part that has come, or that none has where nothing was new."""
         files = self.store.path.rglob("*.parquet")
         names = {path.relative_to(self.store.path).as_posix() for path in files}
-        (name,) = names - self.parts.keys()
-        self.parts[name] = rows
+        new = names - self.parts.keys()
+        assert len(new) == bool(rows)
+        self.parts.update(dict.fromkeys(new, rows))
 
     # What is done
 
     @rule(ids=IDS, shift=SHIFTS, label=LABELS)
     def append_clips(self, ids: list[str], shift: int, label: str) -> None:
         rows = [ClipRow(i, f"/{(ord(i) + shift) % 5}.avi", label) for i in ids]
-        self.store.append_clips([clip(row.clip_id, uri=row.uri, label=row.label) for row in rows])
-        self.committed(rows)
+        stand = self.rows(self.parts)[3]
+        new = [row for row in rows if row not in stand]
+        given = [clip(row.clip_id, uri=row.uri, label=row.label) for row in rows]
+        assert self.store.append_clips(given) == len(new)
+        self.committed(new)
 
     @rule(ids=IDS, value=st.integers(0, 9))
     def append_embeddings(self, ids: list[str], value: int) -> None:
-        self.store.append(SPEC, ids, [embedding(value, ord(i)) for i in ids])
-        self.committed([VectorRow(i, value) for i in ids])
+        there = self.rows(self.parts)[1]
+        new = [VectorRow(i, value) for i in ids if i not in there]
+        given = [embedding(value, ord(i)) for i in ids]
+        assert self.store.append(SPEC, ids, given) == len(new)
+        self.committed(new)
 
     @precondition(lambda self: self.parts)
     @rule(data=st.data())
@@ -126,7 +135,7 @@ class StoreMachine(RuleBasedStateMachine):
     # What is read
 
     def check_load(self, store: Store, parts: dict[str, Rows]) -> None:
-        newest, vectors, _ = self.rows(parts)
+        newest, vectors, _, _ = self.rows(parts)
         complete = sorted(newest.keys() & vectors.keys())
         loaded: Features | None = None
         try:
@@ -157,7 +166,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @invariant()
     def check_everything(self) -> None:
-        newest, vectors, known = self.rows(self.parts)
+        newest, vectors, known, _ = self.rows(self.parts)
         report = verify(self.store.path)
         expected = {"broken-snapshot"} if self.lost() else set()
         if vectors.keys() - known:
