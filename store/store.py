@@ -25,6 +25,7 @@ from store.records import MADE_GOOD, Clip, Embedding, Failure, Features, Snapsho
 from store.selection import Filter, describe, select_rows
 from store.snapshot import read as read_snapshot
 from store.snapshot import take
+from store.sql import answer
 from store.views import View
 
 MARKER = "kinestore.json"
@@ -126,6 +127,22 @@ class Store:
         table = self._folder("failures").read(schema.FAILURES, schema.FAILURES.names)
         newest = {(row["uri"], row["view"]): Failure(**row) for row in table.to_pylist()}
         return [failure for failure in newest.values() if failure.kind != MADE_GOOD]
+
+    def sql(self, query: str) -> pa.Table:
+        """What a SELECT comes to; wants the optional extra `sql`.
+
+        Args:
+            query: Over the tables `clips` and `failures`, as the methods of those names give them,
+                `captions` (clip_id, view, caption), and each view under its name, such as
+                "slow@0123456789abcdef", and its extractor's where no other view has that.
+
+        Raises:
+            UsageError: If DuckDB is not installed, or cannot answer: it reaches these tables alone.
+            StoreError: If a part that the query reads cannot be used.
+        """
+        views = [(view.spec, view.parts) for view in self.views()]
+        failures = schema.failures_table(self.failures())
+        return answer(query, clips=self.clips(), failures=failures, views=views)
 
     # What is added
 
