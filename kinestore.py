@@ -24,6 +24,7 @@ from pipeline.console import (
     say_summary,
     status_table,
     verify_table,
+    weights_table,
 )
 from store.errors import KinestoreError, UsageError
 
@@ -88,6 +89,8 @@ EpochsOption = Annotated[int, typer.Option(help="Passes over the training clips.
 BatchSizeOption = Annotated[int, typer.Option(help="Clips a step.")]
 LearningRateOption = Annotated[float, typer.Option(help="Adam's step size.")]
 WeightDecayOption = Annotated[float, typer.Option(help="Adam's L2 penalty.")]
+KeyframesOption = Annotated[int, typer.Option(help="Frames chosen of a clip.")]
+KeyframeSpaceOption = Annotated[str, typer.Option(help="Clustered by: luma or cnn.")]
 SeedOption = Annotated[int, typer.Option(help="Seed of everything that is drawn at random.")]
 
 
@@ -109,6 +112,20 @@ def extract_command(
     videos: Annotated[str, typer.Argument(metavar="VIDEOS", help="A folder, manifest or video.")],
     store: Annotated[Path, typer.Option(help="The store's folder; made if absent.")],
     extractor: Annotated[list[str], typer.Option("-e", "--extractor", help="May be repeated.")],
+    weights: Annotated[
+        list[str] | None,
+        typer.Option(metavar="[NAME=]PATH", help="In the place of the publisher's; repeatable."),
+    ] = None,
+    sampling: Annotated[
+        str | None,
+        typer.Option(help="keyframes or uniform; each extractor's own way if unset."),
+    ] = None,
+    keyframes: KeyframesOption = 8,
+    keyframe_space: KeyframeSpaceOption = "luma",
+    seed: SeedOption = 0,
+    prompts: Annotated[
+        Path | None, typer.Option(help="A text a line, for clip-text; of the labels if unset.")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     workers: Annotated[int | None, typer.Option(help="Processes; one a core if unset.")] = None,
     scheduler: Annotated[
@@ -121,13 +138,21 @@ def extract_command(
 ) -> None:
     """Compute the embeddings that the store lacks."""
     try:
+        from extractors import FrameChoice
         from pipeline.extract import extract
+        from pipeline.planned import read_weights
 
+        frames = FrameChoice(
+            kind=sampling, num_keyframes=keyframes, space=keyframe_space, seed=seed
+        )
         with progress() as tell:
             summary = extract(
                 videos,
                 store=store,
                 extractors=extractor,
+                weights=read_weights(weights or [], extractor),
+                frames=frames,
+                prompts=prompts,
                 device=device,
                 workers=workers,
                 scheduler=scheduler,
@@ -231,8 +256,8 @@ def export_command(
 def keyframes_command(
     video: Annotated[Path, typer.Argument(metavar="VIDEO")],
     out: Annotated[Path, typer.Option(help="A .png, .pdf or .svg file.")],
-    keyframes: Annotated[int, typer.Option(help="How many.")] = 8,
-    keyframe_space: Annotated[str, typer.Option(help="Clustered by: luma or cnn.")] = "luma",
+    keyframes: KeyframesOption = 8,
+    keyframe_space: KeyframeSpaceOption = "luma",
     seed: SeedOption = 0,
 ) -> None:
     """Draw a contact sheet of a video's keyframes."""
@@ -240,6 +265,41 @@ def keyframes_command(
 
     chosen = contact_sheet(video, out=out, num_keyframes=keyframes, space=keyframe_space, seed=seed)
     say(f"Frames {', '.join(map(str, chosen))} drawn in {out}")
+
+
+weights_app = typer.Typer(no_args_is_help=True, help="The weights that extractors load.")
+app.add_typer(weights_app, name="weights")
+NamesArgument = Annotated[list[str], typer.Argument(metavar="NAME...", help="Extractors.")]
+
+
+@weights_app.command("list")
+def weights_list_command(as_json: JsonOption = False) -> None:
+    """List each extractor's weights: where they come from, and whether they are here."""
+    from pipeline.weights import list_weights
+
+    found = list_weights()
+    say(json.dumps([asdict(kept) for kept in found]) if as_json else weights_table(found))
+
+
+@weights_app.command("fetch")
+def weights_fetch_command(names: NamesArgument) -> None:
+    """Download what is not here yet."""
+    from pipeline.weights import fetch_weights
+
+    for kept in fetch_weights(names):
+        say(f"{kept.extractor}: {kept.path}")
+
+
+@weights_app.command("verify")
+def weights_verify_command(as_json: JsonOption = False) -> None:
+    """Hash the weights that are here, and compare where the publisher tells a hash."""
+    from pipeline.weights import verify_weights
+
+    with progress() as tell:
+        checked = verify_weights(on_progress=partial(tell, "hashing weights"))
+    say(json.dumps([asdict(kept) for kept in checked]) if as_json else weights_table(checked))
+    if any(kept.state == "damaged" for kept in checked):
+        raise typer.Exit(1)
 
 
 @app.command("train")
