@@ -78,7 +78,7 @@ def _store_open(path: Path) -> Array:
         )
         ids = store.view("bench").clip_ids()
         store.append_clips([Clip(clip_id=i, source=Source(uri=i), info=info) for i in ids])
-    return store.load("bench").features
+    return store.load("bench", dtype=store.view("bench").spec.dtype).features
 
 
 def _parquet_write(path: Path, table: Any) -> None:

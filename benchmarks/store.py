@@ -7,7 +7,7 @@ timed from inside, in turn with the others; the first round warms up and the med
 counts. Writing goes to a new place after the disk has caught up; reading is from warm pages, into
 an array of its own; a batch is 128 random rows, in an array of their own. Each library is used in
 the way that its documentation gives for this. Only this store flushes to the disk as it writes, and
-hashes what it wrote. Of float16, too, `Store.load` gives float32, which is twice the bytes.
+hashes what it wrote.
 """
 
 import argparse

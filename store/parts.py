@@ -33,16 +33,16 @@ def commit(folder: Path, table: pa.Table, *, number: int) -> Path:
     Raises:
         StoreError: If the part is one that a reader would refuse.
     """
-    compress = {
-        field.name: "NONE" if field.name == "embedding" else "ZSTD" for field in table.schema
-    }
+    others = [name for name in table.column_names if name != "embedding"]
     with temporary(folder) as unfinished:
-        # Floats of embeddings do not compress: a dictionary or ZSTD costs time and saves nothing.
+        # Floats of embeddings do not compress, and nobody asks for their least: a dictionary, ZSTD
+        # or statistics cost time and save nothing.
         pq.write_table(
             table,
             unfinished,
-            compression=compress,
-            use_dictionary=[name for name in table.column_names if name != "embedding"],
+            compression={**dict.fromkeys(others, "ZSTD"), "embedding": "NONE"},
+            use_dictionary=others,
+            write_statistics=others,
         )
         check_claims(unfinished, pq.read_metadata(unfinished), table.schema)
         return seal(unfinished, number=number, suffix=PARQUET)

@@ -244,7 +244,8 @@ class Features:
     """Embeddings joined by clip, ready to train on; rows are ordered by clip_id.
 
     Attributes:
-        features: float32, shape (N, D), or (N, T, D) for a view loaded whole.
+        features: float32, or float16 where asked for; shape (N, D), or (N, T, D) for a view
+            loaded whole.
         labels: Index into `classes`, int64, shape (N,); -1 where a clip has no label.
         clip_ids: Identity of each row, length N.
         groups: Group of each row, or None, length N.
@@ -255,7 +256,7 @@ class Features:
         missing: clip_ids left out because a view lacks them.
     """
 
-    features: NDArray[np.float32]
+    features: NDArray[Any]
     labels: NDArray[np.int64]
     clip_ids: list[str]
     groups: list[str | None]

@@ -262,6 +262,7 @@ class Store:
         labels: Filter = None,
         groups: Filter = None,
         clips: Filter = None,
+        dtype: str = "float32",
     ) -> Features:
         """Join views by clip, and pool sequences, into one array.
 
@@ -272,6 +273,7 @@ class Store:
             labels: Keep only the clips of one of these labels; they alone are `classes` then.
             groups: Keep only the clips of one of these groups.
             clips: Keep only the clips of one of these clip_ids.
+            dtype: "float32", or "float16" for half the memory, as float16 views are kept.
 
         Returns:
             Clips that pass all filters and that every view has, ordered by clip_id. Where several
@@ -285,11 +287,13 @@ class Store:
         named = [features] if isinstance(features, str) else list(features)
         if not named:
             raise UsageError("features: name at least one view")
+        if dtype not in ("float32", "float16"):
+            raise UsageError(f"dtype={dtype!r}: must be 'float32' or 'float16'")
         filters = {"split": split, "label": labels, "group": groups, "clip_id": clips}
         rows = {row["clip_id"]: row for row in self._newest_source_last()}
         rows = select_rows(rows, filters, wanted=", ".join(named))
         columns = [self._column(feature) for feature in named]
-        complete, values = load_rows(self.path, columns, rows)
+        complete, values = load_rows(self.path, columns, rows, dtype=dtype)
         if not complete:
             raise UsageError(
                 f"{self.path}: no clip{describe(filters)} has all of {', '.join(named)}"
