@@ -96,9 +96,12 @@ class Options:
         device: "cpu", "cuda", or "auto" for CUDA where there is a GPU.
         frames: Which frames of a clip are looked at.
         prompts: Texts that `clip-text` chooses among.
+        elsewhere: Whether only the specification is asked for, and clips are embedded by another
+            machine: then "cuda" needs no GPU here.
     """
 
     weights: str | Path | None = None
     device: str = "auto"
     frames: FrameChoice = field(default_factory=FrameChoice)
     prompts: tuple[str, ...] = ()
+    elsewhere: bool = False

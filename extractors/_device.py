@@ -5,13 +5,14 @@ Shape legend: B batch.
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Self, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from extractors._base import Options
 from store import UsageError
 
 _LOG = logging.getLogger("kinestore")
@@ -33,26 +34,30 @@ def choose_device(device: str) -> torch.device:
     return torch.device("cuda" if available and device != "cpu" else "cpu")
 
 
-def compute_dtype(device: torch.device) -> torch.dtype:
-    """Bfloat16 where tensor cores make it many times faster, float32 elsewhere."""
-    return torch.bfloat16 if device.type == "cuda" else torch.float32
-
-
 class Runner:
     """Runs a frozen network over batches of clips.
 
     Args:
         device: "auto", "cpu" or "cuda".
+        elsewhere: Whether only the view is asked for here, and the GPU is another machine's.
 
     Attributes:
         device: Where it runs.
-        dtype: Of its matrix products and convolutions.
+        dtype: Of its matrix products and convolutions: bfloat16 on a GPU, whose tensor cores
+            make it many times faster, and float32 on a CPU.
     """
 
-    def __init__(self, device: str) -> None:
-        self.device = choose_device(device)
-        self.dtype = compute_dtype(self.device)
+    def __init__(self, device: str, *, elsewhere: bool = False) -> None:
+        gpu_elsewhere = elsewhere and device == "cuda"
+        self.device = choose_device("auto" if gpu_elsewhere else device)
+        on_gpu = gpu_elsewhere or self.device.type == "cuda"
+        self.dtype = torch.bfloat16 if on_gpu else torch.float32
         self._most: int | None = None
+
+    @classmethod
+    def of(cls, options: Options) -> Self:
+        """As an extractor's options say."""
+        return cls(options.device, elsewhere=options.elsewhere)
 
     @property
     def dtype_name(self) -> str:

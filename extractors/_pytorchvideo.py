@@ -6,12 +6,12 @@ beside a present torchvision.
 Shape legend: B batch, T frames, C channels, H height, W width, D features.
 """
 
-import warnings
 from typing import Any
 
 from torch import Tensor, nn
 
 from extractors._hub import Url
+from extractors._libraries import library
 from extractors._pictures import Pictures
 
 ZOO = "https://dl.fbaipublicfiles.com/pytorchvideo/model_zoo/kinetics/"
@@ -34,11 +34,7 @@ def zoo(file: str) -> Url:
 
 def build(name: str, num_classes: int) -> nn.Module:
     """A network of `pytorchvideo.models.hub`, with random weights."""
-    with warnings.catch_warnings():
-        # pytorchvideo decorates with torch.jit.script, which torch has given up.
-        warnings.simplefilter("ignore", FutureWarning)
-        from pytorchvideo.models import hub
-
+    hub = library("pytorchvideo.models.hub")
     network: nn.Module = getattr(hub, name)(model_num_class=num_classes)
     return network
 

@@ -75,16 +75,16 @@ class VideoExtractor:
         name: The extractor.
         network: What runs.
         files: Its weights.
-        device: "auto", "cpu" or "cuda".
+        runner: Where it runs.
         frames: Keyframes by default.
     """
 
     def __init__(
-        self, name: str, network: VideoNetwork, *, files: Files, device: str, frames: FrameChoice
+        self, name: str, network: VideoNetwork, *, files: Files, runner: Runner, frames: FrameChoice
     ) -> None:
         self._network = network
         self._frames = frames.by_default("keyframes")
-        self._runner = Runner(device)
+        self._runner = runner
         self._model = self._runner.place(network.load(files.weights))
         self.spec = ViewSpec(
             extractor=name,
@@ -137,4 +137,6 @@ def create_video(name: str, network: VideoNetwork, options: Options) -> VideoExt
         KinestoreError: If there are no weights here and none can be fetched.
     """
     files = find(name, network.source, options.weights)
-    return VideoExtractor(name, network, files=files, device=options.device, frames=options.frames)
+    return VideoExtractor(
+        name, network, files=files, runner=Runner.of(options), frames=options.frames
+    )

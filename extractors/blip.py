@@ -26,6 +26,7 @@ from extractors._base import ClipFrames, Options, Prepared
 from extractors._device import Runner, rows
 from extractors._frames import FrameChoice
 from extractors._hub import Files, HubRepository, Source, find
+from extractors._libraries import library
 from extractors._one_frame import prepare_one, sampling_settings
 from extractors._pictures import CLIP_MEAN, CLIP_STD, Pictures
 from extractors._transformers import build
@@ -58,17 +59,17 @@ class Blip:
     Args:
         name: One of `NAMES`.
         files: Weights and vocabulary.
-        device: "auto", "cpu" or "cuda".
+        runner: Where it runs.
         frames: Keyframes by default; one of them is drawn.
     """
 
-    def __init__(self, name: str, *, files: Files, device: str, frames: FrameChoice) -> None:
+    def __init__(self, name: str, *, files: Files, runner: Runner, frames: FrameChoice) -> None:
         self._frames = frames.by_default("keyframes")
         hashes = files.settings()
-        key = (device, *hashes.values())
+        key = (str(runner.device), runner.dtype_name, *hashes.values())
         if (captioner := _LOADED.get(key)) is None:
             _LOADED[key] = captioner = Captioner(
-                files.weights, files.companions[VOCABULARY], device
+                files.weights, files.companions[VOCABULARY], runner
             )
         self._captioner = captioner
         self._embed = self._captioner.multimodal if name == "blip" else self._captioner.text
@@ -111,8 +112,8 @@ class Captioner:
         runner: Where it runs.
     """
 
-    def __init__(self, weights: Path, vocabulary: Path, device: str) -> None:
-        self.runner = Runner(device)
+    def __init__(self, weights: Path, vocabulary: Path, runner: Runner) -> None:
+        self.runner = runner
         self.network: Any = self.runner.place(load(weights))
         self._tokenizer = read_vocabulary(vocabulary)
         self._last: tuple[Tensor, Tensor, list[str]] | None = None
@@ -177,12 +178,13 @@ def load(weights: Path) -> nn.Module:
     Raises:
         UsageError: If a key is missing, left over, or of another shape.
     """
-    from transformers import BlipConfig, BlipForConditionalGeneration
-
+    transformers = library("transformers")
     # Twelve heads as published; the library's default of eight is a mistake for every file there
     # is: https://github.com/huggingface/transformers/issues/22625
-    config = BlipConfig(text_config={"num_attention_heads": 12}, vision_config={"image_size": 384})
-    network: Any = build(BlipForConditionalGeneration, config)
+    config = transformers.BlipConfig(
+        text_config={"num_attention_heads": 12}, vision_config={"image_size": 384}
+    )
+    network: Any = build(transformers.BlipForConditionalGeneration, config)
     state = read_state_dict(weights)
     fill(network, state, weights, rename=_published_keys)
     head, words = network.text_decoder.cls.predictions, network.text_decoder.bert.embeddings
@@ -229,4 +231,4 @@ def source(name: str) -> Source:
 def create(name: str, options: Options) -> Blip:
     """Make the extractor; see `extractors.create` for what is raised."""
     files = find(name, SOURCE, options.weights)
-    return Blip(name, files=files, device=options.device, frames=options.frames)
+    return Blip(name, files=files, runner=Runner.of(options), frames=options.frames)

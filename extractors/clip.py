@@ -23,6 +23,7 @@ from extractors._base import ClipFrames, Options, Prepared
 from extractors._device import Runner
 from extractors._frames import FrameChoice
 from extractors._hub import Files, HubRepository, Source, find
+from extractors._libraries import library
 from extractors._one_frame import prepare_one, sampling_settings
 from extractors._pictures import CLIP_MEAN, CLIP_STD, Pictures
 from extractors._transformers import build
@@ -46,7 +47,7 @@ class Clip:
     Args:
         name: One of `NAMES`.
         files: Weights and, for `clip-text`, vocabulary.
-        device: "auto", "cpu" or "cuda".
+        runner: Where it runs.
         frames: Keyframes by default; one of them is drawn.
         prompts: What `clip-text` chooses among.
     """
@@ -56,12 +57,12 @@ class Clip:
         name: str,
         *,
         files: Files,
-        device: str,
+        runner: Runner,
         frames: FrameChoice,
         prompts: Sequence[str] = (),
     ) -> None:
         self._frames = frames.by_default("keyframes")
-        self._runner = Runner(device)
+        self._runner = runner
         self._network: Any = self._runner.place(load(files.weights))
         self._prompts: list[str] = []
         chosen = {}
@@ -135,9 +136,9 @@ def load(weights: Path) -> nn.Module:
     Raises:
         UsageError: If a key is missing, left over, or of another shape.
     """
-    from transformers import CLIPConfig, CLIPModel
-
-    network: nn.Module = build(CLIPModel, CLIPConfig())  # the library's default is ViT-B/32
+    transformers = library("transformers")
+    # The library's default is ViT-B/32.
+    network: nn.Module = build(transformers.CLIPModel, transformers.CLIPConfig())
     return load_frozen(network, weights, rename=_without_positions)
 
 
@@ -156,16 +157,15 @@ def read_vocabulary(vocabulary: Path, merges: Path) -> Any:
     Raises:
         UsageError: If they are not that, or number the end of a text otherwise than CLIP does.
     """
-    from transformers import CLIPConfig, CLIPTokenizer
-
+    transformers = library("transformers")
     try:
         tokens = json.loads(vocabulary.read_text(encoding="utf-8"))
         lines = merges.read_text(encoding="utf-8").splitlines()
         pairs: Any = [tuple(line.split()) for line in lines if line and line[:8] != "#version"]
-        tokenizer = CLIPTokenizer(vocab=tokens, merges=pairs)
+        tokenizer = transformers.CLIPTokenizer(vocab=tokens, merges=pairs)
     except Exception as error:  # the library raises nothing narrower
         raise UsageError(f"vocabulary {vocabulary}: cannot be read ({error})") from error
-    config: Any = CLIPConfig().text_config
+    config = transformers.CLIPConfig().text_config
     if tokenizer.eos_token_id != config.eos_token_id:
         raise UsageError(
             f"vocabulary {vocabulary}: numbers the end of a text {tokenizer.eos_token_id}, "
@@ -189,7 +189,7 @@ def create(name: str, options: Options) -> Clip:
     return Clip(
         name,
         files=find(name, source(name), options.weights),
-        device=options.device,
+        runner=Runner.of(options),
         frames=options.frames,
         prompts=options.prompts,
     )

@@ -60,12 +60,12 @@ class FrameCnn:
     Args:
         name: One of `NAMES`, or another network of timm's.
         files: A state dict in the publisher's layout of keys.
-        device: "auto", "cpu" or "cuda".
+        runner: Where it runs.
         frames: Ten evenly spaced ones by default; a choice of another kind sets their number.
     """
 
     def __init__(
-        self, name: str, *, files: Files, device: str, frames: FrameChoice | None = None
+        self, name: str, *, files: Files, runner: Runner, frames: FrameChoice | None = None
     ) -> None:
         frames = frames or FrameChoice()
         self._num_frames = frames.num_keyframes if frames.kind else NUM_FRAMES
@@ -74,7 +74,7 @@ class FrameCnn:
         self._pictures = PICTURES.get(name) or _published_pictures(network)
         load_frozen(network, files.weights, rename=_to_timm)
         network.reset_classifier(0)
-        self._runner = Runner(device)
+        self._runner = runner
         self._network: Callable[[Tensor], Tensor] = self._runner.place(network)
         self.spec = ViewSpec(
             extractor=name,
@@ -155,7 +155,7 @@ def create(name: str, options: Options) -> FrameCnn:
         KinestoreError: If there are no weights here and none can be fetched.
     """
     files = find(name, source(name), options.weights)
-    return FrameCnn(name, files=files, device=options.device, frames=options.frames)
+    return FrameCnn(name, files=files, runner=Runner.of(options), frames=options.frames)
 
 
 def _timm_name(name: str) -> str:

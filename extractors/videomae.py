@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from extractors._base import Options
 from extractors._hub import HubRepository, Source
+from extractors._libraries import library
 from extractors._pictures import IMAGENET_MEAN, IMAGENET_STD, Pictures
 from extractors._transformers import build as build_empty
 from extractors._video import VideoExtractor, VideoNetwork, create_video
@@ -27,11 +28,10 @@ NAMES = ("videomae",)
 
 def build(num_classes: int) -> nn.Module:
     """The network of transformers, without weights."""
-    from transformers import VideoMAEConfig, VideoMAEForVideoClassification
-
-    published: dict[str, Any] = {"num_labels": num_classes, "use_mean_pooling": True}
-    config = VideoMAEConfig(**published)
-    return build_empty(VideoMAEForVideoClassification, config)
+    transformers = library("transformers")
+    config = transformers.VideoMAEConfig(num_labels=num_classes, use_mean_pooling=True)
+    network: nn.Module = build_empty(transformers.VideoMAEForVideoClassification, config)
+    return network
 
 
 def features(network: Any, clips_BCTHW: Tensor) -> Tensor:

@@ -96,6 +96,7 @@ def extract(
         device=device,
         frames=frames,
         prompts=read_prompts(prompts, found),
+        elsewhere=scheduler is not None,
     )
     target = Store.create(store)
     tell = on_progress or (lambda stage, done, total: None)

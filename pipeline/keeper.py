@@ -131,7 +131,8 @@ class Keeper:
         for name, spec in self._specs.items():
             if specs[name].name != spec.name:
                 raise KinestoreError(
-                    f"{name}: a worker would make {specs[name].name}, not {spec.name}"
+                    f"{name}: a worker would make {specs[name].name}, not {spec.name}; if its "
+                    "weights are the same, so must be its device: name one"
                 )
 
     def close(self) -> None:

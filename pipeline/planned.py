@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import extractors as registry
@@ -31,8 +31,11 @@ def plan_views(
     device: str,
     frames: FrameChoice | None,
     prompts: Sequence[str],
+    elsewhere: bool,
 ) -> dict[str, PlannedView]:
     """Make each extractor once: a missing weight or a wrong name shows before a video is read.
+
+    With `elsewhere`, clips are embedded by other machines, which may have the GPU that this lacks.
 
     Raises:
         UsageError: If a name, the weights, the device or the frames do not fit.
@@ -46,6 +49,7 @@ def plan_views(
             device=device,
             frames=frames or FrameChoice(),
             prompts=tuple(prompts),
+            elsewhere=elsewhere,
         )
         spec = registry.make(name, options).spec
         views[name] = PlannedView(
@@ -53,7 +57,7 @@ def plan_views(
             shape=spec.shape,
             settings=spec.settings,
             dtype=spec.dtype,
-            options=options,
+            options=replace(options, elsewhere=False),
         )
     return views
 

@@ -7,10 +7,14 @@ from typing import Any
 
 import cv2
 import numpy as np
+import pytest
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
+import extractors
+from extractors import Extractor
+from extractors._device import Runner
 from extractors._frames import evenly_spaced
 
 
@@ -61,6 +65,20 @@ def randomise(network: nn.Module, seed: int = 0) -> nn.Module:
         if name.endswith("position_ids"):
             buffer.copy_(torch.arange(buffer.shape[-1]))
     return network.eval()
+
+
+def half_precision() -> Runner:
+    """A runner of the CPU that computes as one of a GPU does."""
+    runner = Runner("cpu")
+    runner.dtype = torch.bfloat16
+    return runner
+
+
+def in_bfloat16(name: str, **options: Any) -> Extractor:
+    """An extractor that computes on the CPU as it would on a GPU."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Runner, "of", lambda options: half_precision())
+        return extractors.create(name, device="cpu", **options)
 
 
 def count_parameters(network: nn.Module) -> int:

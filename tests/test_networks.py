@@ -14,7 +14,14 @@ import extractors
 from extractors import _device, slowfast
 from extractors._video import VideoNetwork
 from store import UsageError
-from tests.networks import cosine, count_parameters, noise_clip, randomise, relative_error
+from tests.networks import (
+    cosine,
+    count_parameters,
+    in_bfloat16,
+    noise_clip,
+    randomise,
+    relative_error,
+)
 
 VIDEO = ("slow", "slowfast", "i3d", "r3d", "videomae")
 
@@ -90,7 +97,7 @@ def plain_scores(name: str, network: Any, clips_BCTHW: Tensor) -> Tensor:
 
 @each_network
 def test_vectors_lead_to_the_scores_of_the_library_s_own_forward(
-    saved: tuple[str, nn.Module, Path], monkeypatch: pytest.MonkeyPatch
+    saved: tuple[str, nn.Module, Path],
 ) -> None:
     name, plain, path = saved
     extractor = extractors.create(name, weights=path, device="cpu")
@@ -113,8 +120,7 @@ def test_vectors_lead_to_the_scores_of_the_library_s_own_forward(
     together = [found.vector for found in extractor.embed(batch)]
     assert relative_error(np.stack(together), np.stack(alone)) < 1e-5
 
-    monkeypatch.setattr(_device, "compute_dtype", lambda device: torch.bfloat16)
-    halved = extractors.create(name, weights=path, device="cpu")
+    halved = in_bfloat16(name, weights=path)
     assert cosine(halved.embed(batch[:1])[0].vector, alone[0]) > 0.999
     assert halved.spec.settings["compute_dtype"] == "bfloat16"
     assert halved.spec.fingerprint != extractor.spec.fingerprint
@@ -159,9 +165,7 @@ def test_files_in_the_publisher_s_layout_load_and_others_are_refused(
 @pytest.mark.parametrize(
     "name", ["cnn-densenet201", pytest.param("cnn-resnet152", marks=pytest.mark.slow)]
 )
-def test_frame_features_equal_timm_s_own_forward(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_frame_features_equal_timm_s_own_forward(name: str, tmp_path: Path) -> None:
     from extractors.cnn import _timm_network
 
     plain: Any = randomise(_timm_network(name))
@@ -187,8 +191,7 @@ def test_frame_features_equal_timm_s_own_forward(
     assert relative_error(alone[0], theirs) < 1e-5
     together = np.stack([found.vector for found in extractor.embed(batch)])
     assert relative_error(together, np.stack(alone)) < 1e-5
-    monkeypatch.setattr(_device, "compute_dtype", lambda device: torch.bfloat16)
-    halved = extractors.create(name, weights=path, device="cpu", frames=four)
+    halved = in_bfloat16(name, weights=path, frames=four)
     assert cosine(halved.embed(batch[:1])[0].vector, alone[0]) > 0.999
     path.unlink()
 
@@ -234,3 +237,16 @@ def test_a_batch_that_does_not_fit_is_halved_once_for_good(
 def test_one_clip_that_does_not_fit_is_an_error_of_that_clip() -> None:
     with pytest.raises(torch.OutOfMemoryError):
         _device.Runner("cpu")(Counting(fits=0), clips(1))
+
+
+def test_a_view_can_be_planned_for_a_gpu_that_another_machine_has(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    options = extractors.Options(device="cuda", elsewhere=True)
+    planned = extractors.make("cnn-efficientnet-lite0", options).spec
+    assert planned.settings["compute_dtype"] == "bfloat16"
+    here = extractors.make("cnn-efficientnet-lite0", extractors.Options(device="auto")).spec
+    assert here.settings["compute_dtype"] == "float32"
+    with pytest.raises(UsageError, match="device='cuda': torch finds no usable GPU here"):
+        extractors.create("cnn-efficientnet-lite0", device="cuda")

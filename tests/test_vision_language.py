@@ -19,6 +19,8 @@ from store import UsageError
 from tests.networks import (
     cosine,
     count_parameters,
+    half_precision,
+    in_bfloat16,
     noise_clip,
     randomise,
     relative_error,
@@ -139,11 +141,10 @@ def test_the_blip_vector_changes_with_the_caption_and_with_the_image(
 
 
 def test_blip_in_bfloat16_is_the_same_direction(
-    captioner: Captioner, monkeypatch: pytest.MonkeyPatch
+    captioner: Captioner,
 ) -> None:
     pixels = torch.from_numpy(noise_clip(0, size=(384, 384)).rgb([0])).permute(0, 3, 1, 2)
-    runner = _device.Runner("cpu")
-    runner.dtype = torch.bfloat16
+    runner = half_precision()
 
     def encode(batch: torch.Tensor) -> list[Any]:
         patches = captioner.network.vision_model(blip.PICTURES.normalise(batch)).last_hidden_state
@@ -192,7 +193,7 @@ PROMPTS = ("run", "a person on a bike", "ru!")
 
 
 def test_clip_equals_the_library_s_own_forward(
-    clip_folder: Path, monkeypatch: pytest.MonkeyPatch
+    clip_folder: Path,
 ) -> None:
     image = extractors.create("clip", weights=clip_folder / "pytorch_model.bin", device="cpu")
     text = extractors.create("clip-text", weights=clip_folder, prompts=PROMPTS, device="cpu")
@@ -218,8 +219,7 @@ def test_clip_equals_the_library_s_own_forward(
         assert found.caption == PROMPTS[at]
         assert relative_error(found.vector, theirs.text_embeds[at]) < 1e-5
 
-    monkeypatch.setattr(_device, "compute_dtype", lambda device: torch.bfloat16)
-    halved = extractors.create("clip", weights=clip_folder, device="cpu")
+    halved = in_bfloat16("clip", weights=clip_folder)
     assert cosine(halved.embed(batch)[0].vector, alone[0].vector) > 0.999
 
 

@@ -302,3 +302,12 @@ def test_every_name_says_where_its_weights_come_from() -> None:
     assert str(extractors.module_of("r3d").source("r3d")).endswith("r3d_18-b3b3357e.pth")
     with pytest.raises(UsageError, match="extractor 'cnn-nothing': must be one of"):
         extractors.module_of("cnn-nothing")
+
+
+def test_a_library_that_is_missing_is_named_with_its_remedy(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(sys.modules, "pytorchvideo.models.hub", None)
+    torch.save({"blocks.5.proj.weight": torch.zeros(4, 2048)}, tmp_path / "w.pth")
+    with pytest.raises(UsageError, match=r"pytorchvideo does not load .*pip install pytorchvideo"):
+        extractors.create("slow", weights=tmp_path / "w.pth")
