@@ -154,6 +154,15 @@ def test_gpus_have_the_names_that_cuda_was_told(monkeypatch: pytest.MonkeyPatch)
     assert visible_gpus("cpu") == []
 
 
+def test_a_worker_without_the_weights_says_so(tmp_path: Path) -> None:
+    spec = ViewSpec(extractor="r3d", shape=(512,), settings={})
+    planned = PlannedView(spec=spec, options=Options(weights=tmp_path / "absent"))
+    keeper = Keeper({"r3d": planned}, timeout_s=60)
+    with pytest.raises(KinestoreError, match=r"absent: no such file or folder"):
+        keeper.start()
+    keeper.close()
+
+
 def test_a_worker_that_would_make_another_view_is_refused() -> None:
     other = ViewSpec(extractor="motion", shape=(3,), settings={})
     keeper = Keeper({"motion": PlannedView(spec=other, options=Options())}, timeout_s=60)
