@@ -194,6 +194,20 @@ def failures_command(store: StoreArgument, as_json: JsonOption = False) -> None:
         say(failures_table(failures))
 
 
+@app.command("sql")
+def sql_command(
+    store: StoreArgument,
+    query: Annotated[str, typer.Argument(metavar="SELECT", help="SHOW TABLES lists them.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Ask a store in SQL: its clips, views, captions and failures are tables."""
+    from pipeline.query import answer_json, answer_table
+    from store import Store
+
+    answer = Store(store).sql(query)
+    say(answer_json(answer) if as_json else answer_table(answer))
+
+
 @app.command("verify")
 def verify_command(
     store: StoreArgument,

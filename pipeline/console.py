@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pipeline.summary import Summary
     from pipeline.weights import Kept
     from store import Failure
-    from store.verify import Report
+    from store.findings import Report
 
 
 class _Rate(ProgressColumn):

@@ -1,5 +1,6 @@
 """What an extraction job has to do: which inputs there are and what the store lacks of them."""
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,8 +14,10 @@ from pipeline.worker import ClipTask, Shard, failures_of
 from store import MADE_GOOD, Clip, Failure, Source, Store, VideoInfo, ViewSpec
 from store.schema import CLIPS
 
-SHARD_SIZE = 16
-"""Clips that are committed together: what a crash can cost a worker."""
+MOST_SHARDS = 1000
+SHARD_SIZES = (16, 256)
+"""Clips that are committed together, at the least and at the most: what a crash can cost a worker.
+More clips make larger shards, so that a large store does not come in tens of thousands of files."""
 
 Progress = Callable[[str, int, int], None]
 """Called with the stage's name, the clips done and the clips in all."""
@@ -67,12 +70,12 @@ def plan(
     failed: dict[str, dict[str, int]] = defaultdict(dict)
     for failure in target.failures():
         failed[failure.clip_id][failure.view] = failure.attempt
-    base = target.next_number()
+    base, size = target.next_number(), shard_size(len(inputs.clips))
     shards = []
     clips = list(inputs.clips.items())
-    for index, begin in enumerate(range(0, len(clips), SHARD_SIZE)):
+    for index, begin in enumerate(range(0, len(clips), size)):
         tasks = []
-        for clip_id, same in clips[begin : begin + SHARD_SIZE]:
+        for clip_id, same in clips[begin : begin + size]:
             gave_up = failed.get(clip_id, {})
             wanted = tuple(name for name in specs if clip_id not in rows_of[name])
             if gave_up and not retry_failed:
@@ -89,6 +92,12 @@ def plan(
         if tasks:
             shards.append(Shard(number=base + index, clips=tuple(tasks)))
     return shards
+
+
+def shard_size(num_clips: int) -> int:
+    """Clips in a shard of a job of so many."""
+    smallest, largest = SHARD_SIZES
+    return min(max(math.ceil(num_clips / MOST_SHARDS), smallest), largest)
 
 
 def present(target: Store, specs: Mapping[str, ViewSpec]) -> dict[str, set[str]]:

@@ -8,7 +8,7 @@ import importlib.metadata
 import signal
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from distributed import Worker, WorkerPlugin, get_worker
 
 from pipeline._reader import VideoError
 from pipeline.keeper import Keeper
+from pipeline.planned import PlannedView
 from store import Clip, Embedding, Failure, Source, Store, ViewSpec
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class Receipt:
     """What a worker did with a shard.
 
     Attributes:
-        done: Identities of the clips that now have all that was asked for.
+        done: Identities of the clips that this shard gave all that they lacked.
         failures: One for each source that has not, as they stand in the ledger.
         num_frames: Frames decoded.
         num_warnings: Clips that were decoded past some damage.
@@ -86,32 +87,58 @@ class Receipt:
     seconds: Mapping[str, float]
 
 
+GPU = "GPU"
+"""The resource that a worker with a GPU of its own has: `dask worker --resources GPU=1`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assignment:
+    """What every worker of a job is told.
+
+    Attributes:
+        store: The folder of what the job fills, the same for all workers.
+        views: By extractor.
+        clip_timeout_s: Seconds that one clip may take.
+        on_gpu_workers: Whether workers with the resource `GPU` alone work on it.
+        gpus: GPUs that workers of this machine share out among them, by CUDA's names.
+    """
+
+    store: str
+    views: Mapping[str, PlannedView]
+    clip_timeout_s: float
+    on_gpu_workers: bool = False
+    gpus: Sequence[str] = ()
+
+
 class EmbeddingProcess(WorkerPlugin):
     """Gives each worker a process with the extractors, loaded once and not once a task.
 
     Attributes:
+        store: What the job fills, once the worker has started.
         specs: The view that each extractor fills.
         keeper: The process, once the worker has started.
         name: Of the plugin, one a job.
     """
 
-    def __init__(
-        self, specs: Mapping[str, ViewSpec], *, device: str, clip_timeout_s: float, name: str
-    ) -> None:
+    def __init__(self, assignment: Assignment, *, name: str) -> None:
         self.name = name
-        self.specs = dict(specs)
+        self.store: Store | None = None
+        self.specs = {name: view.spec for name, view in assignment.views.items()}
         self.keeper: Keeper | None = None
-        self._device = device
-        self._clip_timeout_s = clip_timeout_s
+        self._assignment = assignment
 
     def setup(self, worker: Worker) -> None:
         """Start the process."""
+        told = self._assignment
+        if told.on_gpu_workers and GPU not in worker.state.total_resources:
+            return
+        self.store = Store(told.store)
         granted = worker.memory_manager.memory_limit
         self.keeper = Keeper(
-            self.specs,
-            device=self._device,
-            timeout_s=self._clip_timeout_s,
+            told.views,
+            timeout_s=told.clip_timeout_s,
             memory_bytes=int(MEMORY_SHARE * granted) if granted else None,
+            gpu=told.gpus[worker.name % len(told.gpus)] if told.gpus else None,
         )
         self.keeper.start()
 
@@ -126,12 +153,12 @@ def ignore_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def run_shard(store_path: str, shard: Shard, plugin_name: str) -> Receipt:
+def run_shard(shard: Shard, plugin_name: str) -> Receipt:
     """Embed and commit a shard, inside a Dask worker that has the plugin."""
     plugin = get_worker().plugins[plugin_name]
-    if not isinstance(plugin, EmbeddingProcess) or plugin.keeper is None:
+    if not isinstance(plugin, EmbeddingProcess) or plugin.keeper is None or plugin.store is None:
         raise TypeError(f"worker plugin {plugin_name!r}: has not been set up")
-    return extract_shard(Store(store_path), shard, plugin.specs, plugin.keeper.embed)
+    return extract_shard(plugin.store, shard, plugin.specs, plugin.keeper.embed)
 
 
 @dataclass
@@ -157,20 +184,32 @@ def extract_shard(
 ) -> Receipt:
     """Have each clip embedded and commit all that came out.
 
-    A clip that cannot be done becomes a failure; the rest of the shard goes on.
+    A clip that cannot be done becomes a failure; the rest of the shard goes on. What another job
+    has committed since this one was planned is left out.
     """
-    shelf = _Shelf()
-    for task in shard.clips:
-        _extract_clip(task, specs, embed, shelf)
+    shelf, tasks = _Shelf(), []
+    for planned in shard.clips:
+        task = _as_of_now(planned, store, specs)
+        if task is not None:
+            _extract_clip(task, specs, embed, shelf)
+            tasks.append(task)
     _commit(store, shard.number, specs, shelf)
     failed = {failure.clip_id for failure in shelf.failures}
     return Receipt(
-        done=tuple(task.clip_id for task in shard.clips if task.clip_id not in failed),
+        done=tuple(task.clip_id for task in tasks if task.clip_id not in failed),
         failures=tuple(shelf.failures),
         num_frames=shelf.num_frames,
         num_warnings=shelf.num_warnings,
         seconds=dict(shelf.seconds),
     )
+
+
+def _as_of_now(task: ClipTask, store: Store, specs: Mapping[str, ViewSpec]) -> ClipTask | None:
+    """What of a task is still to be done."""
+    wanted = tuple(n for n in task.extractors if not store.has_embedding(specs[n], task.clip_id))
+    if task.extractors and not wanted:
+        return None
+    return replace(task, extractors=wanted)
 
 
 def _extract_clip(

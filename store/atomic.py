@@ -98,10 +98,13 @@ def _try_lock(descriptor: int) -> bool | None:
 
 def publish(temporary: Path, final: Path) -> None:
     """Flush the file, give it its final name and flush the folder: kill -9 leaves all or none."""
-    with temporary.open("rb") as handle:
-        os.fsync(handle.fileno())
+    _flush(temporary)
     temporary.replace(final)
-    descriptor = os.open(final.parent, os.O_RDONLY)
+    _flush(final.parent)
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
@@ -120,3 +123,30 @@ def write_text(path: Path, text: str) -> None:
     """Write a small text file atomically."""
     with written_whole(path) as unfinished:
         unfinished.write_text(text, encoding="utf-8")
+
+
+def write_text_once(path: Path, text: str) -> None:
+    """Write a small text file atomically; where it is there already, it stays the same file."""
+    with temporary(path.parent) as unfinished:
+        unfinished.write_text(text, encoding="utf-8")
+        _flush(unfinished)
+        try:
+            os.link(unfinished, path)
+        except FileExistsError:
+            return
+        except OSError:  # a file system without hard links
+            publish(unfinished, path)
+        else:
+            _flush(path.parent)
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Keep other processes, and threads, out of the same block; the kernel frees it for the dead.
+
+    On a file system without locks it keeps nobody out.
+    """
+    with path.open("r+b") as handle:
+        with contextlib.suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield

@@ -1,5 +1,6 @@
 """The parts of one kind: of the store as it is, or of a snapshot."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,21 +19,28 @@ class PartFolder:
 
     Attributes:
         store: The store's folder.
-        name: Within it: "clips", "failures" or "views/<extractor>@<fingerprint>".
+        name: Within it: "clips", "failures", "views/<extractor>@<fingerprint>" or
+            "frames/<kind>@<fingerprint>".
         snapshot: Which parts to read; None reads all that are there.
+        suffix: What the parts' names end in.
     """
 
     store: Path
     name: str
     snapshot: Snapshot | None = None
+    suffix: str = parts.PARQUET
 
     @property
     def path(self) -> Path:
         """The folder itself."""
         return self.store / self.name
 
-    def read(self, schema: pa.Schema, columns: list[str] | None = None) -> pa.Table:
-        """All parts as one table, oldest first; none is an empty table.
+    def paths(self) -> list[Path]:
+        """The parts, oldest first; those that a snapshot pins have the bytes that they had."""
+        return self._pinned() if self.snapshot else parts.list_parts(self.path, self.suffix)
+
+    def tables(self, schema: pa.Schema, columns: list[str] | None = None) -> Iterator[pa.Table]:
+        """The parts one by one, oldest first.
 
         Args:
             schema: Columns that each part must have, with their types; text may follow.
@@ -41,16 +49,23 @@ class PartFolder:
         Raises:
             StoreError: If a part cannot be used; it names the part and the remedy.
         """
-        paths = self._pinned() if self.snapshot else parts.list_parts(self.path)
-        tables = []
-        for path in paths:
-            try:
-                tables.append(read_part(path, schema, columns))
-            except StoreError as error:
-                raise StoreError(
-                    f"{error}; `kinestore verify {self.store} --repair` will delete it, and the "
-                    "same extract fills its rows again"
-                ) from error
+        return (self.read_part(path, schema, columns) for path in self.paths())
+
+    def read_part(
+        self, path: Path, schema: pa.Schema, columns: list[str] | None = None
+    ) -> pa.Table:
+        """One of `paths()`; arguments and errors are those of `tables`."""
+        try:
+            return read_part(path, schema, columns)
+        except StoreError as error:
+            raise StoreError(
+                f"{error}; `kinestore verify {self.store} --repair` will delete it, and the "
+                "same extract fills its rows again"
+            ) from error
+
+    def read(self, schema: pa.Schema, columns: list[str] | None = None) -> pa.Table:
+        """All parts as one table, oldest first; none is an empty table."""
+        tables = list(self.tables(schema, columns))
         if not tables:
             return schema.empty_table().select(columns or schema.names)
         return pa.concat_tables(tables, promote_options="default")

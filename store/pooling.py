@@ -52,3 +52,11 @@ def pool_sequence(sequence: FloatArray, *, pool: str) -> FloatArray:
         float32, shape (N, 3 D), (N, D), (N, D) or (N, T, D).
     """
     return POOLS[pool](sequence)
+
+
+def pooled_shape(shape: tuple[int, ...], *, pool: str) -> tuple[int, ...]:
+    """What pooling makes of a clip's (T, D); a vector's (D,) stays."""
+    if len(shape) == 1:
+        return shape
+    pooled: tuple[int, ...] = pool_sequence(np.zeros((1, *shape), np.float32), pool=pool).shape
+    return pooled[1:]

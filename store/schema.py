@@ -3,10 +3,12 @@
 Shape legend: N rows, T frames, D features.
 """
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +16,7 @@ from numpy.typing import NDArray
 
 from store.errors import StoreError, UsageError
 from store.reading import read_json
-from store.records import Clip, Embedding, Failure, ViewSpec
+from store.records import Clip, Embedding, Failure, FramesSpec, ViewSpec
 
 FORMAT = 1
 
@@ -45,32 +47,36 @@ FAILURES = pa.schema(
 )
 
 
-def read_view_spec(marker: Path) -> ViewSpec:
-    """The specification in a `view.json`.
+Spec = TypeVar("Spec", ViewSpec, FramesSpec)
+
+_DESCRIBED: dict[type, tuple[str, dict[str, type]]] = {
+    ViewSpec: ("view", {"extractor": str, "shape": list, "dtype": str, "settings": dict}),
+    FramesSpec: ("frames", {"kind": str, "shape": list, "settings": dict}),
+}
+
+
+def read_spec(marker: Path, spec_type: type[Spec]) -> Spec:
+    """The specification in a `view.json` or `frames.json`.
 
     Raises:
         StoreError: If it is none, or not the one that its folder is named by.
     """
-    remedy = f"`kinestore verify {marker.parents[2]} --repair` will delete the view"
+    what, kinds = _DESCRIBED[spec_type]
+    remedy = f"`kinestore verify {marker.parents[2]} --repair` will delete the {what}"
     try:
         described = read_json(marker)
     except FileNotFoundError as error:
         raise StoreError(f"{marker}: is gone; put it back from a copy, or {remedy}") from error
     except StoreError as error:
         raise StoreError(f"{error}; put it back from a copy, or {remedy}") from error
-    kinds = {"extractor": str, "shape": list, "dtype": str, "settings": dict}
     for name, kind in kinds.items():
         if not isinstance(described.get(name), kind):
             raise StoreError(f"{marker}: {name!r} is not a {kind.__name__}; {remedy}")
     if not all(type(size) is int for size in described["shape"]):
         raise StoreError(f"{marker}: 'shape' is not a list of whole numbers; {remedy}")
     try:
-        spec = ViewSpec(
-            extractor=described["extractor"],
-            shape=tuple(described["shape"]),
-            dtype=described["dtype"],
-            settings=described["settings"],
-        )
+        shape = tuple(described["shape"])
+        spec = spec_type(**{**{name: described[name] for name in kinds}, "shape": shape})
         name = spec.name
     except (UsageError, RecursionError) as error:
         raise StoreError(f"{marker}: {error}; {remedy}") from error
@@ -133,44 +139,67 @@ def failures_table(failures: Sequence[Failure]) -> pa.Table:
 
 
 def view_table(
-    spec: ViewSpec, clip_ids: Sequence[str], embeddings: Sequence[Embedding]
+    spec: ViewSpec, clip_ids: Sequence[str], embeddings: Sequence[Embedding] | NDArray[np.floating]
 ) -> pa.Table:
     """One row per clip, checked against the specification.
+
+    Args:
+        spec: The view's.
+        clip_ids: One a row.
+        embeddings: One a row; or their vectors alone, shape (N, *spec.shape), of frames that
+            nobody noted.
 
     Raises:
         UsageError: If a vector has another shape or a value that is not finite, or if a clip
             comes twice.
     """
-    if len(set(clip_ids)) < len(clip_ids):
-        twice = next(clip for clip, count in Counter(clip_ids).items() if count > 1)
-        raise UsageError(f"embedding of clip {twice}: given more than once")
-    for clip_id, embedding in zip(clip_ids, embeddings, strict=True):
-        if embedding.vector.shape != spec.shape:
+    refuse_repeated("embedding", clip_ids)
+    if not len(clip_ids) or len(clip_ids) != len(embeddings):
+        raise UsageError(f"embeddings: {len(embeddings)} of them for {len(clip_ids)} clips")
+    notes: Sequence[Embedding] = [] if isinstance(embeddings, np.ndarray) else embeddings
+    vectors = embeddings if isinstance(embeddings, np.ndarray) else [e.vector for e in embeddings]
+    for clip_id, vector in zip(clip_ids, vectors, strict=True):
+        if vector.shape != spec.shape:
             raise UsageError(
-                f"embedding of clip {clip_id}: shape {embedding.vector.shape} is not the "
-                f"{spec.shape} of view {spec.name}"
+                f"embedding of clip {clip_id}: shape {vector.shape} is not the {spec.shape} of "
+                f"view {spec.name}"
             )
-        if not np.isfinite(embedding.vector).all():
-            raise UsageError(f"embedding of clip {clip_id}: has values that are not finite")
+    with np.errstate(over="ignore"):  # what float16 does not hold becomes infinite
+        kept = np.ascontiguousarray(vectors, dtype=spec.dtype)
+    finite = np.isfinite(kept).reshape(len(kept), -1).all(axis=1)
+    if not finite.all():
+        clip_id = clip_ids[int(finite.argmin())]
+        raise UsageError(f"embedding of clip {clip_id}: has values that are not finite")
     schema = view_schema(spec)
-    flat = np.stack([e.vector for e in embeddings]).astype(spec.dtype).reshape(-1)
-    width = int(np.prod(spec.shape))
-    column = pa.FixedSizeListArray.from_arrays(pa.array(flat), width)
+    column = pa.FixedSizeListArray.from_arrays(pa.array(kept.reshape(-1)), math.prod(spec.shape))
     if isinstance(schema.field("embedding").type, pa.FixedShapeTensorType):
         column = pa.ExtensionArray.from_storage(schema.field("embedding").type, column)
+    none: list[list[int]] = [[]] * (len(clip_ids) - len(notes))
     arrays = [
         pa.array(list(clip_ids), pa.string()),
         column,
-        pa.array([e.frame_index for e in embeddings], pa.list_(pa.int64())),
-        pa.array([e.pts_s for e in embeddings], pa.list_(pa.float64())),
-        pa.array([e.caption for e in embeddings], pa.string()),
+        pa.array([e.frame_index for e in notes] or none, pa.list_(pa.int64())),
+        pa.array([e.pts_s for e in notes] or none, pa.list_(pa.float64())),
+        pa.array([e.caption for e in notes] or [None] * len(clip_ids), pa.string()),
     ]
     return pa.Table.from_arrays(arrays, schema=schema)
 
 
-def embedding_array(table: pa.Table, spec: ViewSpec) -> NDArray[np.float32]:
-    """The embedding column as float32, shape (N, *spec.shape)."""
-    column = table.column("embedding").combine_chunks()
+def embedding_array(table: pa.Table, spec: ViewSpec) -> NDArray[np.floating]:
+    """The embedding column as kept, float32 or float16, shape (N, *spec.shape); no copy."""
+    chunks = table.column("embedding")
+    column = chunks.chunk(0) if chunks.num_chunks == 1 else chunks.combine_chunks()
     storage = column.storage if isinstance(column.type, pa.FixedShapeTensorType) else column
-    flat: NDArray[np.float32] = storage.flatten().to_numpy(zero_copy_only=False)
-    return flat.astype(np.float32, copy=False).reshape(len(table), *spec.shape)
+    flat: NDArray[np.floating] = storage.flatten().to_numpy(zero_copy_only=False)
+    return flat.reshape(len(table), *spec.shape)
+
+
+def refuse_repeated(what: str, clip_ids: Sequence[str]) -> None:
+    """A part has one row a clip.
+
+    Raises:
+        UsageError: If a clip comes twice.
+    """
+    if len(set(clip_ids)) < len(clip_ids):
+        twice = next(clip for clip, count in Counter(clip_ids).items() if count > 1)
+        raise UsageError(f"{what} of clip {twice}: given more than once")

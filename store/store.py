@@ -4,8 +4,7 @@ Shape legend: N clips, T frames, D features.
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,44 +13,34 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from store import parts, schema
-from store.atomic import write_text
+from store.atomic import locked, write_text_once
+from store.cache import load_rows
 from store.errors import StoreError, UsageError
 from store.folder import PartFolder
-from store.pooling import pool_sequence, split_feature
+from store.frames import Frames, open_frames
+from store.frames import append as append_frames
+from store.join import Column
+from store.known import KnownRows, rows_of_clips, rows_of_view
+from store.pooling import split_feature
 from store.reading import read_json
-from store.records import MADE_GOOD, Clip, Embedding, Failure, Features, Snapshot, ViewSpec
-from store.selection import Filter, describe, select_rows
+from store.records import (
+    MADE_GOOD,
+    Clip,
+    Embedding,
+    Failure,
+    Features,
+    FramesSpec,
+    Snapshot,
+    ViewSpec,
+)
+from store.selection import Filter, choose, describe, select_rows
 from store.snapshot import read as read_snapshot
 from store.snapshot import take
+from store.sql import answer
+from store.views import View
 
-
-@dataclass(frozen=True, kw_only=True)
-class View:
-    """One extractor's embeddings under one specification."""
-
-    spec: ViewSpec
-    parts: PartFolder
-
-    @property
-    def folder(self) -> Path:
-        """Where its parts lie."""
-        return self.parts.path
-
-    @property
-    def name(self) -> str:
-        """The view's folder name, `<extractor>@<fingerprint>`."""
-        return self.spec.name
-
-    def clip_ids(self) -> set[str]:
-        """The clips that have a row."""
-        table = self.parts.read(schema.view_schema(self.spec), ["clip_id"])
-        return set(table.column("clip_id").to_pylist())
-
-    def read(self) -> tuple[dict[str, int], NDArray[np.float32]]:
-        """The row of each clip, and all rows as float32 of shape (rows, *spec.shape)."""
-        table = self.parts.read(schema.view_schema(self.spec), ["clip_id", "embedding"])
-        ids = table.column("clip_id").to_pylist()
-        return {clip: row for row, clip in enumerate(ids)}, schema.embedding_array(table, self.spec)
+MARKER = "kinestore.json"
+"""Makes a folder a store."""
 
 
 class Store:
@@ -69,7 +58,7 @@ class Store:
 
     def __init__(self, path: str | Path, *, snapshot: str | None = None) -> None:
         self.path = Path(path)
-        marker = self.path / "kinestore.json"
+        marker = self.path / MARKER
         try:
             found = read_json(marker).get("format")
         except FileNotFoundError:
@@ -85,15 +74,17 @@ class Store:
                 f"{schema.FORMAT}; upgrade kinestore"
             )
         self.pinned = None if snapshot is None else read_snapshot(self.path, snapshot)
+        self._known_rows: dict[str, KnownRows] = {}
+        self._known_frames: dict[str, dict[str, list[str]]] = {}
 
     @classmethod
     def create(cls, path: str | Path) -> "Store":
         """Open the store in a folder, or make one where the folder is empty or absent."""
         folder = Path(path)
-        if not (folder / "kinestore.json").exists():
+        if not (folder / MARKER).exists():
             if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
                 raise UsageError(f"{folder}: is there already and is not a store; name another")
-            write_text(folder / "kinestore.json", json.dumps({"format": schema.FORMAT}))
+            write_text_once(folder / MARKER, json.dumps({"format": schema.FORMAT}))
         return cls(folder)
 
     # What is there
@@ -107,18 +98,10 @@ class Store:
 
     def views(self) -> list[View]:
         """Every view, ordered by name."""
-        if self.pinned is None:
-            markers = sorted(self.path.glob("views/*/view.json"))
-            names = [marker.parent.name for marker in markers]
-        else:
-            folders = {part.rpartition("/")[0] for part in self.pinned.parts}
-            names = sorted(f.removeprefix("views/") for f in folders if f.startswith("views/"))
+        found = [self._folder(name) for name in self._folders("views", "view.json")]
         return [
-            View(
-                spec=schema.read_view_spec(self.path / "views" / name / "view.json"),
-                parts=self._folder(f"views/{name}"),
-            )
-            for name in names
+            View(spec=schema.read_spec(folder.path / "view.json", ViewSpec), parts=folder)
+            for folder in found
         ]
 
     def view(self, name: str) -> View:
@@ -127,16 +110,18 @@ class Store:
         Raises:
             UsageError: If there is none, or more than one.
         """
-        views = self.views()
-        exact = [v for v in views if v.spec.extractor == name]
-        found = exact or [v for v in views if "@" in name and v.name.startswith(name)]
-        if len(found) == 1:
-            return found[0]
-        if found:
-            listed = ", ".join(view.name for view in found)
-            raise UsageError(f"feature {name!r}: names several views, choose one of {listed}")
-        listed = ", ".join(view.name for view in views) or "no view at all"
-        raise UsageError(f"feature {name!r}: not in {self.path}, which has {listed}")
+        views = {view.name: view for view in self.views()}
+        return views[choose(name, views, of=self.path, what=("feature", "view"))]
+
+    def frames(self, name: str) -> Frames:
+        """The clips kept under that kind, or under that `<kind>@<fingerprint>` (or its beginning).
+
+        Raises:
+            UsageError: If there are none, or more than one.
+            StoreError: If a part cannot be used.
+        """
+        folders = {folder.path.name: folder for folder in self._frames()}
+        return open_frames(folders[choose(name, folders, of=self.path, what=("frames", "kind"))])
 
     def next_number(self) -> int:
         """A part number above all that are there."""
@@ -149,33 +134,65 @@ class Store:
         newest = {(row["uri"], row["view"]): Failure(**row) for row in table.to_pylist()}
         return [failure for failure in newest.values() if failure.kind != MADE_GOOD]
 
+    def sql(self, query: str) -> pa.Table:
+        """What a SELECT comes to; wants the optional extra `sql`.
+
+        Args:
+            query: Over the tables `clips` and `failures`, as the methods of those names give them,
+                `captions` (clip_id, view, caption), and each view under its name, such as
+                "slow@0123456789abcdef", and its extractor's where no other view has that.
+
+        Raises:
+            UsageError: If DuckDB is not installed, or cannot answer: it reaches these tables alone.
+            StoreError: If a part that the query reads cannot be used.
+        """
+        views = [(view.spec, view.parts) for view in self.views()]
+        failures = schema.failures_table(self.failures())
+        return answer(query, clips=self.clips(), failures=failures, views=views)
+
     # What is added
 
-    def append_clips(self, clips: Sequence[Clip], *, number: int | None = None) -> None:
-        """Commit clips as one part; a source that is there already is superseded."""
-        self._commit("clips", schema.clips_table(clips), number)
+    def append_clips(self, clips: Sequence[Clip], *, number: int | None = None) -> int:
+        """Commit clips as one part; a source that is there already is superseded.
+
+        Returns:
+            How many were added: a row that says what the newest of its source says is not.
+        """
+        self._refuse_if_pinned()
+        table = schema.clips_table(clips)
+        known = self._known("clips", schema.CLIPS, None, rows_of_clips)
+        with locked(self.path / MARKER):
+            return _commit(known, table, number)
 
     def append_failures(self, failures: Sequence[Failure], *, number: int | None = None) -> None:
         """Commit failures as one part; of one uri and view, the newest row stands."""
-        self._commit("failures", schema.failures_table(failures), number)
+        self._refuse_if_pinned()
+        where = self.path / "failures"
+        place = parts.next_number(where) if number is None else number
+        parts.commit(where, schema.failures_table(failures), number=place)
 
     def append(
         self,
         spec: ViewSpec,
         clip_ids: Sequence[str],
-        embeddings: Sequence[Embedding],
+        embeddings: Sequence[Embedding] | NDArray[np.floating],
         *,
         number: int | None = None,
         made_with: Mapping[str, str] | None = None,
-    ) -> None:
+    ) -> int:
         """Commit embeddings as one part of the view that the specification names.
 
         Args:
             spec: What the embeddings depend on; a new one makes a new view.
             clip_ids: Clips as in `clips()`, one an embedding.
-            embeddings: Their vectors, each of shape `spec.shape`.
+            embeddings: Each with a vector of shape `spec.shape`; or the vectors alone, shape
+                (N, *spec.shape).
             number: The part's place; None puts it last.
             made_with: Versions of the software, noted when the view is made.
+
+        Returns:
+            How many were added. A clip that has a row keeps it: all that an embedding depends on
+            is in its specification, so another one would be the same.
 
         Raises:
             UsageError: If a vector has another shape or is not finite, or a clip comes twice.
@@ -186,8 +203,35 @@ class Store:
         if not marker.exists():
             described = {"fingerprint": spec.fingerprint, **spec.to_json()}
             described["made_with"] = dict(made_with or {})
-            write_text(marker, json.dumps(described, indent=2, sort_keys=True) + "\n")
-        self._commit(f"views/{spec.name}", table, number)
+            write_text_once(marker, json.dumps(described, indent=2, sort_keys=True) + "\n")
+        known = self._known_embeddings(spec)
+        with locked(marker):  # two jobs may have computed the same clip
+            return _commit(known, table, number)
+
+    def append_frames(
+        self, spec: FramesSpec, clip_ids: Sequence[str], frames: NDArray[np.uint8]
+    ) -> int:
+        """Commit clips of frames as one part; see `frames()`.
+
+        Args:
+            spec: What the frames depend on; a new one makes a new folder.
+            clip_ids: Clips as in `clips()`, length N.
+            frames: uint8, shape (N, T, H, W, C).
+
+        Returns:
+            How many were added. A clip that is there already stays as it is.
+
+        Raises:
+            UsageError: If the frames are of another type or shape, or a clip comes twice.
+        """
+        self._refuse_if_pinned()
+        known = self._known_frames.setdefault(spec.name, {})
+        folder = self._folder(f"frames/{spec.name}")
+        return append_frames(folder, spec, clip_ids, frames, known=known)
+
+    def has_embedding(self, spec: ViewSpec, clip_id: str) -> bool:
+        """Whether a clip has a row in the view of that specification, as of now."""
+        return clip_id in self._known_embeddings(spec).look_up()
 
     def take_snapshot(
         self, name: str, *, on_progress: Callable[[int, int], None] | None = None
@@ -203,8 +247,10 @@ class Store:
             StoreError: If a part has changed since it was written.
         """
         self._refuse_if_pinned()
-        folders = ["failures", *(view.parts.name for view in self.views()), "clips"]
-        return take(self.path, name, folders, on_progress=on_progress)
+        views = [view.parts for view in self.views()]
+        folders = [self._folder("failures"), *views, *self._frames(), self._folder("clips")]
+        paths = [path for folder in folders for path in folder.paths()]
+        return take(self.path, name, paths, on_progress=on_progress)
 
     # What is read for training
 
@@ -216,6 +262,7 @@ class Store:
         labels: Filter = None,
         groups: Filter = None,
         clips: Filter = None,
+        dtype: str = "float32",
     ) -> Features:
         """Join views by clip, and pool sequences, into one array.
 
@@ -226,6 +273,7 @@ class Store:
             labels: Keep only the clips of one of these labels; they alone are `classes` then.
             groups: Keep only the clips of one of these groups.
             clips: Keep only the clips of one of these clip_ids.
+            dtype: "float32", or "float16" for half the memory, as float16 views are kept.
 
         Returns:
             Clips that pass all filters and that every view has, ordered by clip_id. Where several
@@ -239,38 +287,35 @@ class Store:
         named = [features] if isinstance(features, str) else list(features)
         if not named:
             raise UsageError("features: name at least one view")
+        if dtype not in ("float32", "float16"):
+            raise UsageError(f"dtype={dtype!r}: must be 'float32' or 'float16'")
         filters = {"split": split, "label": labels, "group": groups, "clip_id": clips}
         rows = {row["clip_id"]: row for row in self._newest_source_last()}
         rows = select_rows(rows, filters, wanted=", ".join(named))
         columns = [self._column(feature) for feature in named]
-        complete = sorted(set(rows).intersection(*(index for _, index, _ in columns)))
+        complete, values = load_rows(self.path, columns, rows, dtype=dtype)
         if not complete:
             raise UsageError(
                 f"{self.path}: no clip{describe(filters)} has all of {', '.join(named)}"
             )
-        arrays = [values[[index[clip] for clip in complete]] for _, index, values in columns]
-        if len(arrays) > 1 and any(array.ndim != 2 for array in arrays):
-            raise UsageError(f"features={','.join(named)}: a ':sequence' stands alone")
         kept = [rows[clip] for clip in complete]
         classes = sorted({row["label"] for row in kept if row["label"] is not None})
         number = {label: index for index, label in enumerate(classes)}
         return Features(
-            features=arrays[0] if len(arrays) == 1 else np.concatenate(arrays, axis=1),
+            features=values,
             labels=np.array([number.get(row["label"], -1) for row in kept], dtype=np.int64),
             clip_ids=complete,
             groups=[row["group"] for row in kept],
             splits=[row["split"] for row in kept],
             uris=[row["uri"] for row in kept],
             classes=classes,
-            views=[view.name for view, _, _ in columns],
+            views=[column.view.name for column in columns],
             missing=sorted(set(rows).difference(complete)),
         )
 
-    def _column(self, feature: str) -> tuple[View, Mapping[str, int], NDArray[np.float32]]:
+    def _column(self, feature: str) -> Column:
         name, pool = split_feature(feature)
-        view = self.view(name)
-        index, values = view.read()
-        return view, index, pool_sequence(values, pool=pool) if values.ndim == 3 else values
+        return Column(view=self.view(name), pool=pool)
 
     def _newest_source_last(self) -> list[Mapping[str, Any]]:
         columns = ["clip_id", "uri", "label", "group", "split"]
@@ -278,10 +323,20 @@ class Store:
         newest = {row["uri"]: number for number, row in enumerate(rows)}
         return [rows[number] for number in sorted(newest.values())]
 
-    def _commit(self, folder: str, table: pa.Table, number: int | None) -> None:
-        self._refuse_if_pinned()
-        where = self.path / folder
-        parts.commit(where, table, number=parts.next_number(where) if number is None else number)
+    def _known(
+        self,
+        folder: str,
+        expected: pa.Schema,
+        columns: list[str] | None,
+        rows: Callable[[pa.Table], Iterable[tuple[str, int]]],
+    ) -> KnownRows:
+        if folder not in self._known_rows:
+            self._known_rows[folder] = KnownRows(self._folder(folder), expected, columns, rows)
+        return self._known_rows[folder]
+
+    def _known_embeddings(self, spec: ViewSpec) -> KnownRows:
+        expected = schema.view_schema(spec)
+        return self._known(f"views/{spec.name}", expected, ["clip_id"], rows_of_view)
 
     def _refuse_if_pinned(self) -> None:
         if self.pinned is not None:
@@ -291,4 +346,25 @@ class Store:
             )
 
     def _folder(self, name: str) -> PartFolder:
-        return PartFolder(store=self.path, name=name, snapshot=self.pinned)
+        suffix = parts.HDF5 if name.startswith("frames/") else parts.PARQUET
+        return PartFolder(store=self.path, name=name, snapshot=self.pinned, suffix=suffix)
+
+    def _frames(self) -> list[PartFolder]:
+        return [self._folder(name) for name in self._folders("frames", "frames.json")]
+
+    def _folders(self, within: str, marker: str) -> list[str]:
+        """Those within a folder that are described; of a snapshot, those that it pins."""
+        if self.pinned is None:
+            found = {path.parent.name for path in self.path.glob(f"{within}/*/{marker}")}
+            return sorted(f"{within}/{name}" for name in found)
+        folders = {part.rpartition("/")[0] for part in self.pinned.parts}
+        return sorted(folder for folder in folders if folder.startswith(f"{within}/"))
+
+
+def _commit(known: KnownRows, table: pa.Table, number: int | None) -> int:
+    """Commit what is new in a part, and count it in; gives the rows that were."""
+    new = known.without(table)
+    if len(new):
+        place = known.next_number if number is None else number
+        known.note(parts.commit(known.folder.path, new, number=place), new)
+    return len(new)

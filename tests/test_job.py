@@ -1,9 +1,11 @@
 """What befalls a job: stopped, killed, in company, out of room."""
 
+import contextlib
 import json
 import os
 import random
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,11 +15,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
+import pyarrow.parquet as pq
 import pytest
-from distributed import LocalCluster
+from distributed import Client, LocalCluster
 
 from pipeline.extract import extract
 from store import Store, UsageError
+from store.verify import verify
 from tests.numbered import make_video
 
 ROOT = Path(__file__).parents[1]
@@ -142,36 +146,86 @@ def dask_workers(pid: int) -> Iterator[psutil.Process]:
 
 
 @pytest.mark.slow
-def test_killed_at_random_moments_the_job_goes_on_to_the_same_bytes(
+def test_two_jobs_at_once_give_the_rows_of_one(videos: Path, whole: Path, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    jobs = [start(videos, store) for _ in range(2)]
+    results = [job.communicate(timeout=180) for job in jobs]
+    assert [job.returncode for job in jobs] == [0, 0], results
+    assert rows(store) == rows(whole)
+    assert verify(store).findings == ()
+
+
+@pytest.mark.slow
+def test_killed_at_fifty_random_moments_the_job_goes_on_to_the_same_bytes(
     videos: Path, whole: Path, tmp_path: Path
 ) -> None:
-    """One store, killed again and again, by turns the whole job and one process of it."""
+    """One store, killed again and again: by turns the whole job, its parent, one of its workers.
+
+    A worker alone may be replaced by Dask: such a job can end well.
+    """
     draw = random.Random(0)
-    store, kills = tmp_path / "store", 0
-    for attempt in range(60):
+    store, moments = tmp_path / "store", 0
+    while moments < 50:
         job = start(videos, store)
-        killer = threading.Timer(draw.uniform(2.0, 9.0), kill, [job, attempt, draw])
+        killer = threading.Timer(draw.uniform(2.0, 9.0), kill, [job, moments])
         killer.start()
         job.communicate(timeout=180)
+        moments += killer.finished.is_set()  # else it was done before its time
         killer.cancel()
         killer.join()
         if job.returncode == 0:
             assert parts(store) == parts(whole)
-            for path in store.rglob("*.parquet"):
-                path.unlink()
-        else:
-            kills += 1
-        if kills == 8:
-            break
+            verify(store, repair=True)
+            assert leftovers(store) == []
+            shutil.rmtree(store)
     extract(videos, store=store, extractors=["motion"], workers=2)
     assert parts(store) == parts(whole)
+    verify(store, repair=True)
+    assert leftovers(store) == []
 
 
-def kill(job: "subprocess.Popen[str]", attempt: int, draw: random.Random) -> None:
-    if attempt % 3:
-        os.killpg(job.pid, signal.SIGKILL)
-    else:
-        psutil.Process(job.pid).kill()  # the parent alone: its workers must end by themselves
+@pytest.mark.slow
+def test_of_two_jobs_at_once_either_may_be_killed(
+    videos: Path, whole: Path, tmp_path: Path
+) -> None:
+    draw = random.Random(1)
+    for attempt in range(4):
+        store = tmp_path / str(attempt)
+        jobs = [start(videos, store) for _ in range(2)]
+        killer = threading.Timer(draw.uniform(3.0, 12.0), kill, [jobs[attempt % 2], attempt])
+        killer.start()
+        for job in jobs:
+            job.communicate(timeout=180)
+        killer.cancel()
+        killer.join()
+        extract(videos, store=store, extractors=["motion"], workers=2)
+        assert rows(store) == rows(whole)
+        verify(store, repair=True)
+        assert leftovers(store) == []
+
+
+def rows(store: Path) -> dict[str, list[str]]:
+    """What each row says, whatever part it is in; sorted, a row that is there twice twice."""
+    found: dict[str, list[str]] = {}
+    for path in store.rglob("*.parquet"):
+        told = [repr(row) for row in pq.read_table(path).to_pylist()]
+        found.setdefault(path.parent.name, []).extend(told)
+    return {folder: sorted(told) for folder, told in found.items()}
+
+
+def leftovers(store: Path) -> list[str]:
+    return [path.name for path in store.rglob(".*")]
+
+
+def kill(job: "subprocess.Popen[str]", turn: int) -> None:
+    with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
+        if turn % 3 == 0:
+            psutil.Process(job.pid).kill()  # the parent alone: its workers must end by themselves
+        elif turn % 3 == 1:
+            os.killpg(job.pid, signal.SIGKILL)
+        else:
+            for worker in list(dask_workers(job.pid))[-1:]:
+                worker.kill()
 
 
 @pytest.mark.slow
@@ -189,12 +243,36 @@ def test_a_running_cluster_gives_the_same_bytes(videos: Path, whole: Path, tmp_p
                 videos, store=broken, extractors=["motion"], scheduler=address, on_progress=stop
             )
         time.sleep(2)
-        here = psutil.Process().children(recursive=True)
-        assert not [p for p in here if "pipeline.engine" in " ".join(p.cmdline())]
+        assert not engines()
     assert (summary.done, summary.skipped) == (0, NUM_CLIPS)
     assert parts(store) == parts(whole)
     with pytest.raises(UsageError, match="scheduler='nonsense': no Dask scheduler answers"):
         extract(videos, store=tmp_path / "s", extractors=["motion"], scheduler="nonsense")
+
+
+@pytest.mark.slow
+def test_where_workers_have_gpus_those_alone_are_used(videos: Path, tmp_path: Path) -> None:
+    store, at_work = tmp_path / "store", set()
+
+    def count(stage: str, done: int, total: int) -> None:
+        if stage == "extracting" and done:
+            at_work.add(len(engines()))
+
+    asked = {"n_workers": 1, "threads_per_worker": 1, "dashboard_address": "127.0.0.1:0"}
+    with LocalCluster(**asked, resources={"GPU": 1}) as cluster:
+        cluster.new_spec["options"]["resources"] = {}
+        cluster.scale(2)
+        address = cluster.scheduler_address
+        with Client(address) as client:
+            client.wait_for_workers(2)
+        extract(videos, store=store, extractors=["motion"], scheduler=address, on_progress=count)
+    assert at_work == {1}
+    assert len(Store(store).load("motion").clip_ids) == NUM_CLIPS
+
+
+def engines() -> list[psutil.Process]:
+    here = psutil.Process().children(recursive=True)
+    return [p for p in here if "pipeline.engine" in " ".join(p.cmdline())]
 
 
 def stop(stage: str, done: int, total: int) -> None:

@@ -108,7 +108,12 @@ def test_a_file_that_is_not_whole_parquet_is_named(
     folder = store.views()[0].folder if kind == "views" else store.path / kind
     folder.mkdir(exist_ok=True)
     pq.write_table(schema.empty_table(), folder / NAME)
-    read = {"clips": store.clips, "failures": store.failures, "views": store.views()[0].read}[kind]
+    reads: dict[str, Callable[[], object]] = {
+        "clips": store.clips,
+        "failures": store.failures,
+        "views": lambda: list(store.views()[0].blocks()),
+    }
+    read = reads[kind]
     read()
     (folder / NAME).write_bytes(spoil((folder / NAME).read_bytes()))
     with pytest.raises(StoreError, match=f"{NAME}: {message}.*verify .* --repair`"):

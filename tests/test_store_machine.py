@@ -3,17 +3,22 @@
 import contextlib
 import shutil
 import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
+from unittest import mock
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from store import Features, Store, StoreError, UsageError
+from pipeline.engine import ClipResult
+from pipeline.worker import ClipTask, Shard, extract_shard
+from store import Features, Source, Store, StoreError, UsageError, atomic
+from store import parts as store_parts
 from store.verify import verify
-from tests.stored import SPEC, clip, embedding
+from tests.stored import INFO, SPEC, clip, embedding
 
 VIEW = f"views/{SPEC.name}"
 IDS = st.lists(st.sampled_from("abcd"), min_size=1, unique=True)
@@ -36,6 +41,28 @@ class VectorRow(NamedTuple):
 Rows = list[ClipRow] | list[VectorRow]
 
 
+class Killed(BaseException):
+    """What nothing catches."""
+
+
+@contextlib.contextmanager
+def dying_after(commits: int) -> Iterator[list[Path]]:
+    """Publish so many parts; at the next, leave the temporary file behind and be gone."""
+    published: list[Path] = []
+    died: list[Path] = []
+
+    def publish(unfinished: Path, final: Path) -> None:
+        if len(published) == commits:
+            died.append(final.parent / f"{unfinished.name}0")
+            shutil.copy(unfinished, died[0])
+            raise Killed
+        published.append(final)
+        atomic.publish(unfinished, final)
+
+    with mock.patch.object(store_parts, "publish", publish):
+        yield died
+
+
 class StoreMachine(RuleBasedStateMachine):
     """`self.parts` is the model: the rows of each part, by its path; later parts win."""
 
@@ -44,6 +71,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.folder = Path(tempfile.mkdtemp())
         self.store = Store.create(self.folder / "store")
         self.parts: dict[str, Rows] = {}
+        self.leftover = False
         self.snapshots: dict[str, dict[str, Rows]] = {}
         for value, (ids, shift) in enumerate(begin):
             self.append_clips(ids, shift, "run")
@@ -55,38 +83,49 @@ class StoreMachine(RuleBasedStateMachine):
 
     # What the model says
 
-    def rows(self, parts: dict[str, Rows]) -> tuple[dict[str, ClipRow], dict[str, int], set[str]]:
-        """The newest row of each clip as it stands, the newest vector, and every clip known."""
+    def rows(
+        self, parts: dict[str, Rows]
+    ) -> tuple[dict[str, ClipRow], dict[str, int], set[str], set[ClipRow]]:
+        """The newest row of each clip that stands, vectors, clips known, all rows that stand."""
         ordered = [row for name in sorted(parts) for row in parts[name]]
         sources = {row.uri: row for row in ordered if isinstance(row, ClipRow)}
         stand = set(sources.values())
         newest = {r.clip_id: r for r in ordered if isinstance(r, ClipRow) and r in stand}
         vectors = {row.clip_id: row.value for row in ordered if isinstance(row, VectorRow)}
         known = {row.clip_id for row in ordered if isinstance(row, ClipRow)}
-        return newest, vectors, known
+        return newest, vectors, known, stand
+
+    def files(self) -> set[str]:
+        found = self.store.path.rglob("*.parquet")
+        return {path.relative_to(self.store.path).as_posix() for path in found}
 
     def lost(self) -> bool:
         return any(not pinned.keys() <= self.parts.keys() for pinned in self.snapshots.values())
 
     def committed(self, rows: Rows) -> None:
-        """Note the one part that has come."""
-        files = self.store.path.rglob("*.parquet")
-        names = {path.relative_to(self.store.path).as_posix() for path in files}
-        (name,) = names - self.parts.keys()
-        self.parts[name] = rows
+        """Note the one part that has come, or that none has where nothing was new."""
+        new = self.files() - self.parts.keys()
+        assert len(new) == bool(rows)
+        self.parts.update(dict.fromkeys(new, rows))
 
     # What is done
 
     @rule(ids=IDS, shift=SHIFTS, label=LABELS)
     def append_clips(self, ids: list[str], shift: int, label: str) -> None:
         rows = [ClipRow(i, f"/{(ord(i) + shift) % 5}.avi", label) for i in ids]
-        self.store.append_clips([clip(row.clip_id, uri=row.uri, label=row.label) for row in rows])
-        self.committed(rows)
+        stand = self.rows(self.parts)[3]
+        new = [row for row in rows if row not in stand]
+        given = [clip(row.clip_id, uri=row.uri, label=row.label) for row in rows]
+        assert self.store.append_clips(given) == len(new)
+        self.committed(new)
 
     @rule(ids=IDS, value=st.integers(0, 9))
     def append_embeddings(self, ids: list[str], value: int) -> None:
-        self.store.append(SPEC, ids, [embedding(value, ord(i)) for i in ids])
-        self.committed([VectorRow(i, value) for i in ids])
+        there = self.rows(self.parts)[1]
+        new = [VectorRow(i, value) for i in ids if i not in there]
+        given = [embedding(value, ord(i)) for i in ids]
+        assert self.store.append(SPEC, ids, given) == len(new)
+        self.committed(new)
 
     @precondition(lambda self: self.parts)
     @rule(data=st.data())
@@ -102,7 +141,49 @@ class StoreMachine(RuleBasedStateMachine):
         assert (name, "broken-part") in [(f.path, f.kind) for f in verify(self.store.path).findings]
         del self.parts[name]
         repaired = verify(self.store.path, repair=True)
-        assert repaired.dropped == (name,) and repaired.sound == (not self.lost())
+        assert name in repaired.dropped and len(repaired.dropped) == 1 + self.leftover
+        assert repaired.sound == (not self.lost())
+        self.leftover = False
+
+    @rule(ids=IDS, shift=SHIFTS, commits=st.integers(0, 2))
+    def extract_and_be_killed(self, ids: list[str], shift: int, commits: int) -> None:
+        """A worker does a shard, and dies as it publishes a part; two commits are all it has."""
+        _, vectors, known, _ = self.rows(self.parts)
+        rows = [ClipRow(i, f"/{(ord(i) + shift) % 5}.avi", "run") for i in ids]
+        tasks = [
+            ClipTask(
+                clip_id=row.clip_id,
+                sources=(Source(uri=row.uri, label=row.label),),
+                extractors=("vector",),
+                known=row.clip_id in known,
+            )
+            for row in rows
+        ]
+        new = [row for row in rows if row.clip_id not in vectors]
+        embedded = [VectorRow(row.clip_id, 7) for row in new]
+        sources = [row for row in new if row.clip_id not in known]
+        done: list[Rows] = [rows for rows in (sources, embedded) if rows][:commits]
+        letter = {row.uri: row.clip_id for row in rows}
+
+        def embed(uri: str, names: Sequence[str]) -> ClipResult:
+            vectors = {name: embedding(7, ord(letter[uri])) for name in names}
+            return ClipResult(info=INFO, embeddings=vectors, errors={}, seconds={})
+
+        shard = Shard(number=self.store.next_number(), clips=tuple(tasks))
+        with dying_after(commits) as died, contextlib.suppress(Killed):
+            extract_shard(Store(self.store.path), shard, {"vector": SPEC}, embed)
+        self.leftover |= bool(died)
+        for part in done:
+            folder = "clips/" if isinstance(part[0], ClipRow) else "views/"
+            (name,) = (n for n in self.files() - self.parts.keys() if n.startswith(folder))
+            self.parts[name] = part
+        assert self.files() == self.parts.keys()
+
+    @rule()
+    def repair(self) -> None:
+        report = verify(self.store.path, repair=True)
+        assert len(report.dropped) == self.leftover
+        self.leftover = False
 
     @precondition(lambda self: self.parts)
     @rule(data=st.data())
@@ -126,7 +207,7 @@ class StoreMachine(RuleBasedStateMachine):
     # What is read
 
     def check_load(self, store: Store, parts: dict[str, Rows]) -> None:
-        newest, vectors, _ = self.rows(parts)
+        newest, vectors, _, _ = self.rows(parts)
         complete = sorted(newest.keys() & vectors.keys())
         loaded: Features | None = None
         try:
@@ -157,7 +238,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @invariant()
     def check_everything(self) -> None:
-        newest, vectors, known = self.rows(self.parts)
+        newest, vectors, known, _ = self.rows(self.parts)
         report = verify(self.store.path)
         expected = {"broken-snapshot"} if self.lost() else set()
         if vectors.keys() - known:
@@ -166,9 +247,11 @@ class StoreMachine(RuleBasedStateMachine):
         view_is_there = (self.store.path / VIEW / "view.json").exists()
         if view_is_there and newest.keys() - vectors.keys():
             expected.add("missing-rows")
+        if self.leftover:
+            expected.add("temporary-file")
         assert {finding.kind for finding in report.findings} == expected
         assert report.num_parts == len(self.parts)
-        assert report.sound == (not expected - {"missing-rows"})
+        assert report.sound == (not expected - {"missing-rows", "temporary-file"})
 
 
 StoreMachine.TestCase.settings = settings(

@@ -13,8 +13,9 @@ import pytest
 
 from store import Failure, Store, StoreError
 from store.atomic import ABANDONED_AFTER_S, temporary
+from store.findings import Report
 from store.parts import digest
-from store.verify import Report, verify
+from store.verify import verify
 from tests.stored import SPEC, clip, embedding
 
 
@@ -152,7 +153,7 @@ def test_what_is_no_part_of_a_store_is_told_and_left(store: Store) -> None:
     (store.path / "cache" / "anything").touch()
     report = verify(store.path, repair=True)
     assert report.sound and report.dropped == ()
-    assert {kind for _, kind in kinds(report)} == {"unknown-file"} and len(report.findings) == 3
+    assert {kind for _, kind in kinds(report)} == {"unknown-file"} and len(report.findings) == 4
     stray = store.path / "clips" / "stray.parquet"
     stray.touch()
     report = verify(store.path, repair=True)
