@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from store.errors import StoreError
 
@@ -17,6 +18,10 @@ SMALL_BYTES = 1 << 20
 MAX_GROWTH = 256
 """How many times the size of its file a part may grow to in memory besides; real ones stay
 below 50."""
+
+
+BLOCK_VALUES = 1 << 16
+"""How many values are looked at together."""
 
 
 def read_json(path: Path, *, most_bytes: int = SMALL_BYTES) -> dict[str, Any]:
@@ -162,5 +167,15 @@ def _check_finite(path: Path, embeddings: pa.ChunkedArray) -> None:
     for chunk in embeddings.chunks:
         storage = chunk.storage if isinstance(chunk.type, pa.FixedShapeTensorType) else chunk
         values = storage.flatten()
-        if values.null_count or not np.isfinite(values.to_numpy()).all():
+        if values.null_count or first_not_finite(values.to_numpy()) is not None:
             raise StoreError(f"{path}: has embeddings with values that are not finite")
+
+
+def first_not_finite(rows: NDArray[np.floating]) -> int | None:
+    """The first row with NaN or infinity; block by block, for fresh memory is slow to come by."""
+    size = max(1, BLOCK_VALUES * len(rows) // max(1, rows.size))
+    for begin in range(0, len(rows), size):
+        finite = np.isfinite(rows[begin : begin + size])
+        if not finite.all():
+            return begin + int(finite.reshape(len(finite), -1).all(axis=1).argmin())
+    return None

@@ -15,7 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from store.errors import StoreError, UsageError
-from store.reading import read_json
+from store.reading import first_not_finite, read_json
 from store.records import Clip, Embedding, Failure, FramesSpec, ViewSpec
 
 FORMAT = 1
@@ -166,10 +166,9 @@ def view_table(
             )
     with np.errstate(over="ignore"):  # what float16 does not hold becomes infinite
         kept = np.ascontiguousarray(vectors, dtype=spec.dtype)
-    finite = np.isfinite(kept).reshape(len(kept), -1).all(axis=1)
-    if not finite.all():
-        clip_id = clip_ids[int(finite.argmin())]
-        raise UsageError(f"embedding of clip {clip_id}: has values that are not finite")
+    bad_row = first_not_finite(kept)
+    if bad_row is not None:
+        raise UsageError(f"embedding of clip {clip_ids[bad_row]}: has values that are not finite")
     schema = view_schema(spec)
     column = pa.FixedSizeListArray.from_arrays(pa.array(kept.reshape(-1)), math.prod(spec.shape))
     if isinstance(schema.field("embedding").type, pa.FixedShapeTensorType):
