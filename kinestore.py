@@ -26,6 +26,7 @@ from pipeline.console import (
     verify_table,
 )
 from store.errors import KinestoreError, UsageError
+from store.place import as_path
 
 if TYPE_CHECKING:
     from federated.simulation import simulate
@@ -78,7 +79,9 @@ app = typer.Typer(
     add_completion=False,
 )
 
-StoreArgument = Annotated[Path, typer.Argument(metavar="STORE", help="The store's folder.")]
+StoreArgument = Annotated[
+    str, typer.Argument(metavar="STORE", help="The store's folder; also s3:// or gs://.")
+]
 FeaturesOption = Annotated[
     str, typer.Option("--features", metavar="A[,B]", help="Views as VIEW or VIEW:POOL.")
 ]
@@ -107,7 +110,7 @@ def demo_command(
 @app.command("extract")
 def extract_command(
     videos: Annotated[str, typer.Argument(metavar="VIDEOS", help="A folder, manifest or video.")],
-    store: Annotated[Path, typer.Option(help="The store's folder; made if absent.")],
+    store: Annotated[str, typer.Option(help="The store's folder; made if absent.")],
     extractor: Annotated[list[str], typer.Option("-e", "--extractor", help="May be repeated.")],
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     workers: Annotated[int | None, typer.Option(help="Processes; one a core if unset.")] = None,
@@ -120,13 +123,14 @@ def extract_command(
     as_json: JsonOption = False,
 ) -> None:
     """Compute the embeddings that the store lacks."""
+    target = as_path(store)
     try:
         from pipeline.extract import extract
 
         with progress() as tell:
             summary = extract(
                 videos,
-                store=store,
+                store=target,
                 extractors=extractor,
                 device=device,
                 workers=workers,
@@ -138,12 +142,12 @@ def extract_command(
             )
     except KeyboardInterrupt:
         raise KinestoreError(
-            f"stopped; what was done is kept in {store}: the same command again goes on from there"
+            f"stopped; what was done is kept in {target}: the same command again goes on from there"
         ) from None
     if as_json:
         say(json.dumps(asdict(summary)))
     else:
-        say_summary(summary, store)
+        say_summary(summary, target)
     if summary.failed:
         raise typer.Exit(SOME_INPUTS_FAILED)
 

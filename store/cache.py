@@ -20,6 +20,7 @@ from store.atomic import publish, temporary
 from store.contiguous import lay_out, map_array, read_note
 from store.errors import StoreError, UsageError
 from store.join import Column
+from store.place import is_remote
 from store.views import View
 
 FOLDER = "cache"
@@ -53,10 +54,11 @@ def load_rows(root: Path, columns: Sequence[Column], wanted: Collection[str]) ->
         StoreError: If a part cannot be used.
     """
     shape = join.joined_shape(columns)
-    kept = _find(root, columns)
+    kept = None if is_remote(root) else _find(root, columns)  # what is mapped must lie here
     if kept is None:
         complete = join.complete_clips(columns)
-        if 4 * len(complete) * math.prod(shape) >= WORTH_KEEPING_BYTES:
+        worth_it = 4 * len(complete) * math.prod(shape) >= WORTH_KEEPING_BYTES
+        if worth_it and not is_remote(root):
             kept = _keep(root, complete, columns)
         if kept is None:
             complete = [clip for clip in complete if clip in wanted]

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from store.atomic import publish, temporary
 from store.errors import StoreError
+from store.place import is_remote
 from store.reading import check_claims
 
 NAME = re.compile(r"([0-9]{5,})-([0-9a-f]{16})\.parquet")
@@ -41,7 +42,8 @@ def commit(folder: Path, table: pa.Table, *, number: int) -> Path:
             compression=compress,
             use_dictionary=[name for name in table.column_names if name != "embedding"],
         )
-        check_claims(unfinished, pq.read_metadata(unfinished), table.schema)
+        size = unfinished.stat().st_size
+        check_claims(unfinished, pq.read_metadata(unfinished), table.schema, size=size)
         final = folder / f"{number:05d}-{digest(unfinished)[:16]}.parquet"
         publish(unfinished, final)
     return final
@@ -64,8 +66,11 @@ def list_parts(folder: Path) -> list[Path]:
 def part_names(folder: Path) -> set[str]:
     """The names of the committed parts, in no order; quick, for it is asked often."""
     try:
-        with os.scandir(folder) as entries:
-            names = {entry.name for entry in entries}
+        if is_remote(folder):
+            names = folder.names()
+        else:
+            with os.scandir(folder) as entries:
+                names = {entry.name for entry in entries}
     except (FileNotFoundError, NotADirectoryError):
         return set()
     return {name for name in names if name.endswith(".parquet") and not name.startswith(".")}

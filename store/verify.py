@@ -4,7 +4,6 @@ Nothing is taken on trust: each part's bytes are hashed, and read under its sche
 removes what the next extraction makes again, and never a file that lies outside the store.
 """
 
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ from store.atomic import is_abandoned, is_temporary
 from store.errors import StoreError
 from store.findings import TOLD, Finding, Report
 from store.parts import NAME, digest
+from store.place import walk
 from store.reading import read_part
 from store.records import ViewSpec
 from store.repair import repair as drop_broken
@@ -193,8 +193,7 @@ class _Check:
 
     def leftovers(self) -> None:
         """Find files that no job is writing and that are no part of a store."""
-        for where, folders, files in os.walk(self.root):
-            folder = Path(where)
+        for folder, folders, files in walk(self.root):
             if folder == self.root:
                 folders[:] = [name for name in folders if name not in NOT_LOOKED_INTO]
             for path in sorted(folder / name for name in files):

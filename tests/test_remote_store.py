@@ -1,0 +1,300 @@
+"""A store in an object store: the claims of a local one, over a real S3 server."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from store import Failure, Store, StoreError, UsageError, cache, remote
+from store.atomic import local_folder
+from store.place import as_path, is_remote
+from store.verify import verify
+from tests.stored import SPEC, clip, embedding
+
+
+@pytest.fixture(params=["local", "s3"])
+def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where there is no store yet."""
+    if request.param == "local":
+        return str(tmp_path / "store")
+    return remote_address(request)
+
+
+def remote_address(request: pytest.FixtureRequest) -> str:
+    return f"{request.getfixturevalue('bucket')}/{uuid.uuid4().hex}/the store"
+
+
+@pytest.fixture
+def remote_store(request: pytest.FixtureRequest) -> Store:
+    return filled(remote_address(request))
+
+
+def filled(address: str) -> Store:
+    """Four clips in two parts and the embeddings of all but the last."""
+    store = Store.create(address)
+    store.append_clips([clip("a", label="run", split="train"), clip("b", label="sit")])
+    store.append_clips([clip("c", label="run"), clip("d", label="sit")])
+    store.append(SPEC, ["a", "b"], [embedding(1, 2), embedding(3, 4)])
+    store.append(SPEC, ["c"], [embedding(5, 6)])
+    return store
+
+
+def overwrite(path: Path, content: bytes, tmp_path: Path) -> None:
+    if is_remote(path):
+        (tmp_path / "content").write_bytes(content)
+        path.upload(tmp_path / "content")
+    else:
+        path.write_bytes(content)
+
+
+# The same claims of both
+
+
+def test_rows_come_back_and_are_added_once(address: str) -> None:
+    store = filled(address)
+    assert store.append(SPEC, ["a", "c"], [embedding(9, 9), embedding(9, 9)]) == 0
+    assert Store(address).append(SPEC, ["b", "d"], [embedding(9, 9), embedding(7, 8)]) == 1
+    loaded = Store(address).load("vector")
+    assert loaded.clip_ids == ["a", "b", "c", "d"] and loaded.missing == []
+    assert loaded.features.tolist() == [[1, 2], [3, 4], [5, 6], [7, 8]]
+    assert [loaded.classes[n] for n in loaded.labels] == ["run", "sit", "run", "sit"]
+    assert store.load("vector", split="train").clip_ids == ["a"]
+    assert verify(address).findings == ()
+
+
+def test_the_newest_row_of_a_source_gives_its_label(address: str) -> None:
+    store = filled(address)
+    assert store.append_clips([clip("a", label="walk"), clip("b", label="sit")]) == 1
+    assert store.append_clips([clip("a", label="walk")]) == 0
+    assert Store(address).load("vector", labels="walk").clip_ids == ["a"]
+    assert len(Store(address).clips()) == 4
+
+
+def test_the_ledger_keeps_the_newest_failure(address: str) -> None:
+    store = filled(address)
+    for attempt in (1, 2):
+        failure = Failure(
+            uri="/x.avi",
+            clip_id="",
+            view="",
+            stage="read",
+            kind="missing-file",
+            message="why",
+            when="2026-01-01T00:00:00+00:00",
+            attempt=attempt,
+        )
+        store.append_failures([failure])
+    assert [failure.attempt for failure in Store(address).failures()] == [2]
+
+
+def test_a_snapshot_is_read_as_it_was_and_told_when_it_is_broken(
+    address: str, tmp_path: Path
+) -> None:
+    store = filled(address)
+    taken = store.take_snapshot("paper")
+    store.append(SPEC, ["d"], [embedding(7, 8)])
+    assert Store(address, snapshot="paper").load("vector").clip_ids == ["a", "b", "c"]
+    with pytest.raises(UsageError, match=r"'other': not in .*, which has paper"):
+        Store(address, snapshot="other")
+    with pytest.raises(UsageError, match="is there already and pins other parts"):
+        store.take_snapshot("paper")
+    part = store.path / next(name for name in taken.parts if name.startswith("views/"))
+    part.unlink()
+    with pytest.raises(StoreError, match="is gone since snapshot 'paper' was taken"):
+        Store(address, snapshot="paper").load("vector")
+
+
+def test_a_changed_byte_is_found_dropped_and_filled_again(address: str, tmp_path: Path) -> None:
+    store = filled(address)
+    part = store.views()[0].parts.paths()[0]
+    good = part.read_bytes()
+    overwrite(part, good[:-20] + b"!" + good[-19:], tmp_path)
+    (finding,) = [f for f in verify(address).findings if f.kind != "missing-rows"]
+    assert finding.kind == "broken-part" and finding.path.endswith(part.name)
+    repaired = verify(address, repair=True)
+    assert repaired.sound and repaired.dropped == (finding.path,)
+    assert Store(address).load("vector").clip_ids == ["c"]
+    assert store.append(SPEC, ["a", "b"], [embedding(1, 2), embedding(3, 4)]) == 2
+    assert Store(address).load("vector").clip_ids == ["a", "b", "c"]
+
+
+def test_what_another_writer_adds_is_seen_at_once(address: str) -> None:
+    reader, writer = filled(address), Store(address)
+    assert reader.load("vector").clip_ids == ["a", "b", "c"]
+    assert not reader.has_embedding(SPEC, "d")
+    writer.append(SPEC, ["d"], [embedding(7, 8)])
+    writer.append_clips([clip("e")])
+    assert reader.has_embedding(SPEC, "d")
+    loaded = reader.load("vector")
+    assert (loaded.clip_ids, loaded.missing) == (["a", "b", "c", "d"], ["e"])
+
+
+def test_a_hostile_part_is_named(address: str, tmp_path: Path) -> None:
+    store = filled(address)
+    folder = store.views()[0].folder
+    overwrite(folder / "00009-0123456789abcdef.parquet", b"PAR1 nothing PAR1", tmp_path)
+    with pytest.raises(StoreError, match=r"00009-\w+\.parquet: cannot be read .*--repair"):
+        store.load("vector")
+
+
+def test_what_is_no_store_is_not_written_to(address: str, tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=f"{address}: no store here"):
+        Store(address)
+    if not is_remote(as_path(address)):
+        Path(address).mkdir()
+    overwrite(as_path(address) / "notes.txt", b"mine", tmp_path)
+    with pytest.raises(UsageError, match="is there already and is not a store"):
+        Store.create(address)
+    overwrite(as_path(address) / "kinestore.json", b'{"format": 2}', tmp_path)
+    with pytest.raises(StoreError, match="store format 2, but this version reads format 1"):
+        Store.create(address)
+
+
+# What is so of an object store alone
+
+
+def test_a_marker_that_is_there_stays(remote_store: Store) -> None:
+    marker = remote_store.path / "marker.json"
+    assert is_remote(marker)
+    marker.write_once(b"first")
+    marker.write_once(b"second")
+    assert marker.read_text() == "first"
+
+
+def test_nothing_but_parts_and_markers_is_left_there_or_here(
+    remote_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "WORTH_KEEPING_BYTES", 0)  # a local join would be kept
+    remote_store.load("vector")
+    remote_store.take_snapshot("paper")
+    assert is_remote(remote_store.path)
+    found = [
+        (where / name).relative_to(remote_store.path).as_posix()
+        for where, _, names in remote_store.path.walk()
+        for name in names
+    ]
+    suffixes = sorted({name.rpartition(".")[2] for name in found})
+    assert suffixes == ["json", "parquet"] and len(found) == 4 + 3  # parts, markers, snapshot
+    assert list(local_folder().iterdir()) == []
+
+
+def test_what_a_killed_writer_left_here_goes_with_the_next_start() -> None:
+    code = (
+        "import os, signal\n"
+        "from store.atomic import local_folder, temporary\n"
+        "with temporary(local_folder()) as path:\n"
+        "    print(path, flush=True)\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=False
+    )
+    assert done.returncode == -signal.SIGKILL
+    left = Path(done.stdout.strip())
+    assert left.exists() and left.parent.stat().st_mode & 0o777 == 0o700
+    assert list(local_folder().iterdir()) == []
+
+
+def test_large_objects_are_read_in_blocks(
+    remote_store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    content = bytes(range(256)) * 5
+    path = remote_store.path / "large"
+    overwrite(path, content, tmp_path)
+    monkeypatch.setattr(remote, "BLOCK_BYTES", 100)
+    assert path.read_bytes() == content
+    with path.open("rb") as handle:
+        handle.seek(-10, os.SEEK_END)
+        assert (handle.read(), handle.tell()) == (content[-10:], len(content))
+        handle.seek(500)
+        assert handle.read(300) == content[500:800]
+    assert remote_store.load("vector").clip_ids == ["a", "b", "c"]
+    assert verify(str(remote_store.path)).sound
+
+
+@pytest.mark.parametrize("name", ["a b", "100%", "x#y?z=1", "é", "a//b", "[x]", "*"])
+def test_odd_names_are_taken_as_they_are(name: str, remote_store: Store, tmp_path: Path) -> None:
+    path = as_path(f"{remote_store.path.parent}/{name}/file")
+    overwrite(path, name.encode(), tmp_path)
+    assert as_path(str(path)).read_bytes() == name.encode()
+    assert is_remote(path) and path.parent.names() == {"file"}
+
+
+@contextlib.contextmanager
+def another_connection(monkeypatch: pytest.MonkeyPatch, **environment: str) -> Iterator[None]:
+    """What is in the environment is read when the file system is made."""
+    from s3fs import S3FileSystem
+
+    with monkeypatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        remote._file_system.cache_clear()
+        S3FileSystem.clear_instance_cache()
+        yield
+    remote._file_system.cache_clear()
+    S3FileSystem.clear_instance_cache()
+
+
+def test_a_server_that_does_not_answer_is_one_sentence(
+    remote_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nobody = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_MAX_ATTEMPTS": "1"}
+    with (
+        another_connection(monkeypatch, **nobody),
+        pytest.raises(StoreError, match=r"s3://.*cannot be read .*Could not connect"),
+    ):
+        Store(str(remote_store.path))
+    assert Store(str(remote_store.path)).load("vector").clip_ids == ["a", "b", "c"]
+
+
+def test_a_password_in_an_endpoint_is_not_repeated(
+    remote_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endpoint = "http://me:geheim@127.0.0.1:9"
+    settings = {"AWS_ENDPOINT_URL": endpoint, "AWS_MAX_ATTEMPTS": "1"}
+    with (
+        another_connection(monkeypatch, **settings),
+        pytest.raises(StoreError, match=r"cannot be read") as told,
+    ):
+        Store(str(remote_store.path))
+    assert "geheim" not in str(told.value)
+
+
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "s3fs", None)
+    with pytest.raises(UsageError, match=r"needs the package s3fs; pip install 'kinestore\[remote"):
+        Store("s3://kinestore/store")
+
+
+@pytest.mark.parametrize(
+    ("named", "message"),
+    [
+        ("ftp://me:geheim@host/x", "ftp://: must be a local path, file://, s3://, gs://"),
+        ("s3://", "s3://: a bucket's name must follow"),
+        ("s3:///store", "s3://: a bucket's name must follow"),
+        ("s3://me:geheim@bucket/store", "credentials are taken from the environment"),
+        ("s3://me:ge/heim@bucket/store", "credentials are taken from the environment"),
+        ("s3://bucket/a/../../b", r"s3://bucket: '\.\.' leads out of the bucket"),
+        ("file://store", "file://: must go on with a slash"),
+        (Path("s3://bucket/store"), "s3:/bucket/store: give the address as text"),
+    ],
+)
+def test_what_is_no_address_is_told_without_its_password(named: str | Path, message: str) -> None:
+    for use in (Store, Store.create, as_path):
+        with pytest.raises(UsageError, match=message) as told:
+            use(named)
+        assert "heim" not in str(told.value)
+
+
+def test_addresses_of_local_files_are_paths(tmp_path: Path) -> None:
+    filled(f"file://{tmp_path}/a%20store")
+    assert Store(tmp_path / "a store").load("vector").clip_ids == ["a", "b", "c"]
+    assert as_path("file://localhost/x") == Path("/x")
+    assert as_path("odd:name") == Path("odd:name")
+    assert str(as_path("S3://bucket/./a/b/../store/")) == "s3://bucket/a/store"
