@@ -24,6 +24,7 @@ from pipeline.console import (
     say_summary,
     status_table,
     verify_table,
+    weights_table,
 )
 from store.errors import KinestoreError, UsageError
 from store.place import as_path
@@ -91,6 +92,8 @@ EpochsOption = Annotated[int, typer.Option(help="Passes over the training clips.
 BatchSizeOption = Annotated[int, typer.Option(help="Clips a step.")]
 LearningRateOption = Annotated[float, typer.Option(help="Adam's step size.")]
 WeightDecayOption = Annotated[float, typer.Option(help="Adam's L2 penalty.")]
+KeyframesOption = Annotated[int, typer.Option(help="Frames chosen of a clip.")]
+KeyframeSpaceOption = Annotated[str, typer.Option(help="Clustered by: luma or cnn.")]
 SeedOption = Annotated[int, typer.Option(help="Seed of everything that is drawn at random.")]
 
 
@@ -112,6 +115,20 @@ def extract_command(
     videos: Annotated[str, typer.Argument(metavar="VIDEOS", help="A folder, manifest or video.")],
     store: Annotated[str, typer.Option(help="The store's folder; made if absent.")],
     extractor: Annotated[list[str], typer.Option("-e", "--extractor", help="May be repeated.")],
+    weights: Annotated[
+        list[str] | None,
+        typer.Option(metavar="[NAME=]PATH", help="In the place of the publisher's; repeatable."),
+    ] = None,
+    sampling: Annotated[
+        str | None,
+        typer.Option(help="keyframes or uniform; each extractor's own way if unset."),
+    ] = None,
+    keyframes: KeyframesOption = 8,
+    keyframe_space: KeyframeSpaceOption = "luma",
+    seed: SeedOption = 0,
+    prompts: Annotated[
+        Path | None, typer.Option(help="A text a line, for clip-text; of the labels if unset.")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     workers: Annotated[int | None, typer.Option(help="Processes; one a core if unset.")] = None,
     scheduler: Annotated[
@@ -125,13 +142,21 @@ def extract_command(
     """Compute the embeddings that the store lacks."""
     target = as_path(store)
     try:
+        from extractors import FrameChoice
         from pipeline.extract import extract
+        from pipeline.planned import read_weights
 
+        frames = FrameChoice(
+            kind=sampling, num_keyframes=keyframes, space=keyframe_space, seed=seed
+        )
         with progress() as tell:
             summary = extract(
                 videos,
                 store=target,
                 extractors=extractor,
+                weights=read_weights(weights or [], extractor),
+                frames=frames,
+                prompts=prompts,
                 device=device,
                 workers=workers,
                 scheduler=scheduler,
@@ -171,6 +196,20 @@ def failures_command(store: StoreArgument, as_json: JsonOption = False) -> None:
         say(json.dumps([asdict(failure) for failure in failures]))
     else:
         say(failures_table(failures))
+
+
+@app.command("sql")
+def sql_command(
+    store: StoreArgument,
+    query: Annotated[str, typer.Argument(metavar="SELECT", help="SHOW TABLES lists them.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Ask a store in SQL: its clips, views, captions and failures are tables."""
+    from pipeline.query import answer_json, answer_table
+    from store import Store
+
+    answer = Store(store).sql(query)
+    say(answer_json(answer) if as_json else answer_table(answer))
 
 
 @app.command("verify")
@@ -221,8 +260,8 @@ def export_command(
 def keyframes_command(
     video: Annotated[Path, typer.Argument(metavar="VIDEO")],
     out: Annotated[Path, typer.Option(help="A .png, .pdf or .svg file.")],
-    keyframes: Annotated[int, typer.Option(help="How many.")] = 8,
-    keyframe_space: Annotated[str, typer.Option(help="Clustered by: luma or cnn.")] = "luma",
+    keyframes: KeyframesOption = 8,
+    keyframe_space: KeyframeSpaceOption = "luma",
     seed: SeedOption = 0,
 ) -> None:
     """Draw a contact sheet of a video's keyframes."""
@@ -230,6 +269,41 @@ def keyframes_command(
 
     chosen = contact_sheet(video, out=out, num_keyframes=keyframes, space=keyframe_space, seed=seed)
     say(f"Frames {', '.join(map(str, chosen))} drawn in {out}")
+
+
+weights_app = typer.Typer(no_args_is_help=True, help="The weights that extractors load.")
+app.add_typer(weights_app, name="weights")
+NamesArgument = Annotated[list[str], typer.Argument(metavar="NAME...", help="Extractors.")]
+
+
+@weights_app.command("list")
+def weights_list_command(as_json: JsonOption = False) -> None:
+    """List each extractor's weights: where they come from, and whether they are here."""
+    from pipeline.weights import list_weights
+
+    found = list_weights()
+    say(json.dumps([asdict(kept) for kept in found]) if as_json else weights_table(found))
+
+
+@weights_app.command("fetch")
+def weights_fetch_command(names: NamesArgument) -> None:
+    """Download what is not here yet."""
+    from pipeline.weights import fetch_weights
+
+    for kept in fetch_weights(names):
+        say(f"{kept.extractor}: {kept.path}")
+
+
+@weights_app.command("verify")
+def weights_verify_command(as_json: JsonOption = False) -> None:
+    """Hash the weights that are here, and compare where the publisher tells a hash."""
+    from pipeline.weights import verify_weights
+
+    with progress() as tell:
+        checked = verify_weights(on_progress=partial(tell, "hashing weights"))
+    say(json.dumps([asdict(kept) for kept in checked]) if as_json else weights_table(checked))
+    if any(kept.state == "damaged" for kept in checked):
+        raise typer.Exit(1)
 
 
 @app.command("train")

@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from extractors._base import evenly_spaced
-from extractors.cnn import FrameCnn, create
+from extractors import Options
+from extractors._frames import evenly_spaced
+from extractors.cnn import LITE0, FrameCnn, create
 from pipeline.decode import DecodedVideo
 from pipeline.keyframes import luma_features, select_keyframes
 from pipeline.train import train
@@ -48,7 +49,7 @@ def choices(num_frames: int) -> dict[str, Choose]:
 
 def fill(store: Store, manifest: Path, num_frames: int, seeds: int) -> dict[str, dict[str, float]]:
     """Append every view to the store; answers seconds a clip by choice and stage."""
-    model: FrameCnn = create("cnn-efficientnet-lite0", weights=None, device="auto")
+    model: FrameCnn = create(LITE0, Options())
     rows: dict[tuple[str, int], list[Embedding]] = {}
     seconds = {name: {"features": 0.0, "choosing": 0.0} for name in choices(num_frames)}
     clips = []

@@ -66,7 +66,7 @@ def ask_everything(path: Path) -> None:
     say("every frame as RGB: refused", started)
     motion = importlib.import_module("extractors").create("motion")
     say("torch and the extractors loaded", started)
-    motion.embed(video)
+    motion.embed([motion.prepare(video)])
     say("motion descriptors", started)
 
 

@@ -1,9 +1,11 @@
 """Loading weights that nobody has vouched for: no pickle runs, and every key must fit."""
 
+import functools
 import hashlib
 import pickle
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError
@@ -14,49 +16,85 @@ from store import UsageError
 
 StateDict = Mapping[str, Tensor]
 
+Network = TypeVar("Network", bound=nn.Module)
+
+WRAPPERS = ("model_state", "state_dict")
+"""Keys under which pytorchvideo's files, and others, keep the state dict."""
+
 
 def sha256(path: Path) -> str:
-    """The SHA-256 of a file's bytes, in hex."""
+    """The SHA-256 of a file's bytes, in hex; a file that did not change is read once."""
+    status = path.stat()
+    return _sha256(path, status.st_mtime_ns, status.st_size)
+
+
+@functools.lru_cache
+def _sha256(path: Path, mtime_ns: int, size_bytes: int) -> str:
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def read_state_dict(path: Path) -> StateDict:
-    """Read a safetensors file, or a state dict that torch saved (`weights_only`).
+    """Read a safetensors file, or a state dict that torch saved (`weights_only`), as float32.
 
     Raises:
         UsageError: If it is absent or holds anything but named tensors.
     """
+    state: Any
     try:
         if path.suffix == ".safetensors":
-            return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
+            state = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise UsageError(f"weights {path}: no such file") from None
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, SafetensorError) as error:
         reason = str(error).partition("\n")[0]
         raise UsageError(f"weights {path}: not a state dict of tensors ({reason})") from error
+    for wrapper in WRAPPERS:
+        if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
+            state = state[wrapper]
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
         raise UsageError(f"weights {path}: not a state dict of tensors")
-    return state
+    return {
+        key: value.float() if value.is_floating_point() else value for key, value in state.items()
+    }
 
 
 def load_frozen(
-    model: nn.Module, path: Path, *, rename: Callable[[StateDict, nn.Module], StateDict]
-) -> nn.Module:
+    model: Network, path: Path, *, rename: Callable[[StateDict, StateDict], StateDict]
+) -> Network:
     """Load weights into a model, every key and shape fitting, and freeze it for inference.
 
     Args:
         model: The architecture.
         path: The file of weights.
-        rename: From the file's layout of keys to the model's.
+        rename: From the file's tensors, and the model's as they are expected, to the file's under
+            the model's keys.
+
+    Raises:
+        UsageError: If a key is missing, left over, or of another shape.
+    """
+    fill(model, read_state_dict(path), path, rename=rename)
+    return model.eval().requires_grad_(False)
+
+
+def fill(
+    model: nn.Module,
+    state: StateDict,
+    path: Path,
+    *,
+    rename: Callable[[StateDict, StateDict], StateDict],
+) -> None:
+    """Give a model, which may lie on the meta device, the tensors of a file that was read.
 
     Raises:
         UsageError: If a key is missing, left over, or of another shape.
     """
     try:
-        model.load_state_dict(rename(read_state_dict(path), model), strict=True)
+        # Assigned, not copied: tensors of a safetensors file stay mapped, and worker processes
+        # share their memory.
+        model.load_state_dict(rename(state, model.state_dict()), strict=True, assign=True)
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:300]
         raise UsageError(f"weights {path}: do not fit the network ({reason})") from error
-    return model.eval().requires_grad_(False)

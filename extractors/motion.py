@@ -12,14 +12,15 @@ sharper at boundaries); each descriptor is normalised over the clip, L1 and then
 Shape legend: P frame pairs, H height, W width, B orientation bins.
 """
 
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from extractors._base import ClipFrames, evenly_spaced
+from extractors._base import ClipFrames, Options, Prepared
+from extractors._frames import evenly_spaced
 from store import Embedding, UsageError, ViewSpec
 
 NAMES = ("motion",)
@@ -58,20 +59,34 @@ class Motion:
             },
         )
 
-    def embed(self, clip: ClipFrames) -> Embedding:
-        """The descriptors of 40 pairs of neighbouring frames, evenly spaced over one clip.
+    def prepare(self, clip: ClipFrames) -> Prepared:
+        """The luma of 40 pairs of neighbouring frames, evenly spaced over the clip.
 
         A clip of a single frame is paired with itself: it has a shape and no motion.
         """
         first = evenly_spaced(max(clip.num_frames - 1, 1), NUM_PAIRS)
-        second = np.minimum(first + 1, clip.num_frames - 1)
-        frames = np.unique(np.concatenate([first, second]))
-        luma = dict(zip(frames.tolist(), clip.luma(frames, size=SIZE), strict=True))
-        pairs = [self._describe(luma[a], luma[b]) for a, b in zip(first, second, strict=True)]
-        vector = np.concatenate([_pool(np.stack(field)) for field in zip(*pairs, strict=True)])
-        return Embedding(
-            vector=vector.astype(np.float32), frame_index=frames, pts_s=clip.pts_s[frames]
+        pairs = np.stack([first, np.minimum(first + 1, clip.num_frames - 1)], axis=1)
+        frames, place = np.unique(pairs, return_inverse=True)
+        return Prepared(
+            clip_id=clip.clip_id,
+            pixels=clip.luma(frames, size=SIZE)[place.reshape(pairs.shape)],
+            frame_index=frames,
+            pts_s=clip.pts_s[frames],
         )
+
+    def embed(self, batch: Sequence[Prepared]) -> list[Embedding]:
+        """The descriptors of each clip's pairs."""
+        return [
+            Embedding(
+                vector=self._vector(clip.pixels), frame_index=clip.frame_index, pts_s=clip.pts_s
+            )
+            for clip in batch
+        ]
+
+    def _vector(self, luma_P2HW: NDArray[np.uint8]) -> FloatArray:
+        pairs = [self._describe(before, after) for before, after in luma_P2HW]
+        fields = [_pool(np.stack(field)) for field in zip(*pairs, strict=True)]
+        return np.concatenate(fields).astype(np.float32)
 
     def _describe(
         self, before: NDArray[np.uint8], after: NDArray[np.uint8]
@@ -113,14 +128,19 @@ class Motion:
         return total.reshape(-1, BINS).astype(np.float32)
 
 
-def create(name: str, *, weights: str | Path | None, device: str) -> Motion:
+def create(name: str, options: Options) -> Motion:
     """Make the extractor; it runs on the CPU, whatever the device.
 
     Raises:
-        UsageError: If weights are given: there are none to load.
+        UsageError: If weights are given, or another choice of frames: it has neither.
     """
-    if weights is not None:
-        raise UsageError(f"weights {weights}: {name} has no weights; leave them out")
+    if options.weights is not None:
+        raise UsageError(f"weights {options.weights}: {name} has no weights; leave them out")
+    if options.frames.kind == "keyframes":
+        raise UsageError(
+            f"sampling='keyframes': {name} compares neighbouring frames, evenly over the clip; "
+            "leave sampling out"
+        )
     return Motion()
 
 

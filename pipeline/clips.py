@@ -4,7 +4,7 @@ Every function is pure: counts go in, frame indices come out, nothing is decoded
 lie in [0, num_frames) and never fall within a clip: past the end the last frame repeats, as in
 the released code of TDN (I3D and mmaction2 start again at the first frame instead, which shows
 the network a jump that is not in the video). A count below 1 or a negative seed is a UsageError.
-Frames spread from the first to the last come from `extractors._base.evenly_spaced`.
+Frames spread from the first to the last come from `extractors._frames.evenly_spaced`.
 
 Shape legend: T frames of the video, S segments, N clips, L frames of a clip.
 """
@@ -12,7 +12,7 @@ Shape legend: T frames of the video, S segments, N clips, L frames of a clip.
 import numpy as np
 from numpy.typing import NDArray
 
-from extractors._base import evenly_spaced
+from extractors._frames import evenly_spaced
 from heads import derive_seed
 from store import UsageError
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from pipeline.demo import Step
     from pipeline.summary import Summary
+    from pipeline.weights import Kept
     from store import Failure
     from store.findings import Report
 
@@ -153,4 +154,15 @@ def demo_table(folder: Path, steps: Sequence["Step"]) -> Table:
             step.what, top1, f"{step.seconds:.1f}", escape(str(step.where.relative_to(folder)))
         )
     table.add_row("in all", "", f"{total:.1f}", "")
+    return table
+
+
+def weights_table(found: "Sequence[Kept]") -> Table:
+    """The weights of each extractor."""
+    folded = (Column(name, overflow="fold") for name in ("from", "where, sha256"))
+    table = Table("extractor", "weights", Column("MiB", justify="right"), *folded)
+    for kept in found:
+        size = f"{kept.size_bytes / 2**20:.0f}" if kept.size_bytes else ""
+        where = kept.path if not kept.sha256 else f"{kept.path}\n{kept.sha256}"
+        table.add_row(kept.extractor, kept.state, size, escape(kept.source), escape(where))
     return table

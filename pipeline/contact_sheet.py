@@ -6,8 +6,6 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from pipeline.decode import DecodedVideo
-from pipeline.keyframes import choose_keyframes
-from pipeline.videos import identify
 from store import UsageError
 
 COLUMNS = 4
@@ -40,9 +38,8 @@ def contact_sheet(
     """
     if Path(out).suffix.lower() not in SUFFIXES:
         raise UsageError(f"out={out}: the suffix must be one of {', '.join(SUFFIXES)}")
-    clip_seed = (int(identify(str(path)), 16) + seed) % 2**32
     video = DecodedVideo(path)
-    chosen = choose_keyframes(video, num_keyframes=num_keyframes, space=space, seed=clip_seed)
+    chosen = video.keyframes(num_keyframes=num_keyframes, space=space, seed=seed)
     pictures = video.rgb(chosen)
     rows = -(-len(chosen) // COLUMNS)
     height, width = pictures.shape[1:3]

@@ -10,16 +10,19 @@ Shape legend: T frames of the video, N frames asked for, H height, W width.
 
 from collections.abc import Iterator, Sequence, Sized
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import av
 import numpy as np
 from numpy.typing import NDArray
 
+from extractors._frames import clip_seed
 from pipeline._pictures import RgbConverter, luma
 from pipeline._reader import VideoError, VideoReader
 from pipeline._seek import SeekTable
 from pipeline._thumbnails import Thumbnails
+from pipeline.videos import identify
 from store import UsageError, VideoInfo
 
 __all__ = ["DecodedVideo", "Frames", "VideoError", "decode_frames", "iter_frames", "probe"]
@@ -140,6 +143,7 @@ class DecodedVideo:
 
     def __init__(self, path: str | Path, *, buffer_bytes: int = BUFFER_BYTES) -> None:
         self._path = path
+        self._keyframes: dict[tuple[int, str, int], NDArray[np.int64]] = {}
         self._kept: list[av.VideoFrame] | None = []
         self._table = SeekTable()
         self._thumbnails = Thumbnails()
@@ -192,6 +196,31 @@ class DecodedVideo:
         for index, frame in self._take(chosen):
             planes[chosen == index] = luma(frame, size)
         return planes
+
+    @cached_property
+    def clip_id(self) -> str:
+        """Identity of the file's bytes, as the store has it."""
+        return identify(str(self._path))
+
+    def keyframes(self, *, num_keyframes: int, space: str, seed: int) -> NDArray[np.int64]:
+        """Keyframes, chosen once for all who ask.
+
+        Args:
+            num_keyframes: How many, 1 or more.
+            space: What frames are clustered by, one of `pipeline.keyframes.SPACES`.
+            seed: Joined with the clip's identity: a clip's choice depends on nothing else.
+
+        Returns:
+            Non-decreasing frame indices, int64, shape (num_keyframes,).
+        """
+        from pipeline.keyframes import choose_keyframes  # scikit-learn takes long to import
+
+        asked = (num_keyframes, space, seed)
+        if asked not in self._keyframes:
+            self._keyframes[asked] = choose_keyframes(
+                self, num_keyframes=num_keyframes, space=space, seed=clip_seed(self.clip_id, seed)
+            )
+        return self._keyframes[asked]
 
     def thumbnails(self) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
         """Luma thumbnails of all frames, or of evenly spaced ones of a long video.

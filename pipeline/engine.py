@@ -21,7 +21,7 @@ import torch
 import extractors
 from extractors import Extractor
 from pipeline.decode import DecodedVideo, VideoError
-from store import Embedding, VideoInfo
+from store import Embedding, KinestoreError, VideoInfo
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,22 +60,26 @@ def embed_clip(uri: str, names: Sequence[str], *, models: Mapping[str, Extractor
     return ClipResult(info=video.info, embeddings=embeddings, errors=errors, seconds=seconds)
 
 
-def serve(handle: int, names: Sequence[str], device: str) -> None:
+def serve(handle: int) -> None:
     """Embed what is asked for over a connection until it closes, and end with whoever asks.
 
-    First the extractors' specifications go out; then each (uri, names) is answered by a
-    `ClipResult` or a `VideoError`.
+    First the options of each extractor come in, by name, and their specifications go out, or the
+    error that says why there are none; then each (uri, names) is answered by a `ClipResult` or a
+    `VideoError`.
 
     Args:
         handle: File descriptor of the connection; standard input stays open as long as there is
             somebody to serve.
-        names: Extractors to make.
-        device: "auto", "cpu" or "cuda".
     """
     threading.Thread(target=_end_with_keeper, daemon=True).start()
     use_one_thread()
-    models = {name: extractors.create(name, device=device) for name in names}
     with Connection(handle) as connection, contextlib.suppress(EOFError, BrokenPipeError):
+        options = connection.recv()
+        try:
+            models = {name: extractors.make(name, options[name]) for name in options}
+        except KinestoreError as error:
+            connection.send(error)
+            return
         connection.send({name: model.spec for name, model in models.items()})
         while True:
             uri, wanted = connection.recv()
@@ -100,7 +104,7 @@ def _end_with_keeper() -> None:
 def _embed(model: Extractor, video: DecodedVideo, uri: str) -> Embedding:
     name = model.spec.extractor
     try:
-        embedding = model.embed(video)
+        embedding = extractors.embed_clip(model, video)
     except (RuntimeError, cv2.error) as error:  # what torch and OpenCV raise on a bad picture
         reason = " ".join(str(error).split())[:300]
         raise VideoError("extractor-error", f"{uri}: {name} failed ({reason})") from error

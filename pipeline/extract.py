@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-import extractors as registry
+from extractors import FrameChoice
 from pipeline.cluster import local_workers, num_workers, run_shards, running_cluster
 from pipeline.plan import (
     Progress,
@@ -22,6 +22,7 @@ from pipeline.plan import (
     record_changed_sources,
     settle_ledger,
 )
+from pipeline.planned import Weights, plan_views, read_prompts
 from pipeline.summary import Summary, summarise
 from pipeline.videos import find_videos
 from pipeline.worker import Receipt, Shard
@@ -39,6 +40,9 @@ def extract(
     *,
     store: str | Path,
     extractors: Sequence[str],
+    weights: Weights | None = None,
+    frames: FrameChoice | None = None,
+    prompts: str | Path | None = None,
     device: str = "auto",
     workers: int | None = None,
     scheduler: str | None = None,
@@ -55,6 +59,11 @@ def extract(
         videos: A folder, a manifest or a video, as in `pipeline.videos.find_videos`.
         store: The store's folder; made if absent.
         extractors: Names from `extractors.names()`.
+        weights: A file or folder of weights in the place of the default ones: a path where there
+            is one extractor, or paths by name.
+        frames: Which frames of a clip are looked at; by default as each extractor does.
+        prompts: A file with a text a line that `clip-text` chooses among; by default one is made
+            from each label.
         device: "auto", "cpu" or "cuda".
         workers: Worker processes; None takes one for each core.
         scheduler: Address of a Dask scheduler whose workers see the same paths; None starts
@@ -66,6 +75,7 @@ def extract(
 
     Raises:
         UsageError: If an argument does not fit or there is nothing to extract.
+        KinestoreError: If there are no weights here and none can be fetched.
         StoreError: If the store cannot be used.
     """
     started = time.perf_counter()
@@ -78,9 +88,16 @@ def extract(
         raise UsageError(f"workers={workers}: the cluster at {scheduler} has its own; leave it out")
     if not extractors:
         raise UsageError("extractors: name at least one")
-    sources = find_videos(videos)[:limit]
-    # Made here too: a missing weight or a wrong name shows before any video is read.
-    specs = {name: registry.create(name, device=device).spec for name in extractors}
+    found = find_videos(videos)
+    sources = found[:limit]
+    specs = plan_views(
+        extractors,
+        weights=weights,
+        device=device,
+        frames=frames,
+        prompts=read_prompts(prompts, found),
+        elsewhere=scheduler is not None,
+    )
     target = Store.create(store)
     tell = on_progress or (lambda stage, done, total: None)
 

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from extractors import Options
 from pipeline._reader import VideoError
+from pipeline.planned import PlannedView
 from store import KinestoreError, ViewSpec
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ LOOK_EVERY_S = 0.2
 TRIES = 2
 """A clip whose process died is tried once more: the system may have picked the wrong one."""
 
-BOOT = "import sys; sys.path[:] = {path!r}; from pipeline.engine import serve; serve({arguments})"
+BOOT = "import sys; sys.path[:] = {path!r}; from pipeline.engine import serve; serve({handle})"
 
 
 class Keeper:
@@ -33,7 +35,7 @@ class Keeper:
 
     Args:
         specs: What each extractor must say of itself, by name.
-        device: "auto", "cpu" or "cuda".
+        device: "auto", "cpu" or "cuda", of extractors whose view does not say more.
         timeout_s: Seconds that one clip may take.
         memory_bytes: Memory that the process may take, or None.
     """
@@ -47,7 +49,10 @@ class Keeper:
         memory_bytes: int | None,
     ) -> None:
         self._specs = dict(specs)
-        self._device = device
+        self._options = {
+            name: spec.options if isinstance(spec, PlannedView) else Options(device=device)
+            for name, spec in specs.items()
+        }
         self._timeout_s = timeout_s
         self._memory_bytes = memory_bytes
         self._process: subprocess.Popen[bytes] | None = None
@@ -94,8 +99,7 @@ class Keeper:
         if self._connection is not None:
             return self._connection
         ours, theirs = Pipe()
-        arguments = f"{theirs.fileno()}, {list(self._specs)!r}, {self._device!r}"
-        code = BOOT.format(path=sys.path, arguments=arguments)
+        code = BOOT.format(path=sys.path, handle=theirs.fileno())
         self._process = subprocess.Popen(
             [sys.executable, "-c", code],
             stdin=subprocess.PIPE,
@@ -105,14 +109,15 @@ class Keeper:
         theirs.close()
         self._connection = ours
         try:
-            self._check_loaded(ours)
+            self._load(ours)
         except KinestoreError:
             self._stop()  # or the next clip would go to a process that is not fit for it
             raise
         return ours
 
-    def _check_loaded(self, connection: "Connection[Any, Any]") -> None:
+    def _load(self, connection: "Connection[Any, Any]") -> None:
         try:
+            connection.send(self._options)
             if not connection.poll(START_TIMEOUT_S):
                 raise KinestoreError(f"extractors did not load within {START_TIMEOUT_S:.0f} s")
             specs = connection.recv()
@@ -121,10 +126,13 @@ class Keeper:
             raise KinestoreError(
                 f"the process that loads the extractors ended ({status})"
             ) from None
+        if isinstance(specs, KinestoreError):
+            raise specs
         for name, spec in self._specs.items():
             if specs[name].name != spec.name:
                 raise KinestoreError(
-                    f"{name}: a worker would make {specs[name].name}, not {spec.name}"
+                    f"{name}: a worker would make {specs[name].name}, not {spec.name}; if its "
+                    "weights are the same, so must be its device: name one"
                 )
 
     def close(self) -> None:

@@ -15,14 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 
+from extractors._frames import SPACES
 from pipeline.decode import DecodedVideo
 from store import UsageError
 
 if TYPE_CHECKING:
     from extractors.cnn import FrameCnn
-
-SPACES = ("luma", "cnn")
-"""Frames are clustered by luma thumbnails, or by EfficientNet-Lite0 features as in FLAMeST."""
 
 
 def choose_keyframes(
@@ -66,9 +64,10 @@ def luma_features(video: DecodedVideo) -> tuple[NDArray[np.int64], NDArray[np.fl
 
 @functools.cache
 def _cnn() -> "FrameCnn":
-    from extractors.cnn import create  # torch takes seconds to import
+    from extractors import Options
+    from extractors.cnn import LITE0, create  # torch takes seconds to import
 
-    return create("cnn-efficientnet-lite0", weights=None, device="auto")
+    return create(LITE0, Options())
 
 
 def select_keyframes(

@@ -24,6 +24,18 @@ if TYPE_CHECKING:
 ENDED = frozenset({"killed-worker", "out-of-memory", "timeout"})
 """Kinds of failure that cost the process that embeds."""
 
+MADE_WITH = (
+    "kinestore",
+    "av",
+    "cv2",
+    "pytorchvideo",
+    "timm",
+    "torch",
+    "torchvision",
+    "transformers",
+)
+"""Modules whose versions are kept with a view."""
+
 MEMORY_SHARE = 0.9
 """Of what Dask grants a worker, what the process that embeds may take."""
 
@@ -220,13 +232,13 @@ def _commit(store: Store, number: int, specs: Mapping[str, ViewSpec], shelf: _Sh
 @functools.cache
 def _versions() -> dict[str, str]:
     """Versions of what an embedding went through, for the view's provenance."""
-    return {module: _version(module) for module in ("kinestore", "av", "cv2", "timm", "torch")}
-
-
-def _version(module: str) -> str:
-    """The version of a module's distribution; OpenCV comes in several."""
-    distributions = importlib.metadata.packages_distributions().get(module)
-    return importlib.metadata.version(distributions[0]) if distributions else "not installed"
+    distributions = importlib.metadata.packages_distributions()  # OpenCV comes in several
+    return {
+        module: importlib.metadata.version(distributions[module][0])
+        if module in distributions
+        else "not installed"
+        for module in MADE_WITH
+    }
 
 
 def failures_of(task: ClipTask, error: VideoError, *, stage: str, view: str = "") -> list[Failure]:

@@ -1,12 +1,14 @@
 """What is kept: clips, embeddings with their provenance, and failures."""
 
 from store.errors import KinestoreError, StoreError, UsageError
+from store.frames import Frames
 from store.records import (
     MADE_GOOD,
     Clip,
     Embedding,
     Failure,
     Features,
+    FramesSpec,
     Snapshot,
     Source,
     VideoInfo,
@@ -21,6 +23,8 @@ __all__ = [
     "Embedding",
     "Failure",
     "Features",
+    "Frames",
+    "FramesSpec",
     "KinestoreError",
     "Snapshot",
     "Source",

@@ -1,10 +1,12 @@
 """Files that are there in whole, under their final name, or not at all."""
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
 import platform
+import shutil
 import tempfile
 import time
 import uuid
@@ -63,6 +65,24 @@ def local_folder() -> Path:
         if is_temporary(path):
             remove_abandoned(path)
     return folder
+
+
+@contextlib.contextmanager
+def local_copy(path: Path) -> Iterator[Path]:
+    """The file itself, or a copy of one from an object store for as long as the block lasts.
+
+    Raises:
+        OSError: If it cannot be copied; with the error number ENOSPC if there is no room.
+    """
+    if not is_remote(path):
+        yield path
+        return
+    folder, size = local_folder(), path.stat().st_size
+    if size > shutil.disk_usage(folder).free:
+        raise OSError(errno.ENOSPC, f"no room in {folder} for {size} bytes", str(path))
+    with temporary(folder, suffix=path.suffix) as copy:
+        path.download(copy)
+        yield copy
 
 
 def is_temporary(path: Path) -> bool:

@@ -34,17 +34,20 @@ _NAME = re.compile(r"[0-9a-f]{16}-(?P<parts>[0-9a-f]{16})-(?P<hash>[0-9a-f]{16})
 VERSION = 1
 """Of how columns are pooled and joined."""
 
-Joined = tuple[list[str], NDArray[np.float32]]
-"""Sorted clip_ids, and float32 of shape (N, D) or (N, T, D)."""
+Joined = tuple[list[str], NDArray[np.floating]]
+"""Sorted clip_ids, and their rows: shape (N, D) or (N, T, D)."""
 
 
-def load_rows(root: Path, columns: Sequence[Column], wanted: Collection[str]) -> Joined:
+def load_rows(
+    root: Path, columns: Sequence[Column], wanted: Collection[str], *, dtype: str
+) -> Joined:
     """The rows of the clips that are wanted and that every view has.
 
     Args:
         root: The store's folder.
         columns: What stands side by side.
         wanted: clip_ids.
+        dtype: "float32" or "float16".
 
     Returns:
         Mapped, with no copy, where they are all the rows that were kept.
@@ -53,16 +56,16 @@ def load_rows(root: Path, columns: Sequence[Column], wanted: Collection[str]) ->
         UsageError: If a whole sequence does not stand alone.
         StoreError: If a part cannot be used.
     """
-    shape = join.joined_shape(columns)
-    kept = None if is_remote(root) else _find(root, columns)  # what is mapped must lie here
+    shape, size = join.joined_shape(columns), np.dtype(dtype).itemsize
+    may_keep = not is_remote(root)  # what is mapped must lie here
+    kept = _find(root, columns, dtype) if may_keep else None
     if kept is None:
         complete = join.complete_clips(columns)
-        worth_it = 4 * len(complete) * math.prod(shape) >= WORTH_KEEPING_BYTES
-        if worth_it and not is_remote(root):
-            kept = _keep(root, complete, columns)
+        if may_keep and size * len(complete) * math.prod(shape) >= WORTH_KEEPING_BYTES:
+            kept = _keep(root, complete, columns, dtype)
         if kept is None:
             complete = [clip for clip in complete if clip in wanted]
-            values = np.empty((len(complete), *shape), np.float32)
+            values: NDArray[np.floating] = np.empty((len(complete), *shape), dtype)
             join.fill(values, complete, columns)
             return complete, values
     clip_ids, mapped = kept
@@ -72,27 +75,29 @@ def load_rows(root: Path, columns: Sequence[Column], wanted: Collection[str]) ->
     return [clip_ids[row] for row in rows], mapped[rows]
 
 
-def _find(root: Path, columns: Sequence[Column]) -> Joined | None:
-    for path in sorted((root / FOLDER).glob(f"{_features(columns)}-{_parts(columns)}-*.h5")):
+def _find(root: Path, columns: Sequence[Column], dtype: str) -> Joined | None:
+    for path in sorted((root / FOLDER).glob(f"{_features(columns, dtype)}-{_parts(columns)}-*.h5")):
         with contextlib.suppress(StoreError, OSError):  # made again; `verify` tells why
             clip_ids, array = map_array(path, ARRAY)
-            if array.dtype == np.float32 and array.shape[1:] == join.joined_shape(columns):
+            if array.dtype == dtype and array.shape[1:] == join.joined_shape(columns):
                 return clip_ids, array
     return None
 
 
-def _keep(root: Path, clip_ids: Sequence[str], columns: Sequence[Column]) -> Joined | None:
+def _keep(
+    root: Path, clip_ids: Sequence[str], columns: Sequence[Column], dtype: str
+) -> Joined | None:
     """Join views into a file and map it; None where the folder cannot be written or is full.
 
     What was kept of the same features from other parts is dropped.
     """
-    features, came_from = _features(columns), _parts(columns)
+    features, came_from = _features(columns, dtype), _parts(columns)
     folder = root / FOLDER
     stale = [p for p in folder.glob(f"{features}-*.h5") if p.name.split("-")[1] != came_from]
     try:
         with temporary(folder) as unfinished:
             shape, note = join.joined_shape(columns), json.dumps(_named(columns))
-            array = lay_out(unfinished, ARRAY, clip_ids, shape, np.float32, note=note)
+            array = lay_out(unfinished, ARRAY, clip_ids, shape, dtype, note=note)
             join.fill(array, clip_ids, columns)
             del array
             final = folder / f"{features}-{came_from}-{parts.digest(unfinished)[:16]}.h5"
@@ -128,8 +133,8 @@ def _named(columns: Sequence[Column]) -> list[list[str]]:
     return [[column.view.name, column.pool] for column in columns]
 
 
-def _features(columns: Sequence[Column]) -> str:
-    return _hash([VERSION, _named(columns)])
+def _features(columns: Sequence[Column], dtype: str) -> str:
+    return _hash([VERSION, _named(columns), dtype])
 
 
 def _parts(columns: Sequence[Column]) -> str:

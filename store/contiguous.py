@@ -6,6 +6,7 @@ Shape legend: N clips.
 import math
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,8 +19,28 @@ from store.errors import StoreError
 CLIPS = "clip_ids"
 NOTE = "made_from"
 
+_H5PY_RAISES = (OSError, RuntimeError, ValueError, TypeError, LookupError, OverflowError)
+"""Of a file that is not what it says."""
+
 ALIGNMENT = 4096
 """Bytes: rows begin at a page of memory, whatever came before them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Located:
+    """Where an array lies in its file.
+
+    Attributes:
+        clip_ids: One a row.
+        offset: Bytes before it.
+        shape: Rows first.
+        dtype: Of its values.
+    """
+
+    clip_ids: list[str]
+    offset: int
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
 
 
 def lay_out(
@@ -63,11 +84,12 @@ def lay_out(
         creation = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
         creation.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
         creation.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+        creation.set_obj_track_times(False)  # the same rows give the same bytes
         space = h5py.h5s.create_simple((len(clip_ids), *shape))
         kind = h5py.h5t.py_create(np.dtype(dtype))
         h5py.h5d.create(file.id, name.encode(), kind, space, creation)
     _take_room(path, path.stat().st_size)  # a mapped write to a full disk would end the process
-    return _map(path, name, mode="r+")[1]
+    return _map(path, locate(path, name), mode="r+")
 
 
 def _take_room(path: Path, size: int) -> None:
@@ -86,12 +108,8 @@ def map_array(path: Path, name: str) -> tuple[list[str], NDArray[Any]]:
     Raises:
         StoreError: If the file is not one that `lay_out` made.
     """
-    clips, array = _map(path, name, mode="c")
-    try:
-        clip_ids = [clip.decode() for clip in clips]
-    except UnicodeDecodeError as error:
-        raise StoreError(f"{path}: cannot be read ({error})") from error
-    return clip_ids, array
+    found = locate(path, name)
+    return found.clip_ids, _map(path, found, mode="c")
 
 
 def read_note(path: Path) -> str:
@@ -103,7 +121,7 @@ def read_note(path: Path) -> str:
     try:
         with h5py.File(path, "r", locking=False) as file:
             note = file.attrs.get(NOTE)
-    except (OSError, RuntimeError, ValueError, TypeError) as error:
+    except _H5PY_RAISES as error:
         raise StoreError(f"{path}: cannot be read ({_one_line(error)})") from error
     if not isinstance(note, str):
         raise StoreError(f"{path}: does not say what it was made from")
@@ -114,19 +132,34 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())[:300]
 
 
-def _map(path: Path, name: str, *, mode: Literal["r+", "c"]) -> tuple[list[bytes], NDArray[Any]]:
+def locate(path: Path, name: str) -> Located:
+    """The clips, and where the array lies; the array itself is not read.
+
+    Raises:
+        StoreError: If the file is not one that `lay_out` made.
+    """
+    if path.exists() and not path.is_file():  # opening a pipe would wait
+        raise StoreError(f"{path}: cannot be read (not a regular file)")
     try:
         with h5py.File(path, "r", locking=False) as file:
             clips = _plain(path, file, CLIPS)
             array = _plain(path, file, name)
             if clips.dtype.kind != "S" or clips.ndim != 1 or array.shape[:1] != clips.shape:
                 raise StoreError(f"{path}: {CLIPS!r} and {name!r} are not one row a clip")
-            offset, shape, dtype = array.id.get_offset(), array.shape, array.dtype
-            clip_ids = clips[:].tolist()
-    except (OSError, RuntimeError, ValueError, TypeError) as error:
+            clip_ids = [clip.decode() for clip in clips[:].tolist()]
+            return Located(
+                clip_ids=clip_ids,
+                offset=array.id.get_offset(),
+                shape=array.shape,
+                dtype=array.dtype,
+            )
+    except _H5PY_RAISES as error:
         raise StoreError(f"{path}: cannot be read ({_one_line(error)})") from error
-    mapped = np.memmap(path, dtype=dtype, mode=mode, offset=offset, shape=shape)
-    return clip_ids, mapped.view(np.ndarray)
+
+
+def _map(path: Path, found: Located, *, mode: Literal["r+", "c"]) -> NDArray[Any]:
+    mapped = np.memmap(path, found.dtype, mode=mode, offset=found.offset, shape=found.shape)
+    return mapped.view(np.ndarray)
 
 
 def _plain(path: Path, file: h5py.File, name: str) -> h5py.Dataset:
@@ -138,7 +171,7 @@ def _plain(path: Path, file: h5py.File, name: str) -> h5py.Dataset:
     plist = found.id.get_create_plist()
     offset = found.id.get_offset()
     contiguous = plist.get_layout() == h5py.h5d.CONTIGUOUS and not plist.get_external_count()
-    end = (offset or 0) + found.size * found.dtype.itemsize
+    end = (offset or 0) + math.prod(found.shape) * found.dtype.itemsize
     if not contiguous or offset is None or found.dtype.hasobject or end > path.stat().st_size:
         raise StoreError(f"{path}: {name!r} is not in one piece within the file")
     return found

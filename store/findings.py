@@ -19,10 +19,11 @@ class Finding:
     Attributes:
         path: Where, within the store.
         kind: "broken-part" (its bytes are not those that were written, or not a part of its
-            kind), "broken-view" (no usable view.json), "broken-cache" (likewise its bytes),
-            "broken-snapshot" (pins what is gone), "orphan-rows" (embeddings whose clip is in no
-            clips part), "not-a-part" (a stray Parquet file, which stops all reading), "unreadable"
-            (the system would not read it); or, in a sound store, one of TOLD.
+            kind), "broken-view" (no usable view.json or frames.json), "broken-cache" (likewise its
+            bytes), "broken-snapshot" (pins what is gone), "orphan-rows" (embeddings or frames
+            whose clip is in no clips part), "not-a-part" (a stray file among parts, which stops
+            all reading), "unreadable" (the system would not read it); or, in a sound store, one of
+            TOLD.
         message: One sentence.
     """
 

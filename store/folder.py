@@ -19,13 +19,16 @@ class PartFolder:
 
     Attributes:
         store: The store's folder.
-        name: Within it: "clips", "failures" or "views/<extractor>@<fingerprint>".
+        name: Within it: "clips", "failures", "views/<extractor>@<fingerprint>" or
+            "frames/<kind>@<fingerprint>".
         snapshot: Which parts to read; None reads all that are there.
+        suffix: What the parts' names end in.
     """
 
     store: Path
     name: str
     snapshot: Snapshot | None = None
+    suffix: str = parts.PARQUET
 
     @property
     def path(self) -> Path:
@@ -34,7 +37,7 @@ class PartFolder:
 
     def paths(self) -> list[Path]:
         """The parts, oldest first; those that a snapshot pins have the bytes that they had."""
-        return self._pinned() if self.snapshot else parts.list_parts(self.path)
+        return self._pinned() if self.snapshot else parts.list_parts(self.path, self.suffix)
 
     def tables(self, schema: pa.Schema, columns: list[str] | None = None) -> Iterator[pa.Table]:
         """The parts one by one, oldest first.

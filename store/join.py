@@ -3,7 +3,7 @@
 Shape legend: N clips, T frames, D features of all columns together.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,6 @@ from store.pooling import pool_sequence, pooled_shape
 from store.views import View
 
 Shape = tuple[int, ...]
-Allocate = Callable[[Shape], NDArray[np.float32]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,11 +49,11 @@ def complete_clips(columns: Sequence[Column]) -> list[str]:
     return sorted(set.intersection(*(column.view.clip_ids() for column in columns)))
 
 
-def fill(out: NDArray[np.float32], clip_ids: Collection[str], columns: Sequence[Column]) -> None:
+def fill(out: NDArray[np.floating], clip_ids: Collection[str], columns: Sequence[Column]) -> None:
     """Write the rows of these clips, part by part, so that no view is in memory whole.
 
     Args:
-        out: float32, shape (N, *joined_shape(columns)).
+        out: Shape (N, *joined_shape(columns)).
         clip_ids: The clip of each row; every view must have it.
         columns: What stands side by side.
     """
@@ -69,5 +68,6 @@ def fill(out: NDArray[np.float32], clip_ids: Collection[str], columns: Sequence[
                 rows, values = rows[kept], values[kept]
             if len(column.view.spec.shape) == 2:
                 values = pool_sequence(values.astype(np.float32, copy=False), pool=column.pool)
-            out[rows, ..., begin : begin + width] = values
+            with np.errstate(over="ignore"):  # what float16 does not hold becomes infinite
+                out[rows, ..., begin : begin + width] = values
         begin += width

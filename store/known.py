@@ -41,8 +41,8 @@ class KnownRows:
     def without(self, table: pa.Table) -> pa.Table:
         """The rows of a new part that say something new."""
         noted = self.look_up()
-        said = [key in noted and noted[key][1] == note for key, note in self._rows(table)]
-        return table.filter(pa.array([not already for already in said], pa.bool_()))
+        new = [key not in noted or noted[key][1] != note for key, note in self._rows(table)]
+        return table if all(new) else table.filter(pa.array(new, pa.bool_()))
 
     def look_up(self) -> Mapping[str, tuple[int, int]]:
         """By key, the part of the newest row and what is noted of it."""

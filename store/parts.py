@@ -1,4 +1,4 @@
-"""Immutable parts: Parquet files that are named by their place and their bytes."""
+"""Immutable parts: files that are named by their place and their bytes."""
 
 import hashlib
 import os
@@ -13,7 +13,10 @@ from store.errors import StoreError
 from store.place import is_remote
 from store.reading import check_claims
 
-NAME = re.compile(r"([0-9]{5,})-([0-9a-f]{16})\.parquet")
+PARQUET = ".parquet"
+HDF5 = ".h5"
+
+NAME = re.compile(r"([0-9]{5,})-([0-9a-f]{16})\.(parquet|h5)")
 
 
 def commit(folder: Path, table: pa.Table, *, number: int) -> Path:
@@ -31,21 +34,26 @@ def commit(folder: Path, table: pa.Table, *, number: int) -> Path:
     Raises:
         StoreError: If the part is one that a reader would refuse.
     """
-    compress = {
-        field.name: "NONE" if field.name == "embedding" else "ZSTD" for field in table.schema
-    }
+    others = [name for name in table.column_names if name != "embedding"]
     with temporary(folder) as unfinished:
-        # Floats of embeddings do not compress: a dictionary or ZSTD costs time and saves nothing.
+        # Floats of embeddings do not compress, and nobody asks for their least: a dictionary, ZSTD
+        # or statistics cost time and save nothing.
         pq.write_table(
             table,
             unfinished,
-            compression=compress,
-            use_dictionary=[name for name in table.column_names if name != "embedding"],
+            compression={**dict.fromkeys(others, "ZSTD"), "embedding": "NONE"},
+            use_dictionary=others,
+            write_statistics=others,
         )
         size = unfinished.stat().st_size
         check_claims(unfinished, pq.read_metadata(unfinished), table.schema, size=size)
-        final = folder / f"{number:05d}-{digest(unfinished)[:16]}.parquet"
-        publish(unfinished, final)
+        return seal(unfinished, folder, number=number, suffix=PARQUET)
+
+
+def seal(unfinished: Path, folder: Path, *, number: int, suffix: str) -> Path:
+    """Give a temporary file the name of a part, which its bytes are a part of."""
+    final = folder / f"{number:05d}-{digest(unfinished)[:16]}{suffix}"
+    publish(unfinished, final)
     return final
 
 
@@ -55,15 +63,15 @@ def digest(path: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-def list_parts(folder: Path) -> list[Path]:
+def list_parts(folder: Path, suffix: str = PARQUET) -> list[Path]:
     """The committed parts in order; names that start with a dot are not parts yet."""
     return sorted(
-        (folder / name for name in part_names(folder)),
+        (folder / name for name in part_names(folder, suffix)),
         key=lambda path: (part_number(path), path.name),
     )
 
 
-def part_names(folder: Path) -> set[str]:
+def part_names(folder: Path, suffix: str = PARQUET) -> set[str]:
     """The names of the committed parts, in no order; quick, for it is asked often."""
     try:
         if is_remote(folder):
@@ -73,7 +81,7 @@ def part_names(folder: Path) -> set[str]:
                 names = {entry.name for entry in entries}
     except (FileNotFoundError, NotADirectoryError):
         return set()
-    return {name for name in names if name.endswith(".parquet") and not name.startswith(".")}
+    return {name for name in names if name.endswith(suffix) and not name.startswith(".")}
 
 
 def part_number(path: Path) -> int:
@@ -84,11 +92,12 @@ def part_number(path: Path) -> int:
     """
     named = NAME.fullmatch(path.name)
     if named is None:
-        raise StoreError(f"{path}: not the name of a part (NNNNN-<hash>.parquet); move it away")
+        wanted = f"NNNNN-<hash>{path.suffix}"
+        raise StoreError(f"{path}: not the name of a part ({wanted}); move it away")
     return int(named[1])
 
 
-def next_number(folder: Path) -> int:
+def next_number(folder: Path, suffix: str = PARQUET) -> int:
     """A number above every part that is there now."""
-    parts = list_parts(folder)
+    parts = list_parts(folder, suffix)
     return part_number(parts[-1]) + 1 if parts else 0

@@ -8,7 +8,8 @@ from typing import Any, TypeGuard, cast
 from urllib.parse import unquote
 
 from store.errors import UsageError
-from store.remote import PACKAGES, RemotePath, require_package
+from store.object_stores import PACKAGES, require_package
+from store.remote import RemotePath
 
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 _CUT = frozenset(f"{protocol}:" for protocol in ("file", *PACKAGES))

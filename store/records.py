@@ -1,6 +1,6 @@
 """What the store keeps and hands back, as plain frozen records.
 
-Shape legend: N clips, T frames, D features.
+Shape legend: N clips, T frames, D features; H, W pixels down and across, C colours.
 """
 
 import hashlib
@@ -99,11 +99,7 @@ class ViewSpec:
     dtype: str = "float32"
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"\w[\w.+-]{0,127}", self.extractor):
-            raise UsageError(
-                f"extractor={self.extractor!r}: must be letters, digits, '_', '.', '+' and '-', "
-                "128 at most"
-            )
+        _check_name("extractor", self.extractor)
         if self.dtype not in ("float32", "float16"):
             raise UsageError(f"dtype={self.dtype!r}: must be 'float32' or 'float16'")
         if len(self.shape) not in (1, 2) or min(self.shape) < 1:
@@ -123,13 +119,60 @@ class ViewSpec:
     @property
     def fingerprint(self) -> str:
         """16 hex digits that change whenever anything in the specification does."""
-        canonical = json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+        return _fingerprint(self.to_json())
 
     @property
     def name(self) -> str:
         """The view's folder name, `<extractor>@<fingerprint>`."""
         return f"{self.extractor}@{self.fingerprint}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FramesSpec:
+    """Everything that a clip's kept frames depend on besides the clip itself.
+
+    Attributes:
+        kind: A name for them, such as "rgb-112".
+        shape: (T, H, W, C) of one clip: frames, pixels down, pixels across, colours.
+        settings: Sampling, size, cropping, colour space, seed: JSON values only.
+    """
+
+    kind: str
+    shape: tuple[int, ...]
+    settings: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        _check_name("kind", self.kind)
+        if len(self.shape) != 4 or min(self.shape) < 1:
+            raise UsageError(f"shape={self.shape}: must be (T, H, W, C), each 1 or more")
+        if math.prod(self.shape) > MAX_VALUES:
+            raise UsageError(f"shape={self.shape}: must hold no more than {MAX_VALUES} values")
+
+    def to_json(self) -> dict[str, Any]:
+        """The whole specification as JSON values."""
+        return {"kind": self.kind, "shape": list(self.shape), "settings": dict(self.settings)}
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits that change whenever anything in the specification does."""
+        return _fingerprint(self.to_json())
+
+    @property
+    def name(self) -> str:
+        """The folder's name, `<kind>@<fingerprint>`."""
+        return f"{self.kind}@{self.fingerprint}"
+
+
+def _check_name(attribute: str, name: str) -> None:
+    if not re.fullmatch(r"\w[\w.+-]{0,127}", name):
+        raise UsageError(
+            f"{attribute}={name!r}: must be letters, digits, '_', '.', '+' and '-', 128 at most"
+        )
+
+
+def _fingerprint(described: Mapping[str, Any]) -> str:
+    canonical = json.dumps(described, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,7 +244,8 @@ class Features:
     """Embeddings joined by clip, ready to train on; rows are ordered by clip_id.
 
     Attributes:
-        features: float32, shape (N, D), or (N, T, D) for a view loaded whole.
+        features: float32, or float16 where asked for; shape (N, D), or (N, T, D) for a view
+            loaded whole.
         labels: Index into `classes`, int64, shape (N,); -1 where a clip has no label.
         clip_ids: Identity of each row, length N.
         groups: Group of each row, or None, length N.
@@ -212,7 +256,7 @@ class Features:
         missing: clip_ids left out because a view lacks them.
     """
 
-    features: NDArray[np.float32]
+    features: NDArray[Any]
     labels: NDArray[np.int64]
     clip_ids: list[str]
     groups: list[str | None]

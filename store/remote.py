@@ -8,18 +8,15 @@ import contextlib
 import errno
 import fnmatch
 import functools
-import importlib.util
 import io
-import re
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, Literal, TextIO, overload
 
+from store import object_stores
 from store.errors import UsageError
-
-PACKAGES = {"s3": ("s3fs", "'kinestore[remote]'"), "gs": ("gcsfs", "gcsfs")}
-"""By protocol, the package that knows it, and what to install."""
 
 BLOCK_BYTES = 8 << 20
 """Fetched at once; a smaller file is fetched whole."""
@@ -40,7 +37,7 @@ class RemotePath:
     below raise becomes an OSError that names the address.
 
     Args:
-        protocol: A key of PACKAGES.
+        protocol: One of `object_stores.PACKAGES`.
         key: The bucket, and what follows it after a slash; taken as it is.
     """
 
@@ -253,20 +250,8 @@ class RemotePath:
             bucket = self._key.partition("/")[0]
             raise UsageError(f"{self}: there is no bucket {bucket!r}; make it first") from error
 
-    @contextlib.contextmanager
-    def _telling(self) -> Iterator[Any]:
-        """The file system, with errors of one kind: libraries have some that are no OSErrors."""
-        files = _file_system(self._protocol)
-        try:
-            yield files
-        except FileNotFoundError as error:
-            raise FileNotFoundError(errno.ENOENT, "no such file", str(self)) from error
-        except FileExistsError:
-            raise
-        except PermissionError as error:
-            raise PermissionError(errno.EACCES, _reason(error), str(self)) from error
-        except Exception as error:
-            raise OSError(errno.EIO, _reason(error), str(self)) from error
+    def _telling(self) -> AbstractContextManager[Any]:
+        return object_stores.telling(self._protocol, str(self))
 
 
 class _Ranges(io.RawIOBase):
@@ -297,27 +282,3 @@ class _Ranges(io.RawIOBase):
         memoryview(buffer).cast("B")[: len(found)] = found
         self._place += len(found)
         return len(found)
-
-
-def require_package(protocol: str) -> None:
-    """See to it that the protocol's package is installed.
-
-    Raises:
-        UsageError: If it is not.
-    """
-    package, install = PACKAGES[protocol]
-    if importlib.util.find_spec(package) is None:
-        raise UsageError(f"{protocol}://: needs the package {package}; pip install {install}")
-
-
-@functools.cache
-def _file_system(protocol: str) -> Any:
-    import fsspec  # comes with the packages
-
-    return fsspec.filesystem(protocol, use_listings_cache=False)
-
-
-def _reason(error: Exception) -> str:
-    """One line, without a password that an endpoint's address may hold."""
-    said = " ".join(str(error).split()) or type(error).__name__
-    return re.sub(r"//[^/@\s]*@", "//", said)[:300]

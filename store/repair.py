@@ -15,7 +15,7 @@ def repair(root: Path, findings: Sequence[Finding]) -> tuple[list[str], list[Fin
         path = root / finding.path
         doomed = [path] if finding.kind in DROPPED else []
         if finding.kind == "broken-view":
-            doomed += [p for p in path.parent.glob("*.parquet") if NAME.fullmatch(p.name)]
+            doomed += [p for p in path.parent.iterdir() if NAME.fullmatch(p.name)]
         doomed = [part for part in doomed if part.exists() or part.is_symlink()]
         gone = [part for part in doomed if _drop(root, part)]
         dropped += [part.relative_to(root).as_posix() for part in gone]

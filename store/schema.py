@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from store.errors import StoreError, UsageError
 from store.reading import read_json
-from store.records import Clip, Embedding, Failure, ViewSpec
+from store.records import Clip, Embedding, Failure, FramesSpec, ViewSpec
 
 FORMAT = 1
 
@@ -46,32 +47,36 @@ FAILURES = pa.schema(
 )
 
 
-def read_view_spec(marker: Path) -> ViewSpec:
-    """The specification in a `view.json`.
+Spec = TypeVar("Spec", ViewSpec, FramesSpec)
+
+_DESCRIBED: dict[type, tuple[str, dict[str, type]]] = {
+    ViewSpec: ("view", {"extractor": str, "shape": list, "dtype": str, "settings": dict}),
+    FramesSpec: ("frames", {"kind": str, "shape": list, "settings": dict}),
+}
+
+
+def read_spec(marker: Path, spec_type: type[Spec]) -> Spec:
+    """The specification in a `view.json` or `frames.json`.
 
     Raises:
         StoreError: If it is none, or not the one that its folder is named by.
     """
-    remedy = f"`kinestore verify {marker.parents[2]} --repair` will delete the view"
+    what, kinds = _DESCRIBED[spec_type]
+    remedy = f"`kinestore verify {marker.parents[2]} --repair` will delete the {what}"
     try:
         described = read_json(marker)
     except FileNotFoundError as error:
         raise StoreError(f"{marker}: is gone; put it back from a copy, or {remedy}") from error
     except StoreError as error:
         raise StoreError(f"{error}; put it back from a copy, or {remedy}") from error
-    kinds = {"extractor": str, "shape": list, "dtype": str, "settings": dict}
     for name, kind in kinds.items():
         if not isinstance(described.get(name), kind):
             raise StoreError(f"{marker}: {name!r} is not a {kind.__name__}; {remedy}")
     if not all(type(size) is int for size in described["shape"]):
         raise StoreError(f"{marker}: 'shape' is not a list of whole numbers; {remedy}")
     try:
-        spec = ViewSpec(
-            extractor=described["extractor"],
-            shape=tuple(described["shape"]),
-            dtype=described["dtype"],
-            settings=described["settings"],
-        )
+        shape = tuple(described["shape"])
+        spec = spec_type(**{**{name: described[name] for name in kinds}, "shape": shape})
         name = spec.name
     except (UsageError, RecursionError) as error:
         raise StoreError(f"{marker}: {error}; {remedy}") from error
@@ -148,9 +153,7 @@ def view_table(
         UsageError: If a vector has another shape or a value that is not finite, or if a clip
             comes twice.
     """
-    if len(set(clip_ids)) < len(clip_ids):
-        twice = next(clip for clip, count in Counter(clip_ids).items() if count > 1)
-        raise UsageError(f"embedding of clip {twice}: given more than once")
+    refuse_repeated("embedding", clip_ids)
     if not len(clip_ids) or len(clip_ids) != len(embeddings):
         raise UsageError(f"embeddings: {len(embeddings)} of them for {len(clip_ids)} clips")
     notes: Sequence[Embedding] = [] if isinstance(embeddings, np.ndarray) else embeddings
@@ -189,3 +192,14 @@ def embedding_array(table: pa.Table, spec: ViewSpec) -> NDArray[np.floating]:
     storage = column.storage if isinstance(column.type, pa.FixedShapeTensorType) else column
     flat: NDArray[np.floating] = storage.flatten().to_numpy(zero_copy_only=False)
     return flat.reshape(len(table), *spec.shape)
+
+
+def refuse_repeated(what: str, clip_ids: Sequence[str]) -> None:
+    """A part has one row a clip.
+
+    Raises:
+        UsageError: If a clip comes twice.
+    """
+    if len(set(clip_ids)) < len(clip_ids):
+        twice = next(clip for clip, count in Counter(clip_ids).items() if count > 1)
+        raise UsageError(f"{what} of clip {twice}: given more than once")

@@ -1,6 +1,7 @@
-"""Which clips are asked for: filters over the columns of clips, all of which must hold."""
+"""Which clips and views are asked for: filters over columns, all of which must hold; names."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from store.errors import UsageError
@@ -49,6 +50,31 @@ def describe(filters: Mapping[str, Filter]) -> str:
             values = [allowed] if isinstance(allowed, str) else sorted(map(str, set(allowed)))
             told.append(f" of {column} {', '.join(map(repr, values[:_NAMED_IN_AN_ERROR]))}")
     return " and".join(told)
+
+
+def choose(name: str, names: Iterable[str], *, of: Path, what: tuple[str, str]) -> str:
+    """The one of all `<short>@<fingerprint>` that has a short name, or begins with a longer one.
+
+    Args:
+        name: The short name, or the whole one, or its beginning with the "@".
+        names: All that there are.
+        of: The store, for the error.
+        what: What was asked for, and what they are, for the error.
+
+    Raises:
+        UsageError: If there is none, or more than one.
+    """
+    names = list(names)
+    exact = [known for known in names if known.rpartition("@")[0] == name]
+    found = exact or [known for known in names if "@" in name and known.startswith(name)]
+    if len(found) == 1:
+        return found[0]
+    asked, are = what
+    if found:
+        several = ", ".join(found)
+        raise UsageError(f"{asked} {name!r}: names several {are}s, choose one of {several}")
+    listed = ", ".join(names) or f"no {are} at all"
+    raise UsageError(f"{asked} {name!r}: not in {of}, which has {listed}")
 
 
 def _few(known: set[str]) -> str:

@@ -15,14 +15,16 @@ MOST_BYTES = 1 << 28
 """Of a snapshot's file: some two million parts."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-_PART = re.compile(rf"(clips|failures|views/\w[\w.+-]*@[0-9a-f]{{16}})/{parts.NAME.pattern}")
+_PART = re.compile(
+    rf"(clips|failures|(views|frames)/\w[\w.+-]*@[0-9a-f]{{16}})/{parts.NAME.pattern}"
+)
 _HASH = re.compile(r"[0-9a-f]{64}")
 
 
 def take(
     root: Path,
     name: str,
-    folders: Sequence[str],
+    found: Sequence[Path],
     *,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Snapshot:
@@ -31,7 +33,7 @@ def take(
     Args:
         root: The store's folder.
         name: Letters, digits, '.', '_' and '-'.
-        folders: Within the store. Clips come last: a job commits them before their embeddings, so
+        found: Its parts. Clips were listed last: a job commits them before their embeddings, so
             that the snapshot has every clip that it has an embedding of.
         on_progress: Told the parts hashed and the parts in all.
 
@@ -40,7 +42,6 @@ def take(
         StoreError: If a part has changed since it was written.
     """
     final = _path(root, name)
-    found = [path for folder in folders for path in parts.list_parts(root / folder)]
     pinned = {}
     for done, path in enumerate(found, start=1):
         pinned[path.relative_to(root).as_posix()] = _sound_digest(root, path)

@@ -17,15 +17,27 @@ from store.atomic import locked, write_text_once
 from store.cache import load_rows
 from store.errors import StoreError, UsageError
 from store.folder import PartFolder
+from store.frames import Frames, open_frames
+from store.frames import append as append_frames
 from store.join import Column
 from store.known import KnownRows, rows_of_clips, rows_of_view
 from store.place import as_path
 from store.pooling import split_feature
 from store.reading import read_json
-from store.records import MADE_GOOD, Clip, Embedding, Failure, Features, Snapshot, ViewSpec
-from store.selection import Filter, describe, select_rows
+from store.records import (
+    MADE_GOOD,
+    Clip,
+    Embedding,
+    Failure,
+    Features,
+    FramesSpec,
+    Snapshot,
+    ViewSpec,
+)
+from store.selection import Filter, choose, describe, select_rows
 from store.snapshot import read as read_snapshot
 from store.snapshot import take
+from store.sql import answer
 from store.views import View
 
 MARKER = "kinestore.json"
@@ -64,6 +76,7 @@ class Store:
             )
         self.pinned = None if snapshot is None else read_snapshot(self.path, snapshot)
         self._known_rows: dict[str, KnownRows] = {}
+        self._known_frames: dict[str, dict[str, list[str]]] = {}
 
     @classmethod
     def create(cls, path: str | Path) -> "Store":
@@ -86,18 +99,10 @@ class Store:
 
     def views(self) -> list[View]:
         """Every view, ordered by name."""
-        if self.pinned is None:
-            markers = sorted(self.path.glob("views/*/view.json"))
-            names = [marker.parent.name for marker in markers]
-        else:
-            folders = {part.rpartition("/")[0] for part in self.pinned.parts}
-            names = sorted(f.removeprefix("views/") for f in folders if f.startswith("views/"))
+        found = [self._folder(name) for name in self._folders("views", "view.json")]
         return [
-            View(
-                spec=schema.read_view_spec(self.path / "views" / name / "view.json"),
-                parts=self._folder(f"views/{name}"),
-            )
-            for name in names
+            View(spec=schema.read_spec(folder.path / "view.json", ViewSpec), parts=folder)
+            for folder in found
         ]
 
     def view(self, name: str) -> View:
@@ -106,16 +111,18 @@ class Store:
         Raises:
             UsageError: If there is none, or more than one.
         """
-        views = self.views()
-        exact = [v for v in views if v.spec.extractor == name]
-        found = exact or [v for v in views if "@" in name and v.name.startswith(name)]
-        if len(found) == 1:
-            return found[0]
-        if found:
-            listed = ", ".join(view.name for view in found)
-            raise UsageError(f"feature {name!r}: names several views, choose one of {listed}")
-        listed = ", ".join(view.name for view in views) or "no view at all"
-        raise UsageError(f"feature {name!r}: not in {self.path}, which has {listed}")
+        views = {view.name: view for view in self.views()}
+        return views[choose(name, views, of=self.path, what=("feature", "view"))]
+
+    def frames(self, name: str) -> Frames:
+        """The clips kept under that kind, or under that `<kind>@<fingerprint>` (or its beginning).
+
+        Raises:
+            UsageError: If there are none, or more than one.
+            StoreError: If a part cannot be used.
+        """
+        folders = {folder.path.name: folder for folder in self._frames()}
+        return open_frames(folders[choose(name, folders, of=self.path, what=("frames", "kind"))])
 
     def next_number(self) -> int:
         """A part number above all that are there."""
@@ -127,6 +134,22 @@ class Store:
         table = self._folder("failures").read(schema.FAILURES, schema.FAILURES.names)
         newest = {(row["uri"], row["view"]): Failure(**row) for row in table.to_pylist()}
         return [failure for failure in newest.values() if failure.kind != MADE_GOOD]
+
+    def sql(self, query: str) -> pa.Table:
+        """What a SELECT comes to; wants the optional extra `sql`.
+
+        Args:
+            query: Over the tables `clips` and `failures`, as the methods of those names give them,
+                `captions` (clip_id, view, caption), and each view under its name, such as
+                "slow@0123456789abcdef", and its extractor's where no other view has that.
+
+        Raises:
+            UsageError: If DuckDB is not installed, or cannot answer: it reaches these tables alone.
+            StoreError: If a part that the query reads cannot be used.
+        """
+        views = [(view.spec, view.parts) for view in self.views()]
+        failures = schema.failures_table(self.failures())
+        return answer(query, clips=self.clips(), failures=failures, views=views)
 
     # What is added
 
@@ -186,6 +209,27 @@ class Store:
         with locked(marker):  # two jobs may have computed the same clip
             return _commit(known, table, number)
 
+    def append_frames(
+        self, spec: FramesSpec, clip_ids: Sequence[str], frames: NDArray[np.uint8]
+    ) -> int:
+        """Commit clips of frames as one part; see `frames()`.
+
+        Args:
+            spec: What the frames depend on; a new one makes a new folder.
+            clip_ids: Clips as in `clips()`, length N.
+            frames: uint8, shape (N, T, H, W, C).
+
+        Returns:
+            How many were added. A clip that is there already stays as it is.
+
+        Raises:
+            UsageError: If the frames are of another type or shape, or a clip comes twice.
+        """
+        self._refuse_if_pinned()
+        known = self._known_frames.setdefault(spec.name, {})
+        folder = self._folder(f"frames/{spec.name}")
+        return append_frames(folder, spec, clip_ids, frames, known=known)
+
     def has_embedding(self, spec: ViewSpec, clip_id: str) -> bool:
         """Whether a clip has a row in the view of that specification, as of now."""
         return clip_id in self._known_embeddings(spec).look_up()
@@ -204,8 +248,10 @@ class Store:
             StoreError: If a part has changed since it was written.
         """
         self._refuse_if_pinned()
-        folders = ["failures", *(view.parts.name for view in self.views()), "clips"]
-        return take(self.path, name, folders, on_progress=on_progress)
+        views = [view.parts for view in self.views()]
+        folders = [self._folder("failures"), *views, *self._frames(), self._folder("clips")]
+        paths = [path for folder in folders for path in folder.paths()]
+        return take(self.path, name, paths, on_progress=on_progress)
 
     # What is read for training
 
@@ -217,6 +263,7 @@ class Store:
         labels: Filter = None,
         groups: Filter = None,
         clips: Filter = None,
+        dtype: str = "float32",
     ) -> Features:
         """Join views by clip, and pool sequences, into one array.
 
@@ -227,6 +274,7 @@ class Store:
             labels: Keep only the clips of one of these labels; they alone are `classes` then.
             groups: Keep only the clips of one of these groups.
             clips: Keep only the clips of one of these clip_ids.
+            dtype: "float32", or "float16" for half the memory, as float16 views are kept.
 
         Returns:
             Clips that pass all filters and that every view has, ordered by clip_id. Where several
@@ -240,11 +288,13 @@ class Store:
         named = [features] if isinstance(features, str) else list(features)
         if not named:
             raise UsageError("features: name at least one view")
+        if dtype not in ("float32", "float16"):
+            raise UsageError(f"dtype={dtype!r}: must be 'float32' or 'float16'")
         filters = {"split": split, "label": labels, "group": groups, "clip_id": clips}
         rows = {row["clip_id"]: row for row in self._newest_source_last()}
         rows = select_rows(rows, filters, wanted=", ".join(named))
         columns = [self._column(feature) for feature in named]
-        complete, values = load_rows(self.path, columns, rows)
+        complete, values = load_rows(self.path, columns, rows, dtype=dtype)
         if not complete:
             raise UsageError(
                 f"{self.path}: no clip{describe(filters)} has all of {', '.join(named)}"
@@ -297,7 +347,19 @@ class Store:
             )
 
     def _folder(self, name: str) -> PartFolder:
-        return PartFolder(store=self.path, name=name, snapshot=self.pinned)
+        suffix = parts.HDF5 if name.startswith("frames/") else parts.PARQUET
+        return PartFolder(store=self.path, name=name, snapshot=self.pinned, suffix=suffix)
+
+    def _frames(self) -> list[PartFolder]:
+        return [self._folder(name) for name in self._folders("frames", "frames.json")]
+
+    def _folders(self, within: str, marker: str) -> list[str]:
+        """Those within a folder that are described; of a snapshot, those that it pins."""
+        if self.pinned is None:
+            found = {path.parent.name for path in self.path.glob(f"{within}/*/{marker}")}
+            return sorted(f"{within}/{name}" for name in found)
+        folders = {part.rpartition("/")[0] for part in self.pinned.parts}
+        return sorted(folder for folder in folders if folder.startswith(f"{within}/"))
 
 
 def _commit(known: KnownRows, table: pa.Table, number: int | None) -> int:

@@ -6,24 +6,23 @@ removes what the next extraction makes again, and never a file that lies outside
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
 
-from store import cache, schema, snapshot
-from store.atomic import is_abandoned, is_temporary
+from store import cache, frames, schema, snapshot
+from store.atomic import is_abandoned, is_temporary, local_copy
 from store.errors import StoreError
 from store.findings import TOLD, Finding, Report
-from store.parts import NAME, digest
+from store.parts import HDF5, NAME, PARQUET, digest
 from store.place import walk
 from store.reading import read_part
-from store.records import ViewSpec
+from store.records import FramesSpec, ViewSpec
 from store.repair import repair as drop_broken
 from store.store import Store
 
 _KEPT = ("clip_id", "uri")
-
-NOT_LOOKED_INTO = frozenset({"frames"})
 
 
 def verify(
@@ -44,11 +43,11 @@ def verify(
     """
     root = Store(path).path
     check = _Check(root=root, tell=on_progress or (lambda done, total: None))
-    check.total = sum(len(list(_parquet_files(folder))) for folder in check.folders())
+    check.total = sum(len(check.files(folder)) for folder in check.folders())
     # A job commits clips before embeddings: read the other way, its rows are not taken for orphans.
-    rows_of = check.views()
-    check.parts(root / "failures", schema.FAILURES)
-    check.compare(rows_of, check.parts(root / "clips", schema.CLIPS))
+    rows_of = check.views() | check.frames()
+    check.parts(root / "failures", _reader(schema.FAILURES))
+    check.compare(rows_of, check.parts(root / "clips", _reader(schema.CLIPS)))
     check.snapshots()
     check.caches()
     check.leftovers()
@@ -82,20 +81,27 @@ class _Check:
 
     def folders(self) -> Iterator[Path]:
         yield from (self.root / "clips", self.root / "failures")
-        yield from sorted(path for path in self.root.glob("views/*") if path.is_dir())
+        yield from self.within("views")
+        yield from self.within("frames")
 
-    def parts(
-        self, folder: Path, expected: pa.Schema, columns: list[str] | None = None
-    ) -> list[pa.Table]:
+    def within(self, name: str) -> list[Path]:
+        return sorted(path for path in self.root.glob(f"{name}/*") if path.is_dir())
+
+    def files(self, folder: Path) -> list[Path]:
+        """What lies where the folder's parts do, under whatever name."""
+        suffix = HDF5 if folder.parent == self.root / "frames" else PARQUET
+        return [path for path in folder.glob(f"*{suffix}") if not path.name.startswith(".")]
+
+    def parts(self, folder: Path, read: Callable[[Path], pa.Table]) -> list[pa.Table]:
         """Check the parts of one folder.
 
         Returns:
             The columns `clip_id` and `uri` of those that are sound, oldest first.
         """
         sound = []
-        for path in sorted(_parquet_files(folder), key=lambda path: (len(path.name), path.name)):
+        for path in sorted(self.files(folder), key=lambda path: (len(path.name), path.name)):
             try:
-                table = self._sound_part(path, expected, columns)
+                table = self._sound_part(path, read)
                 sound.append(table.select([n for n in table.column_names if n in _KEPT]))
             except (StoreError, OSError) as error:
                 kind = "unreadable" if _is_of_the_system(error) else "broken-part"
@@ -104,17 +110,17 @@ class _Check:
             self.tell(self.done, self.total)
         return sound
 
-    def _sound_part(self, path: Path, expected: pa.Schema, columns: list[str] | None) -> pa.Table:
+    def _sound_part(self, path: Path, read: Callable[[Path], pa.Table]) -> pa.Table:
         named = NAME.fullmatch(path.name)
         if named is None:
-            raise StoreError("not the name of a part (NNNNN-<hash>.parquet); move it away")
+            raise StoreError(f"not the name of a part (NNNNN-<hash>{path.suffix}); move it away")
         if not path.is_file():
             raise StoreError("not a regular file" if path.exists() else "a link to nothing")
         found = digest(path)
         self.digests[path.relative_to(self.root).as_posix()] = found
         if found[:16] != named[2]:
             raise StoreError(f"its bytes have changed: their hash is {found[:16]} now")
-        return read_part(path, expected, columns)
+        return read(path)
 
     def views(self) -> dict[Path, set[str]]:
         """Check each view.
@@ -123,28 +129,37 @@ class _Check:
             The clip_ids of its sound parts, by its folder.
         """
         rows_of = {}
-        for folder in sorted(path for path in self.root.glob("views/*") if path.is_dir()):
-            spec = self._spec(folder)
+        for folder in self.within("views"):
+            spec = self._spec(folder / "view.json", ViewSpec)
             if spec is not None:
-                columns = ["clip_id", "embedding"]
-                found = self.parts(folder, schema.view_schema(spec), columns)
+                read = _reader(schema.view_schema(spec), ["clip_id", "embedding"])
+                found = self.parts(folder, read)
                 rows_of[folder] = {clip for part in found for clip in _values(part, "clip_id")}
         return rows_of
 
-    def _spec(self, folder: Path) -> ViewSpec | None:
-        marker = folder / "view.json"
-        parts = len(list(_parquet_files(folder)))
+    def frames(self) -> dict[Path, set[str]]:
+        """The same for frames."""
+        rows_of = {}
+        for folder in self.within("frames"):
+            spec = self._spec(folder / frames.MARKER, FramesSpec)
+            if spec is not None:
+                found = self.parts(folder, partial(_clips_of_frames, spec=spec))
+                rows_of[folder] = {clip for part in found for clip in _values(part, "clip_id")}
+        return rows_of
+
+    def _spec(self, marker: Path, spec_type: type[schema.Spec]) -> schema.Spec | None:
+        parts = len(self.files(marker.parent))
         if not (parts or marker.exists() or marker.is_symlink()):
-            return None  # a job that was killed as it made the view
+            return None  # a job that was killed as it made the folder
         try:
-            return schema.read_view_spec(marker)
+            return schema.read_spec(marker, spec_type)
         except StoreError as error:
             kind = "unreadable" if _is_of_the_system(error) else "broken-view"
             self.note(marker, kind, f"{error}, which is {parts} parts")
             return None
 
     def compare(self, rows_of: dict[Path, set[str]], sources: list[pa.Table]) -> None:
-        """Find embeddings whose clip was never there, and clips as they stand without one."""
+        """Find rows whose clip was never there, and clips as they stand without one."""
         newest: dict[str, str] = {}
         known: set[str] = set()
         for part in sources:
@@ -153,9 +168,10 @@ class _Check:
         clips = set(newest.values())
         for folder, rows in rows_of.items():
             if orphans := len(rows - known):
+                what = "embeddings" if folder.parent.name == "views" else "clips of frames"
                 message = (
-                    f"{orphans} embeddings are of clips that no sound part of clips has; the same "
-                    "extract brings those back without computing the embeddings again"
+                    f"{orphans} {what} are of clips that no sound part of clips has; the same "
+                    "extract brings those back without computing anything again"
                 )
                 self.note(folder, "orphan-rows", message)
             if missing := len(clips - rows):
@@ -193,9 +209,7 @@ class _Check:
 
     def leftovers(self) -> None:
         """Find files that no job is writing and that are no part of a store."""
-        for folder, folders, files in walk(self.root):
-            if folder == self.root:
-                folders[:] = [name for name in folders if name not in NOT_LOOKED_INTO]
+        for folder, _, files in walk(self.root):
             for path in sorted(folder / name for name in files):
                 inside = path.relative_to(self.root).as_posix()
                 if is_temporary(path):
@@ -215,6 +229,9 @@ def _belongs(inside: str) -> bool:
     view = folder.startswith("views/") and folder.count("/") == 1
     if folder == cache.FOLDER and name.endswith(".h5") and not name.startswith("."):
         return True
+    of_frames = folder.startswith("frames/") and folder.count("/") == 1
+    if of_frames and (name == frames.MARKER or (name.endswith(HDF5) and not name.startswith("."))):
+        return True
     holds_parts = view or folder in ("clips", "failures")
     is_part = name.endswith(".parquet") and not name.startswith(".")
     return (holds_parts and is_part) or (view and name == "view.json")
@@ -225,8 +242,17 @@ def _values(part: pa.Table, column: str) -> list[str]:
     return values
 
 
-def _parquet_files(folder: Path) -> Iterator[Path]:
-    return (path for path in folder.glob("*.parquet") if not path.name.startswith("."))
+def _reader(expected: pa.Schema, columns: list[str] | None = None) -> Callable[[Path], pa.Table]:
+    return lambda path: read_part(path, expected, columns)
+
+
+def _clips_of_frames(path: Path, spec: FramesSpec) -> pa.Table:
+    with local_copy(path) as here:
+        try:
+            clip_ids = frames.read_part(here, spec).clip_ids
+        except StoreError as error:
+            raise StoreError(str(error).replace(str(here), str(path))) from error
+    return pa.table({"clip_id": pa.array(clip_ids, pa.string())})
 
 
 def _is_of_the_system(error: BaseException | None) -> bool:

@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from extractors._frames import SPACES
 from pipeline.contact_sheet import contact_sheet
 from pipeline.decode import DecodedVideo
-from pipeline.keyframes import SPACES, choose_keyframes, select_keyframes
+from pipeline.keyframes import choose_keyframes, select_keyframes
 from store import UsageError
 from tests.numbered import make_video
 

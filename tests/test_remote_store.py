@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from store import Failure, Store, StoreError, UsageError, cache, remote
+from store import Failure, Store, StoreError, UsageError, cache, object_stores, remote
 from store.atomic import local_folder
 from store.place import as_path, is_remote
 from store.verify import verify
@@ -234,10 +234,10 @@ def another_connection(monkeypatch: pytest.MonkeyPatch, **environment: str) -> I
     with monkeypatch.context() as patch:
         for name, value in environment.items():
             patch.setenv(name, value)
-        remote._file_system.cache_clear()
+        object_stores._file_system.cache_clear()
         S3FileSystem.clear_instance_cache()
         yield
-    remote._file_system.cache_clear()
+    object_stores._file_system.cache_clear()
     S3FileSystem.clear_instance_cache()
 
 

@@ -81,6 +81,16 @@ def test_what_was_added_since_is_there_and_the_stale_file_is_gone(store: Store) 
     assert len(files(store)) == 1 and files(store) != [old]
 
 
+def test_float16_is_kept_beside_float32(store: Store) -> None:
+    wide, half = store.load("other"), store.load("other", dtype="float16")
+    assert wide.features.dtype == np.float32 and half.features.dtype == np.float16
+    np.testing.assert_array_equal(wide.features, half.features)
+    assert len(files(store)) == 2
+    assert store.load(["vector", "other"], dtype="float16").features.tolist()[0][:2] == [3, 4]
+    with pytest.raises(UsageError, match="dtype='int8': must be 'float32' or 'float16'"):
+        store.load("other", dtype="int8")
+
+
 def test_new_labels_need_no_new_file(store: Store) -> None:
     store.load("vector")
     before = files(store)

@@ -3,17 +3,22 @@
 import contextlib
 import shutil
 import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
+from unittest import mock
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from store import Features, Store, StoreError, UsageError
+from pipeline.engine import ClipResult
+from pipeline.worker import ClipTask, Shard, extract_shard
+from store import Features, Source, Store, StoreError, UsageError, atomic
+from store import parts as store_parts
 from store.verify import verify
-from tests.stored import SPEC, clip, embedding
+from tests.stored import INFO, SPEC, clip, embedding
 
 VIEW = f"views/{SPEC.name}"
 IDS = st.lists(st.sampled_from("abcd"), min_size=1, unique=True)
@@ -36,6 +41,28 @@ class VectorRow(NamedTuple):
 Rows = list[ClipRow] | list[VectorRow]
 
 
+class Killed(BaseException):
+    """What nothing catches."""
+
+
+@contextlib.contextmanager
+def dying_after(commits: int) -> Iterator[list[Path]]:
+    """Publish so many parts; at the next, leave the temporary file behind and be gone."""
+    published: list[Path] = []
+    died: list[Path] = []
+
+    def publish(unfinished: Path, final: Path) -> None:
+        if len(published) == commits:
+            died.append(final.parent / f"{unfinished.name}0")
+            shutil.copy(unfinished, died[0])
+            raise Killed
+        published.append(final)
+        atomic.publish(unfinished, final)
+
+    with mock.patch.object(store_parts, "publish", publish):
+        yield died
+
+
 class StoreMachine(RuleBasedStateMachine):
     """`self.parts` is the model: the rows of each part, by its path; later parts win."""
 
@@ -44,6 +71,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.folder = Path(tempfile.mkdtemp())
         self.store = Store.create(self.folder / "store")
         self.parts: dict[str, Rows] = {}
+        self.leftover = False
         self.snapshots: dict[str, dict[str, Rows]] = {}
         for value, (ids, shift) in enumerate(begin):
             self.append_clips(ids, shift, "run")
@@ -67,14 +95,16 @@ class StoreMachine(RuleBasedStateMachine):
         known = {row.clip_id for row in ordered if isinstance(row, ClipRow)}
         return newest, vectors, known, stand
 
+    def files(self) -> set[str]:
+        found = self.store.path.rglob("*.parquet")
+        return {path.relative_to(self.store.path).as_posix() for path in found}
+
     def lost(self) -> bool:
         return any(not pinned.keys() <= self.parts.keys() for pinned in self.snapshots.values())
 
     def committed(self, rows: Rows) -> None:
         """Note the one part that has come, or that none has where nothing was new."""
-        files = self.store.path.rglob("*.parquet")
-        names = {path.relative_to(self.store.path).as_posix() for path in files}
-        new = names - self.parts.keys()
+        new = self.files() - self.parts.keys()
         assert len(new) == bool(rows)
         self.parts.update(dict.fromkeys(new, rows))
 
@@ -111,7 +141,49 @@ class StoreMachine(RuleBasedStateMachine):
         assert (name, "broken-part") in [(f.path, f.kind) for f in verify(self.store.path).findings]
         del self.parts[name]
         repaired = verify(self.store.path, repair=True)
-        assert repaired.dropped == (name,) and repaired.sound == (not self.lost())
+        assert name in repaired.dropped and len(repaired.dropped) == 1 + self.leftover
+        assert repaired.sound == (not self.lost())
+        self.leftover = False
+
+    @rule(ids=IDS, shift=SHIFTS, commits=st.integers(0, 2))
+    def extract_and_be_killed(self, ids: list[str], shift: int, commits: int) -> None:
+        """A worker does a shard, and dies as it publishes a part; two commits are all it has."""
+        _, vectors, known, _ = self.rows(self.parts)
+        rows = [ClipRow(i, f"/{(ord(i) + shift) % 5}.avi", "run") for i in ids]
+        tasks = [
+            ClipTask(
+                clip_id=row.clip_id,
+                sources=(Source(uri=row.uri, label=row.label),),
+                extractors=("vector",),
+                known=row.clip_id in known,
+            )
+            for row in rows
+        ]
+        new = [row for row in rows if row.clip_id not in vectors]
+        embedded = [VectorRow(row.clip_id, 7) for row in new]
+        sources = [row for row in new if row.clip_id not in known]
+        done: list[Rows] = [rows for rows in (sources, embedded) if rows][:commits]
+        letter = {row.uri: row.clip_id for row in rows}
+
+        def embed(uri: str, names: Sequence[str]) -> ClipResult:
+            vectors = {name: embedding(7, ord(letter[uri])) for name in names}
+            return ClipResult(info=INFO, embeddings=vectors, errors={}, seconds={})
+
+        shard = Shard(number=self.store.next_number(), clips=tuple(tasks))
+        with dying_after(commits) as died, contextlib.suppress(Killed):
+            extract_shard(Store(self.store.path), shard, {"vector": SPEC}, embed)
+        self.leftover |= bool(died)
+        for part in done:
+            folder = "clips/" if isinstance(part[0], ClipRow) else "views/"
+            (name,) = (n for n in self.files() - self.parts.keys() if n.startswith(folder))
+            self.parts[name] = part
+        assert self.files() == self.parts.keys()
+
+    @rule()
+    def repair(self) -> None:
+        report = verify(self.store.path, repair=True)
+        assert len(report.dropped) == self.leftover
+        self.leftover = False
 
     @precondition(lambda self: self.parts)
     @rule(data=st.data())
@@ -175,9 +247,11 @@ class StoreMachine(RuleBasedStateMachine):
         view_is_there = (self.store.path / VIEW / "view.json").exists()
         if view_is_there and newest.keys() - vectors.keys():
             expected.add("missing-rows")
+        if self.leftover:
+            expected.add("temporary-file")
         assert {finding.kind for finding in report.findings} == expected
         assert report.num_parts == len(self.parts)
-        assert report.sound == (not expected - {"missing-rows"})
+        assert report.sound == (not expected - {"missing-rows", "temporary-file"})
 
 
 StoreMachine.TestCase.settings = settings(

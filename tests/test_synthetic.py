@@ -226,7 +226,10 @@ def test_motion_histograms_of_48_clips_tell_the_classes_of_the_other_12(
     extractor = extractors.create("motion")
     folder = sets[number].parent
     features = np.stack(
-        [extractor.embed(DecodedVideo(folder / row["video"])).vector for row in rows]
+        [
+            extractors.embed_clip(extractor, DecodedVideo(folder / row["video"])).vector
+            for row in rows
+        ]
     )
     labels = np.array([row["label"] for row in rows])
     test = np.array([row["split"] == "test" for row in rows])

@@ -1,0 +1,204 @@
+"""Clips of frames for networks that train end to end: uint8, uncompressed, mapped and not copied.
+
+Shape legend: N clips, T frames, H and W pixels down and across, C colours.
+"""
+
+import json
+import operator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, SupportsIndex
+
+import numpy as np
+from numpy.typing import NDArray
+
+from store import parts
+from store.atomic import locked, temporary, write_text_once
+from store.contiguous import lay_out, locate
+from store.errors import StoreError, UsageError
+from store.folder import PartFolder
+from store.place import is_remote
+from store.records import FramesSpec
+from store.schema import read_spec, refuse_repeated
+
+FOLDER = "frames"
+MARKER = "frames.json"
+ARRAY = "frames"
+
+Known = dict[str, list[str]]
+"""The clips of each part, by its name: parts never change."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """Where the clips of one file lie.
+
+    Attributes:
+        path: The file.
+        offset: Bytes before the first clip.
+        clip_ids: In the file's order.
+    """
+
+    path: Path
+    offset: int
+    clip_ids: list[str]
+
+
+@dataclass(frozen=True)
+class Frames:
+    """The clips that were kept under one specification, ordered by clip_id.
+
+    It holds no open file, and may be pickled: workers of a DataLoader map the same pages.
+
+    Attributes:
+        spec: What they depend on besides the clips.
+        clip_ids: Each clip once, length N.
+    """
+
+    spec: FramesSpec
+    clip_ids: list[str]
+    _places: dict[str, tuple[Path, int]] = field(repr=False)
+
+    def __len__(self) -> int:
+        return len(self.clip_ids)
+
+    def __getitem__(self, clip: SupportsIndex | str) -> NDArray[np.uint8]:
+        """One clip's frames as they lie in the file: nothing is read until it is looked at.
+
+        Args:
+            clip: A row of `clip_ids`, or a clip_id.
+
+        Returns:
+            uint8, shape (T, H, W, C). What is written to it stays in this one array. Each array
+            keeps a file open: to hold many hundreds at once, copy them.
+
+        Raises:
+            IndexError: If there is no such row.
+            UsageError: If there is no such clip.
+            StoreError: If the file is gone, or was cut off.
+        """
+        clip_id = clip if isinstance(clip, str) else self.clip_ids[operator.index(clip)]
+        if clip_id not in self._places:
+            raise UsageError(f"clip {clip_id!r}: has no frames in {self.spec.name}")
+        path, offset = self._places[clip_id]
+        try:
+            mapped = np.memmap(str(path), np.uint8, mode="c", offset=offset, shape=self.spec.shape)
+        except (OSError, ValueError) as error:
+            raise StoreError(f"{path}: cannot be read ({error})") from error
+        return mapped.view(np.ndarray)
+
+    def __iter__(self) -> Iterator[NDArray[np.uint8]]:
+        return (self[row] for row in range(len(self)))
+
+
+def open_frames(folder: PartFolder) -> Frames:
+    """Look up where each clip lies; of a clip in two parts, in the newest.
+
+    Raises:
+        StoreError: If frames.json or a part cannot be used.
+        UsageError: If they lie in an object store.
+    """
+    _refuse_remote(folder)
+    spec = read_spec(folder.path / MARKER, FramesSpec)
+    size = int(np.prod(spec.shape))
+    places = {}
+    for path in folder.paths():
+        try:
+            part = read_part(path, spec)
+        except StoreError as error:
+            raise StoreError(
+                f"{error}; `kinestore verify {folder.store} --repair` will delete it, and its "
+                "clips may be added again"
+            ) from error
+        for row, clip_id in enumerate(part.clip_ids):
+            places[clip_id] = path, part.offset + row * size
+    return Frames(spec, sorted(places), places)
+
+
+def read_part(path: Path, spec: FramesSpec) -> Part:
+    """Where the clips of a part lie; the frames themselves are not read.
+
+    Raises:
+        StoreError: If it is not such a part, in one sentence without a remedy.
+    """
+    found = locate(path, ARRAY)
+    if found.dtype != np.uint8 or found.shape[1:] != spec.shape:
+        raise StoreError(
+            f"{path}: holds {found.dtype} of shape {found.shape[1:]}, not uint8 of {spec.shape}"
+        )
+    repeated = len(found.clip_ids) - len(set(found.clip_ids))
+    if repeated:
+        raise StoreError(f"{path}: has {repeated} rows of a clip that it has already")
+    return Part(path=path, offset=found.offset, clip_ids=found.clip_ids)
+
+
+def append(
+    folder: PartFolder,
+    spec: FramesSpec,
+    clip_ids: Sequence[str],
+    frames: NDArray[np.uint8],
+    *,
+    known: Known,
+) -> int:
+    """Commit frames as one part, but for clips that are there already.
+
+    Args:
+        folder: That of the specification.
+        spec: Noted in frames.json.
+        clip_ids: One a row, length N.
+        frames: uint8, shape (N, T, H, W, C).
+        known: What earlier calls found in the folder; brought up to date.
+
+    Returns:
+        How many clips were added.
+
+    Raises:
+        UsageError: If the frames are others, or a clip comes twice.
+    """
+    _refuse_remote(folder)
+    if frames.dtype != np.uint8 or frames.shape != (len(clip_ids), *spec.shape):
+        raise UsageError(
+            f"frames: {frames.dtype} of shape {frames.shape}, not uint8 of "
+            f"{(len(clip_ids), *spec.shape)}"
+        )
+    refuse_repeated("frames", clip_ids)
+    if bad := [clip for clip in clip_ids if not clip or "\0" in clip]:
+        raise UsageError(f"frames: clip {bad[0]!r} is empty or holds a zero byte")
+    marker = folder.path / MARKER
+    if not marker.exists():
+        described: dict[str, Any] = {"fingerprint": spec.fingerprint, **spec.to_json()}
+        write_text_once(marker, json.dumps(described, indent=2, sort_keys=True) + "\n")
+    with locked(marker):  # two jobs may have cut the same clip
+        _update(known, folder, spec)
+        there = {clip for clips in known.values() for clip in clips}
+        new = [row for row, clip in enumerate(clip_ids) if clip not in there]
+        if new:
+            path = _commit(folder.path, [clip_ids[row] for row in new], frames, new)
+            known[path.name] = [clip_ids[row] for row in new]
+    return len(new)
+
+
+def _refuse_remote(folder: PartFolder) -> None:
+    if is_remote(folder.path):
+        raise UsageError(
+            f"{folder.path}: frames are mapped, so they need a store on a local file system"
+        )
+
+
+def _update(known: Known, folder: PartFolder, spec: FramesSpec) -> None:
+    there = {path.name: path for path in folder.paths()}
+    for name in known.keys() - there.keys():  # a repair has dropped it
+        del known[name]
+    for name in there.keys() - known.keys():
+        known[name] = read_part(there[name], spec).clip_ids
+
+
+def _commit(folder: Path, clip_ids: list[str], frames: NDArray[np.uint8], rows: list[int]) -> Path:
+    number = parts.next_number(folder, parts.HDF5)
+    with temporary(folder) as unfinished:
+        array = lay_out(unfinished, ARRAY, clip_ids, frames.shape[1:], np.uint8)
+        for place, row in enumerate(rows):
+            array[place] = frames[row]
+        del array
+        return parts.seal(unfinished, folder, number=number, suffix=parts.HDF5)
