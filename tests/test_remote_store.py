@@ -1,6 +1,7 @@
 """A store in an object store: the claims of a local one, over a real S3 server."""
 
 import contextlib
+import errno
 import os
 import signal
 import subprocess
@@ -9,10 +10,12 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from store import Failure, Store, StoreError, UsageError, cache, object_stores, remote
+from store import Failure, FramesSpec, Store, StoreError, UsageError, cache, object_stores, remote
 from store.atomic import local_folder
+from store.folder import AT_ONCE
 from store.place import as_path, is_remote
 from store.verify import verify
 from tests.stored import SPEC, clip, embedding
@@ -199,6 +202,57 @@ def test_what_a_killed_writer_left_here_goes_with_the_next_start() -> None:
     left = Path(done.stdout.strip())
     assert left.exists() and left.parent.stat().st_mode & 0o777 == 0o700
     assert list(local_folder().iterdir()) == []
+
+
+def test_many_parts_come_in_their_order(remote_store: Store) -> None:
+    for number in range(2 * AT_ONCE + 3):
+        remote_store.append_clips([clip("a", label=f"{number}")])
+    assert Store(str(remote_store.path)).load("vector", clips="a").classes == [f"{number}"]
+
+
+def test_a_part_that_does_not_come_is_not_dropped(
+    remote_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (first, second) = remote_store.views()[0].parts.paths()
+    read_range = remote.RemotePath.read_range
+
+    def cut(path: remote.RemotePath, begin: int, end: int) -> bytes:
+        if str(path) == str(first):
+            raise OSError(errno.EIO, "connection reset", str(path))
+        return read_range(path, begin, end)
+
+    monkeypatch.setattr(remote.RemotePath, "read_range", cut)
+    with pytest.raises(StoreError, match=f"{first.name}: cannot be read .*connection reset"):
+        remote_store.load("vector")
+    report = verify(str(remote_store.path), repair=True)
+    kinds = {finding.kind for finding in report.findings} - {"missing-rows"}
+    assert kinds == {"unreadable"} and not report.sound and report.dropped == ()
+    assert first.exists() and second.exists()
+
+
+def test_a_local_store_that_was_copied_there_is_one(
+    remote_store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(cache, "WORTH_KEEPING_BYTES", 0)
+    local = filled(str(tmp_path / "store"))
+    local.load("vector")
+    kind = FramesSpec(kind="tiny", shape=(2, 3, 4, 3), settings={})
+    local.append_frames(kind, ["a"], np.zeros((1, 2, 3, 4, 3), np.uint8))
+    there = as_path(f"{remote_store.path.parent}/copy")
+    for path in local.path.rglob("*.*"):
+        if path.is_file():
+            overwrite(there / path.relative_to(local.path).as_posix(), path.read_bytes(), tmp_path)
+    assert verify(str(there), repair=True).dropped == () and verify(str(there)).sound
+    copied = Store(str(there))
+    assert copied.load("vector").features.tolist() == local.load("vector").features.tolist()
+    with pytest.raises(UsageError, match="frames are mapped, so they need a store on a local"):
+        copied.frames("tiny")
+    with pytest.raises(UsageError, match="frames are mapped, so they need a store on a local"):
+        copied.append_frames(kind, ["b"], np.zeros((1, 2, 3, 4, 3), np.uint8))
+    (part,) = (there / "frames" / kind.name).glob("*.h5")
+    overwrite(part, b"no HDF5", tmp_path)
+    (finding,) = [f for f in verify(str(there)).findings if f.kind == "broken-part"]
+    assert finding.path.endswith(part.name)
 
 
 def test_large_objects_are_read_in_blocks(
