@@ -218,8 +218,15 @@ class RemotePath:
 
     def write_once(self, content: bytes) -> None:
         """Make the file, unless there is one: whoever came first made it."""
-        with contextlib.suppress(FileExistsError), self._writing() as files:
-            files.pipe_file(self._key, content, mode="create")
+        try:
+            with self._writing() as files:
+                files.pipe_file(self._key, content, mode="create")
+        except FileExistsError:
+            return
+        except OSError:  # of a server that knows no conditional writes; or it fails again
+            if not self.exists():
+                with self._writing() as files:
+                    files.pipe_file(self._key, content)
 
     def unlink(self, missing_ok: bool = False) -> None:
         """Remove the object."""

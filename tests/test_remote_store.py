@@ -16,7 +16,9 @@ import pytest
 from store import Failure, FramesSpec, Store, StoreError, UsageError, cache, object_stores, remote
 from store.atomic import local_folder
 from store.folder import AT_ONCE
+from store.parts import commit
 from store.place import as_path, is_remote
+from store.schema import view_table
 from store.verify import verify
 from tests.stored import SPEC, clip, embedding
 
@@ -168,6 +170,35 @@ def test_a_marker_that_is_there_stays(remote_store: Store) -> None:
     marker.write_once(b"first")
     marker.write_once(b"second")
     assert marker.read_text() == "first"
+
+
+def test_a_server_without_conditional_writes_gets_a_marker_too(
+    remote_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from s3fs import S3FileSystem
+
+    pipe_file = S3FileSystem.pipe_file
+
+    def refuse(self: object, path: str, value: bytes, mode: str = "overwrite") -> None:
+        if mode == "create":
+            raise OSError(errno.ENOSYS, "NotImplemented")
+        pipe_file(self, path, value)
+
+    monkeypatch.setattr(S3FileSystem, "pipe_file", refuse)
+    marker = remote_store.path / "marker.json"
+    assert is_remote(marker)
+    marker.write_once(b"first")
+    marker.write_once(b"second")
+    assert marker.read_text() == "first"
+
+
+def test_a_clip_in_two_parts_is_one_row(remote_store: Store) -> None:
+    folder = remote_store.views()[0].folder
+    table = view_table(SPEC, ["a"], [embedding(1, 2)])  # what two jobs commit in one instant
+    commit(folder, table, number=7)
+    commit(folder, table, number=8)
+    assert remote_store.load("vector").features.tolist() == [[1, 2], [3, 4], [5, 6]]
+    assert verify(str(remote_store.path)).sound
 
 
 def test_nothing_but_parts_and_markers_is_left_there_or_here(

@@ -1,7 +1,12 @@
 """Videos in an object store: found, told apart, fetched for as long as they are embedded."""
 
+import os
 import shutil
+import signal
+import subprocess
+import sys
 import tempfile
+import time
 import uuid
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +21,8 @@ from pipeline.extract import extract
 from pipeline.videos import find_videos, identify
 from store import Source, Store, UsageError, remote
 from store.atomic import local_folder
-from store.place import as_path, is_remote
+from store.place import as_path, is_remote, walk
+from store.verify import verify
 from tests.numbered import make_video
 
 NUM_CLIPS = 5
@@ -121,6 +127,40 @@ def test_errors_name_the_address_and_leave_no_copy(
         embed_clip(f"{address}/even/0.mp4", [], models={})
     assert full.value.kind == "no-room"
     assert list(local_folder().iterdir()) == []
+
+
+def hashes(store: Path) -> set[str]:
+    """Of the parts' bytes, by what they belong to; numbers may differ."""
+    return {
+        f"{folder.name}/{name.partition('-')[2]}"
+        for folder, _, names in walk(store)
+        for name in names
+        if name.endswith(".parquet")
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("delay_s", [5.0, 8.0])
+def test_a_killed_job_goes_on_to_the_same_bytes(
+    delay_s: float, bucket: str, tmp_path: Path
+) -> None:
+    folder, target = tmp_path / "videos", f"{bucket}/{uuid.uuid4().hex}/store"
+    folder.mkdir()
+    for number in range(40):
+        make_video(folder / f"{number:02d}.mp4", 40, first=number * 3)
+    extract(folder, store=tmp_path / "whole", extractors=["motion"], workers=2)
+    command = [sys.executable, "-m", "kinestore", "extract", str(folder), "--store", target]
+    command += ["-e", "motion", "--workers", "2"]
+    job = subprocess.Popen(
+        command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    time.sleep(delay_s)
+    os.killpg(job.pid, signal.SIGKILL)
+    job.wait()
+    summary = extract(folder, store=target, extractors=["motion"], workers=2)
+    assert (summary.done + summary.skipped, summary.failed) == (40, 0)
+    assert hashes(as_path(target)) == hashes(tmp_path / "whole")
+    assert verify(target).sound
 
 
 @pytest.mark.slow
