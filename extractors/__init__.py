@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 
 from extractors._base import ClipFrames, Extractor, Options, Prepared, embed_clip
+from extractors._device import visible_gpus
 from extractors._frames import FrameChoice
 from store import UsageError
 
@@ -24,6 +25,7 @@ __all__ = [
     "embed_clip",
     "make",
     "names",
+    "visible_gpus",
 ]
 
 

@@ -172,19 +172,25 @@ _LOADED: WeakValueDictionary[tuple[str, ...], Captioner] = WeakValueDictionary()
 """By device and hashes: `blip` and `blip-text` share one while either lives."""
 
 
-def load(weights: Path) -> nn.Module:
-    """The captioning network with a file's weights, frozen.
-
-    Raises:
-        UsageError: If a key is missing, left over, or of another shape.
-    """
+def architecture() -> nn.Module:
+    """The captioning network of transformers, without weights."""
     transformers = library("transformers")
     # Twelve heads as published; the library's default of eight is a mistake for every file there
     # is: https://github.com/huggingface/transformers/issues/22625
     config = transformers.BlipConfig(
         text_config={"num_attention_heads": 12}, vision_config={"image_size": 384}
     )
-    network: Any = build(transformers.BlipForConditionalGeneration, config)
+    network: nn.Module = build(transformers.BlipForConditionalGeneration, config)
+    return network
+
+
+def load(weights: Path) -> nn.Module:
+    """The captioning network with a file's weights, frozen.
+
+    Raises:
+        UsageError: If a key is missing, left over, or of another shape.
+    """
+    network: Any = architecture()
     state = read_state_dict(weights)
     fill(network, state, weights, rename=_published_keys)
     head, words = network.text_decoder.cls.predictions, network.text_decoder.bert.embeddings

@@ -130,16 +130,20 @@ class Clip:
             return of_length_one(self._network.text_projection(pooled))
 
 
+def architecture() -> nn.Module:
+    """Both towers of transformers, without weights; the library's default is ViT-B/32."""
+    transformers = library("transformers")
+    network: nn.Module = build(transformers.CLIPModel, transformers.CLIPConfig())
+    return network
+
+
 def load(weights: Path) -> nn.Module:
     """Both towers with a file's weights, frozen.
 
     Raises:
         UsageError: If a key is missing, left over, or of another shape.
     """
-    transformers = library("transformers")
-    # The library's default is ViT-B/32.
-    network: nn.Module = build(transformers.CLIPModel, transformers.CLIPConfig())
-    return load_frozen(network, weights, rename=_without_positions)
+    return load_frozen(architecture(), weights, rename=_without_positions)
 
 
 def of_length_one(vectors: Tensor) -> Tensor:

@@ -55,7 +55,9 @@ PICTURES = {
 
 
 class FrameCnn:
-    """Global-average-pooled features of a clip's frames: float32, shape (T, D).
+    """What a network hands to its classifier for each of a clip's frames: float32, shape (T, D).
+
+    With most networks, that is the average over the picture.
 
     Args:
         name: One of `NAMES`, or another network of timm's.
@@ -78,7 +80,7 @@ class FrameCnn:
         self._network: Callable[[Tensor], Tensor] = self._runner.place(network)
         self.spec = ViewSpec(
             extractor=name,
-            shape=(self._num_frames, network.num_features),
+            shape=(self._num_frames, network.head_hidden_size),
             settings={
                 "code": CODE_VERSION,
                 **files.settings(),

@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import dask
 from distributed import Client, Future, KilledWorker, LocalCluster, as_completed
@@ -11,6 +11,8 @@ from distributed import Client, Future, KilledWorker, LocalCluster, as_completed
 from pipeline._reader import VideoError
 from pipeline.plan import Progress
 from pipeline.worker import (
+    GPU,
+    Assignment,
     EmbeddingProcess,
     Receipt,
     Shard,
@@ -18,7 +20,7 @@ from pipeline.worker import (
     ignore_interrupts,
     run_shard,
 )
-from store import Store, StoreError, UsageError, ViewSpec
+from store import Store, StoreError, UsageError
 
 BEFORE_SPAWN = {
     "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
@@ -72,14 +74,18 @@ def num_workers(client: Client) -> int:
     return len(client.scheduler_info(n_workers=-1)["workers"])
 
 
+def has_gpu_workers(client: Client) -> bool:
+    """Whether some worker says that it has a GPU of its own: then those alone are used."""
+    workers = client.scheduler_info(n_workers=-1)["workers"].values()
+    return any(GPU in worker["resources"] for worker in workers)
+
+
 def run_shards(
     client: Client,
     shards: Sequence[Shard],
     target: Store,
-    specs: Mapping[str, ViewSpec],
+    assignment: Assignment,
     *,
-    device: str,
-    clip_timeout_s: float,
     tell: Progress,
 ) -> Iterator[Receipt]:
     """Run the shards; receipts come in the order of finishing.
@@ -89,17 +95,14 @@ def run_shards(
     """
     total = sum(len(shard.clips) for shard in shards)
     tell("extracting", 0, total)
-    process = EmbeddingProcess(
-        str(target.path.resolve()),
-        specs,
-        device=device,
-        clip_timeout_s=clip_timeout_s,
-        name=f"kinestore-{uuid.uuid4().hex}",  # two jobs may share a cluster
-    )
+    # A name of its own: two jobs may share a cluster.
+    process = EmbeddingProcess(assignment, name=f"kinestore-{uuid.uuid4().hex}")
+    needs = {GPU: 1} if assignment.on_gpu_workers else None
     done = 0
     client.register_plugin(process)
     futures: dict[Future[Receipt], Shard] = {
-        client.submit(run_shard, shard, process.name, pure=False): shard for shard in shards
+        client.submit(run_shard, shard, process.name, pure=False, resources=needs): shard
+        for shard in shards
     }
     try:
         for future in as_completed(futures):

@@ -8,12 +8,18 @@ import json
 import math
 import os
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 
-from extractors import FrameChoice
-from pipeline.cluster import local_workers, num_workers, run_shards, running_cluster
+from extractors import FrameChoice, visible_gpus
+from pipeline.cluster import (
+    has_gpu_workers,
+    local_workers,
+    num_workers,
+    run_shards,
+    running_cluster,
+)
 from pipeline.plan import (
     Progress,
     identify_all,
@@ -25,8 +31,8 @@ from pipeline.plan import (
 from pipeline.planned import Weights, plan_views, read_prompts
 from pipeline.summary import Summary, summarise
 from pipeline.videos import find_videos
-from pipeline.worker import Receipt, Shard
-from store import Store, UsageError, ViewSpec
+from pipeline.worker import Assignment, Receipt, Shard
+from store import Store, UsageError
 from store.atomic import write_text
 
 CLIP_TIMEOUT_S = 600.0
@@ -65,7 +71,8 @@ def extract(
         prompts: A file with a text a line that `clip-text` chooses among; by default one is made
             from each label.
         device: "auto", "cpu" or "cuda".
-        workers: Worker processes; None takes one for each core.
+        workers: Worker processes; None takes one for each GPU, or for each core where there is
+            none. Workers share out the GPUs.
         scheduler: Address of a Dask scheduler whose workers see the same paths; None starts
             workers here.
         limit: Take only the first so many inputs.
@@ -90,7 +97,7 @@ def extract(
         raise UsageError("extractors: name at least one")
     found = find_videos(videos)
     sources = found[:limit]
-    specs = plan_views(
+    views = plan_views(
         extractors,
         weights=weights,
         device=device,
@@ -98,6 +105,7 @@ def extract(
         prompts=read_prompts(prompts, found),
         elsewhere=scheduler is not None,
     )
+    specs = {name: view.spec for name, view in views.items()}
     target = Store.create(store)
     tell = on_progress or (lambda stage, done, total: None)
 
@@ -107,11 +115,10 @@ def extract(
     receipts, worker_count = _run(
         shards,
         target,
-        specs,
+        Assignment(store=str(target.path.resolve()), views=views, clip_timeout_s=clip_timeout_s),
         device=device,
         workers=workers,
         scheduler=scheduler,
-        clip_timeout_s=clip_timeout_s,
         tell=tell,
     )
     if inputs.failures:
@@ -139,26 +146,23 @@ def extract(
 def _run(
     shards: Sequence[Shard],
     target: Store,
-    specs: Mapping[str, ViewSpec],
+    assignment: Assignment,
     *,
     device: str,
     workers: int | None,
     scheduler: str | None,
-    clip_timeout_s: float,
     tell: Progress,
 ) -> tuple[list[Receipt], int]:
     """What the workers say, and how many there were."""
     if not shards:
         return [], 0
-    count = min(workers or os.cpu_count() or 1, len(shards))
-    with running_cluster(scheduler) if scheduler else local_workers(count) as client:
-        receipts = run_shards(
-            client,
-            shards,
-            target,
-            specs,
-            device=device,
-            clip_timeout_s=clip_timeout_s,
-            tell=tell,
-        )
-        return list(receipts), num_workers(client)
+    if scheduler:
+        with running_cluster(scheduler) as client:
+            assignment = replace(assignment, on_gpu_workers=has_gpu_workers(client))
+            receipts = list(run_shards(client, shards, target, assignment, tell=tell))
+            return receipts, num_workers(client)
+    gpus = visible_gpus(device)
+    count = min(workers or len(gpus) or os.cpu_count() or 1, len(shards))
+    with local_workers(count) as client:
+        assignment = replace(assignment, gpus=gpus)
+        return list(run_shards(client, shards, target, assignment, tell=tell)), count

@@ -1,6 +1,7 @@
 """Keeps a process that embeds clips, and ends it when a clip takes too long or too much memory."""
 
 import contextlib
+import os
 import subprocess
 import sys
 import threading
@@ -11,10 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from extractors import Options
 from pipeline._reader import VideoError
 from pipeline.planned import PlannedView
-from store import KinestoreError, ViewSpec
+from store import KinestoreError
 
 if TYPE_CHECKING:
     from pipeline.engine import ClipResult
@@ -34,25 +34,23 @@ class Keeper:
     """A process of `pipeline.engine`, started when it is needed and again when it ended.
 
     Args:
-        specs: What each extractor must say of itself, by name.
-        device: "auto", "cpu" or "cuda", of extractors whose view does not say more.
+        views: What each extractor is made with, and must say of itself, by name.
         timeout_s: Seconds that one clip may take.
         memory_bytes: Memory that the process may take, or None.
+        gpu: The one GPU that the process sees, as CUDA_VISIBLE_DEVICES has it; None leaves that
+            as it is.
     """
 
     def __init__(
         self,
-        specs: Mapping[str, ViewSpec],
+        views: Mapping[str, PlannedView],
         *,
-        device: str,
         timeout_s: float,
-        memory_bytes: int | None,
+        memory_bytes: int | None = None,
+        gpu: str | None = None,
     ) -> None:
-        self._specs = dict(specs)
-        self._options = {
-            name: spec.options if isinstance(spec, PlannedView) else Options(device=device)
-            for name, spec in specs.items()
-        }
+        self._views = dict(views)
+        self._environment = {} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu}
         self._timeout_s = timeout_s
         self._memory_bytes = memory_bytes
         self._process: subprocess.Popen[bytes] | None = None
@@ -104,6 +102,7 @@ class Keeper:
             [sys.executable, "-c", code],
             stdin=subprocess.PIPE,
             pass_fds=[theirs.fileno()],
+            env={**os.environ, **self._environment},
             start_new_session=True,  # Ctrl-C is for the job to answer
         )
         theirs.close()
@@ -117,7 +116,7 @@ class Keeper:
 
     def _load(self, connection: "Connection[Any, Any]") -> None:
         try:
-            connection.send(self._options)
+            connection.send({name: view.options for name, view in self._views.items()})
             if not connection.poll(START_TIMEOUT_S):
                 raise KinestoreError(f"extractors did not load within {START_TIMEOUT_S:.0f} s")
             specs = connection.recv()
@@ -128,10 +127,10 @@ class Keeper:
             ) from None
         if isinstance(specs, KinestoreError):
             raise specs
-        for name, spec in self._specs.items():
-            if specs[name].name != spec.name:
+        for name, view in self._views.items():
+            if specs[name].name != view.spec.name:
                 raise KinestoreError(
-                    f"{name}: a worker would make {specs[name].name}, not {spec.name}; if its "
+                    f"{name}: a worker would make {specs[name].name}, not {view.spec.name}; if its "
                     "weights are the same, so must be its device: name one"
                 )
 

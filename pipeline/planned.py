@@ -14,24 +14,26 @@ Weights = str | Path | Mapping[str, str | Path]
 
 
 @dataclass(frozen=True, kw_only=True)
-class PlannedView(ViewSpec):
+class PlannedView:
     """A view, and what a worker needs to make the extractor that fills it.
 
     Attributes:
+        spec: The view's.
         options: They say where the weights lie, which is no part of what the view is.
     """
 
+    spec: ViewSpec
     options: Options
 
 
 def plan_views(
     names: Sequence[str],
     *,
-    weights: Weights | None,
-    device: str,
-    frames: FrameChoice | None,
-    prompts: Sequence[str],
-    elsewhere: bool,
+    weights: Weights | None = None,
+    device: str = "auto",
+    frames: FrameChoice | None = None,
+    prompts: Sequence[str] = (),
+    elsewhere: bool = False,
 ) -> dict[str, PlannedView]:
     """Make each extractor once: a missing weight or a wrong name shows before a video is read.
 
@@ -52,13 +54,7 @@ def plan_views(
             elsewhere=elsewhere,
         )
         spec = registry.make(name, options).spec
-        views[name] = PlannedView(
-            extractor=spec.extractor,
-            shape=spec.shape,
-            settings=spec.settings,
-            dtype=spec.dtype,
-            options=replace(options, elsewhere=False),
-        )
+        views[name] = PlannedView(spec=spec, options=replace(options, elsewhere=False))
     return views
 
 

@@ -16,6 +16,7 @@ from distributed import Worker, WorkerPlugin, get_worker
 
 from pipeline._reader import VideoError
 from pipeline.keeper import Keeper
+from pipeline.planned import PlannedView
 from store import Clip, Embedding, Failure, Source, Store, ViewSpec
 
 if TYPE_CHECKING:
@@ -86,42 +87,58 @@ class Receipt:
     seconds: Mapping[str, float]
 
 
+GPU = "GPU"
+"""The resource that a worker with a GPU of its own has: `dask worker --resources GPU=1`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assignment:
+    """What every worker of a job is told.
+
+    Attributes:
+        store: The folder of what the job fills, the same for all workers.
+        views: By extractor.
+        clip_timeout_s: Seconds that one clip may take.
+        on_gpu_workers: Whether workers with the resource `GPU` alone work on it.
+        gpus: GPUs that workers of this machine share out among them, by CUDA's names.
+    """
+
+    store: str
+    views: Mapping[str, PlannedView]
+    clip_timeout_s: float
+    on_gpu_workers: bool = False
+    gpus: Sequence[str] = ()
+
+
 class EmbeddingProcess(WorkerPlugin):
     """Gives each worker a process with the extractors, loaded once and not once a task.
 
     Attributes:
-        store: What the job fills.
+        store: What the job fills, once the worker has started.
         specs: The view that each extractor fills.
         keeper: The process, once the worker has started.
         name: Of the plugin, one a job.
     """
 
-    def __init__(
-        self,
-        store: str,
-        specs: Mapping[str, ViewSpec],
-        *,
-        device: str,
-        clip_timeout_s: float,
-        name: str,
-    ) -> None:
+    def __init__(self, assignment: Assignment, *, name: str) -> None:
         self.name = name
         self.store: Store | None = None
-        self._path = store
-        self.specs = dict(specs)
+        self.specs = {name: view.spec for name, view in assignment.views.items()}
         self.keeper: Keeper | None = None
-        self._device = device
-        self._clip_timeout_s = clip_timeout_s
+        self._assignment = assignment
 
     def setup(self, worker: Worker) -> None:
         """Start the process."""
-        self.store = Store(self._path)
+        told = self._assignment
+        if told.on_gpu_workers and GPU not in worker.state.total_resources:
+            return
+        self.store = Store(told.store)
         granted = worker.memory_manager.memory_limit
         self.keeper = Keeper(
-            self.specs,
-            device=self._device,
-            timeout_s=self._clip_timeout_s,
+            told.views,
+            timeout_s=told.clip_timeout_s,
             memory_bytes=int(MEMORY_SHARE * granted) if granted else None,
+            gpu=told.gpus[worker.name % len(told.gpus)] if told.gpus else None,
         )
         self.keeper.start()
 

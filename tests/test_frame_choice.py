@@ -1,5 +1,7 @@
 """Which frames an extractor sees, and what its view says of that."""
 
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -125,6 +127,21 @@ def test_each_of_eight_frames_is_drawn_as_often() -> None:
 def test_wrong_choices_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         FrameChoice(**settings)
+
+
+def test_a_mistake_at_the_command_line_is_one_sentence(video: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "kinestore", "extract", str(video)]
+    command += ["--store", str(tmp_path / "s"), "-e", "motion"]
+    for option, sentence in (
+        (["--sampling", "random"], "sampling='random': must be keyframes or uniform"),
+        (["--keyframe-space", "rgb"], "space='rgb': must be luma or cnn"),
+        (["--weights", "absent.pth"], "motion has no weights"),
+    ):
+        root = Path(__file__).parents[1]
+        ran = subprocess.run([*command, *option], cwd=root, capture_output=True, text=True)
+        assert ran.returncode == 2 and sentence in ran.stderr
+        assert len(ran.stderr.splitlines()) == 1
+    assert not (tmp_path / "s").exists()
 
 
 def test_pictures_keep_their_shape_or_are_squeezed() -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 import pyarrow.parquet as pq
 import pytest
-from distributed import LocalCluster
+from distributed import Client, LocalCluster
 
 from pipeline.extract import extract
 from store import Store, UsageError
@@ -243,12 +243,36 @@ def test_a_running_cluster_gives_the_same_bytes(videos: Path, whole: Path, tmp_p
                 videos, store=broken, extractors=["motion"], scheduler=address, on_progress=stop
             )
         time.sleep(2)
-        here = psutil.Process().children(recursive=True)
-        assert not [p for p in here if "pipeline.engine" in " ".join(p.cmdline())]
+        assert not engines()
     assert (summary.done, summary.skipped) == (0, NUM_CLIPS)
     assert parts(store) == parts(whole)
     with pytest.raises(UsageError, match="scheduler='nonsense': no Dask scheduler answers"):
         extract(videos, store=tmp_path / "s", extractors=["motion"], scheduler="nonsense")
+
+
+@pytest.mark.slow
+def test_where_workers_have_gpus_those_alone_are_used(videos: Path, tmp_path: Path) -> None:
+    store, at_work = tmp_path / "store", set()
+
+    def count(stage: str, done: int, total: int) -> None:
+        if stage == "extracting" and done:
+            at_work.add(len(engines()))
+
+    asked = {"n_workers": 1, "threads_per_worker": 1, "dashboard_address": "127.0.0.1:0"}
+    with LocalCluster(**asked, resources={"GPU": 1}) as cluster:
+        cluster.new_spec["options"]["resources"] = {}
+        cluster.scale(2)
+        address = cluster.scheduler_address
+        with Client(address) as client:
+            client.wait_for_workers(2)
+        extract(videos, store=store, extractors=["motion"], scheduler=address, on_progress=count)
+    assert at_work == {1}
+    assert len(Store(store).load("motion").clip_ids) == NUM_CLIPS
+
+
+def engines() -> list[psutil.Process]:
+    here = psutil.Process().children(recursive=True)
+    return [p for p in here if "pipeline.engine" in " ".join(p.cmdline())]
 
 
 def stop(stage: str, done: int, total: int) -> None:

@@ -12,19 +12,20 @@ import numpy as np
 import psutil
 import pytest
 
-import extractors
+from extractors import Options, visible_gpus
 from pipeline.decode import VideoError
 from pipeline.extract import extract
 from pipeline.keeper import Keeper
+from pipeline.planned import PlannedView, plan_views
 from store import KinestoreError, Store, ViewSpec
 from tests.numbered import make_video, repeat_packets
 
-SPECS = {"motion": extractors.create("motion").spec}
+VIEWS = plan_views(["motion"])
 
 
 @pytest.fixture
 def keeper() -> Iterator[Keeper]:
-    kept = Keeper(SPECS, device="cpu", timeout_s=30, memory_bytes=None)
+    kept = Keeper(VIEWS, timeout_s=30)
     yield kept
     kept.close()
 
@@ -62,7 +63,7 @@ def when_busy(keeper: Keeper, number: int) -> threading.Thread:
 def test_a_clip_that_takes_too_long_is_a_timeout_and_the_next_is_done(
     bomb: Path, good: Path
 ) -> None:
-    keeper = Keeper(SPECS, device="cpu", timeout_s=2, memory_bytes=None)
+    keeper = Keeper(VIEWS, timeout_s=2)
     started = time.perf_counter()
     with pytest.raises(VideoError, match=r"took longer than the 2 s") as caught:
         keeper.embed(str(bomb), ["motion"])
@@ -73,7 +74,7 @@ def test_a_clip_that_takes_too_long_is_a_timeout_and_the_next_is_done(
 
 
 def test_a_process_that_never_answers_is_ended_at_the_deadline(good: Path, bomb: Path) -> None:
-    keeper = Keeper(SPECS, device="cpu", timeout_s=3, memory_bytes=None)
+    keeper = Keeper(VIEWS, timeout_s=3)
     keeper.start()
     stopped = process_of(keeper)
     when_busy(keeper, signal.SIGSTOP)
@@ -109,7 +110,7 @@ def test_a_process_killed_once_by_the_system_costs_nothing(good: Path, keeper: K
 
 
 def test_a_clip_over_the_memory_is_named(bomb: Path, good: Path) -> None:
-    keeper = Keeper(SPECS, device="cpu", timeout_s=60, memory_bytes=600 << 20)
+    keeper = Keeper(VIEWS, timeout_s=60, memory_bytes=600 << 20)
     with pytest.raises(VideoError, match=r"took more than the 0\.6 GiB") as caught:
         keeper.embed(str(bomb), ["motion"])
     assert caught.value.kind == "out-of-memory"
@@ -120,10 +121,10 @@ def test_a_clip_over_the_memory_is_named(bomb: Path, good: Path) -> None:
 def test_the_process_ends_with_its_keeper(tmp_path: Path) -> None:
     path = tmp_path / "pid"
     code = f"""
-import os, pathlib, signal, extractors
+import os, pathlib, signal
 from pipeline.keeper import Keeper
-specs = {{"motion": extractors.create("motion").spec}}
-keeper = Keeper(specs, device="cpu", timeout_s=60, memory_bytes=None)
+from pipeline.planned import plan_views
+keeper = Keeper(plan_views(["motion"]), timeout_s=60)
 keeper.start()
 pathlib.Path({str(path)!r}).write_text(str(keeper._process.pid))
 os.kill(os.getpid(), signal.SIGKILL)
@@ -137,9 +138,34 @@ os.kill(os.getpid(), signal.SIGKILL)
     raise AssertionError(f"process {orphan} outlived its keeper")
 
 
+def test_a_process_sees_the_one_gpu_that_it_was_given() -> None:
+    keeper = Keeper(VIEWS, timeout_s=60, gpu="3")
+    keeper.start()
+    assert process_of(keeper).environ()["CUDA_VISIBLE_DEVICES"] == "3"
+    keeper.close()
+
+
+def test_gpus_have_the_names_that_cuda_was_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert visible_gpus("auto") == ["0", "1"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-5a,7")
+    assert visible_gpus("cuda") == ["GPU-5a", "7"]
+    assert visible_gpus("cpu") == []
+
+
+def test_a_worker_without_the_weights_says_so(tmp_path: Path) -> None:
+    spec = ViewSpec(extractor="r3d", shape=(512,), settings={})
+    planned = PlannedView(spec=spec, options=Options(weights=tmp_path / "absent"))
+    keeper = Keeper({"r3d": planned}, timeout_s=60)
+    with pytest.raises(KinestoreError, match=r"absent: no such file or folder"):
+        keeper.start()
+    keeper.close()
+
+
 def test_a_worker_that_would_make_another_view_is_refused() -> None:
     other = ViewSpec(extractor="motion", shape=(3,), settings={})
-    keeper = Keeper({"motion": other}, device="cpu", timeout_s=60, memory_bytes=None)
+    keeper = Keeper({"motion": PlannedView(spec=other, options=Options())}, timeout_s=60)
     for _ in range(2):  # and again: no clip may go to it
         with pytest.raises(
             KinestoreError, match=f"motion: a worker would make motion@.*{other.name}"

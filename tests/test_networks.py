@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import timm
 import torch
 from torch import Tensor, nn
 
@@ -34,36 +35,32 @@ def network_of(name: str) -> VideoNetwork:
 @pytest.mark.parametrize(
     ("name", "num_classes", "count", "width"),
     [
+        ("blip", None, 223_971_644, 768),
+        ("blip-text", None, 223_971_644, 768),
+        ("clip", None, 151_277_313, 512),
         ("slow", 400, 32_454_096, 2048),
         ("slowfast", 400, 34_566_488, 2304),  # printed as "Slow" in FLAMeST's table
         ("i3d", 400, 28_043_472, 2048),
         ("r3d", 400, 33_371_472, 512),
         ("videomae", 101, 86_304_869, 768),
+        ("cnn-densenet201", 0, 18_092_928, 1920),
+        ("cnn-resnet152", 0, 58_143_808, 2048),
     ],
 )
-def test_video_networks_have_as_many_parameters_as_published(
-    name: str, num_classes: int, count: int, width: int
+def test_networks_have_as_many_parameters_as_published_and_are_as_wide(
+    name: str, num_classes: int | None, count: int, width: int
 ) -> None:
-    network = network_of(name)
+    module: Any = extractors.module_of(name)
     with torch.device("meta"):
-        assert count_parameters(network.build(num_classes)) == count
-    assert network.width == width
-
-
-@pytest.mark.parametrize(
-    ("name", "count", "width"),
-    [("cnn-densenet201", 18_092_928, 1920), ("cnn-resnet152", 58_143_808, 2048)],
-)
-def test_image_trunks_have_as_many_parameters_as_published(
-    name: str, count: int, width: int
-) -> None:
-    from extractors.cnn import _timm_network
-
-    with torch.device("meta"):
-        network = _timm_network(name)
-        network.reset_classifier(0)
-    assert count_parameters(network) == count
-    assert network.num_features == width
+        if num_classes is None:
+            network, found = module.architecture(), module.WIDTH
+        elif num_classes:
+            network, found = module.NETWORK.build(num_classes), module.NETWORK.width
+        else:
+            network = module._timm_network(name)
+            network.reset_classifier(0)
+            found = network.head_hidden_size
+    assert (count_parameters(network), found) == (count, width)
 
 
 @pytest.fixture(scope="module")
@@ -170,7 +167,8 @@ def test_frame_features_equal_timm_s_own_forward(name: str, tmp_path: Path) -> N
 
     plain: Any = randomise(_timm_network(name))
     state = plain.state_dict()
-    if name == "cnn-densenet201":  # as torchvision's file of 2017 writes them
+    if name == "cnn-densenet201":  # as torchvision's file of 2017 writes them, and no counters
+        state = {key: v for key, v in state.items() if not key.endswith("num_batches_tracked")}
         for part in ("norm1", "norm2", "conv1", "conv2"):
             dotted = f"{part[:-1]}.{part[-1]}"
             state = {key.replace(f".{part}.", f".{dotted}."): v for key, v in state.items()}
@@ -194,6 +192,21 @@ def test_frame_features_equal_timm_s_own_forward(name: str, tmp_path: Path) -> N
     halved = in_bfloat16(name, weights=path, frames=four)
     assert cosine(halved.embed(batch[:1])[0].vector, alone[0]) > 0.999
     path.unlink()
+
+
+@pytest.mark.parametrize(
+    ("name", "width"),
+    [("mobilenetv3_small_050.lamb_in1k", 1024), ("vit_tiny_patch16_224.augreg_in21k_ft_in1k", 192)],
+)
+def test_any_image_network_of_timm_goes_by_its_name(name: str, width: int, tmp_path: Path) -> None:
+    plain: Any = randomise(timm.create_model(name))
+    torch.save(plain.state_dict(), tmp_path / "w.pth")
+    extractor = extractors.create(f"cnn-{name}", weights=tmp_path / "w.pth", device="cpu")
+    found = extractors.embed_clip(extractor, noise_clip(0))
+    assert found.vector.shape == extractor.spec.shape == (10, width)
+    assert extractor.spec.extractor == f"cnn-{name}"
+    source = str(extractors.module_of(f"cnn-{name}").source(f"cnn-{name}"))
+    assert source == f"huggingface.co/timm/{name}"
 
 
 def test_the_slow_pathway_sees_each_of_eight_keyframes_once() -> None:
