@@ -27,6 +27,8 @@ from tests.numbered import make_video
 
 NUM_CLIPS = 5
 
+pytestmark = pytest.mark.usefixtures("own_temporary_folder")
+
 
 @pytest.fixture(scope="module")
 def local(tmp_path_factory: pytest.TempPathFactory) -> Path:
