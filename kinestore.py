@@ -27,6 +27,7 @@ from pipeline.console import (
     weights_table,
 )
 from store.errors import KinestoreError, UsageError
+from store.place import as_path
 
 if TYPE_CHECKING:
     from federated.simulation import simulate
@@ -79,7 +80,9 @@ app = typer.Typer(
     add_completion=False,
 )
 
-StoreArgument = Annotated[Path, typer.Argument(metavar="STORE", help="The store's folder.")]
+StoreArgument = Annotated[
+    str, typer.Argument(metavar="STORE", help="The store's folder; also s3:// or gs://.")
+]
 FeaturesOption = Annotated[
     str, typer.Option("--features", metavar="A[,B]", help="Views as VIEW or VIEW:POOL.")
 ]
@@ -110,7 +113,7 @@ def demo_command(
 @app.command("extract")
 def extract_command(
     videos: Annotated[str, typer.Argument(metavar="VIDEOS", help="A folder, manifest or video.")],
-    store: Annotated[Path, typer.Option(help="The store's folder; made if absent.")],
+    store: Annotated[str, typer.Option(help="The store's folder; made if absent.")],
     extractor: Annotated[list[str], typer.Option("-e", "--extractor", help="May be repeated.")],
     weights: Annotated[
         list[str] | None,
@@ -137,6 +140,7 @@ def extract_command(
     as_json: JsonOption = False,
 ) -> None:
     """Compute the embeddings that the store lacks."""
+    target = as_path(store)
     try:
         from extractors import FrameChoice
         from pipeline.extract import extract
@@ -148,7 +152,7 @@ def extract_command(
         with progress() as tell:
             summary = extract(
                 videos,
-                store=store,
+                store=target,
                 extractors=extractor,
                 weights=read_weights(weights or [], extractor),
                 frames=frames,
@@ -163,12 +167,12 @@ def extract_command(
             )
     except KeyboardInterrupt:
         raise KinestoreError(
-            f"stopped; what was done is kept in {store}: the same command again goes on from there"
+            f"stopped; what was done is kept in {target}: the same command again goes on from there"
         ) from None
     if as_json:
         say(json.dumps(asdict(summary)))
     else:
-        say_summary(summary, store)
+        say_summary(summary, target)
     if summary.failed:
         raise typer.Exit(SOME_INPUTS_FAILED)
 

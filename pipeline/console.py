@@ -114,7 +114,7 @@ def failures_table(failures: Sequence["Failure"]) -> RenderableType:
     return table
 
 
-def verify_table(report: "Report", store: Path) -> RenderableType:
+def verify_table(report: "Report", store: str) -> RenderableType:
     """What a verification found, one finding a row, under what it comes to."""
     state = "sound" if report.sound else "broken"
     title = f"{store}: {state}, {report.num_parts} parts checked"

@@ -20,6 +20,7 @@ import torch
 
 import extractors
 from extractors import Extractor
+from pipeline._fetch import local_video, named
 from pipeline.decode import DecodedVideo, VideoError
 from store import Embedding, KinestoreError, VideoInfo
 
@@ -32,7 +33,7 @@ class ClipResult:
         info: What decoding told.
         embeddings: By extractor.
         errors: Why there is no embedding, by extractor.
-        seconds: Time by stage: "decode" and each extractor's name.
+        seconds: Time by stage: "fetch" from an object store, "decode" and each extractor's name.
     """
 
     info: VideoInfo
@@ -48,15 +49,16 @@ def embed_clip(uri: str, names: Sequence[str], *, models: Mapping[str, Extractor
         VideoError: If the video cannot be used.
     """
     seconds: dict[str, float] = {}
-    with _timed(seconds, "decode"):
-        video = DecodedVideo(uri)
     embeddings, errors = {}, {}
-    for name in names:
-        try:
-            with _timed(seconds, name):
-                embeddings[name] = _embed(models[name], video, uri)
-        except VideoError as error:
-            errors[name] = error
+    with local_video(uri, seconds) as path:
+        with _timed(seconds, "decode"):
+            video = DecodedVideo(path)
+        for name in names:
+            try:
+                with _timed(seconds, name):
+                    embeddings[name] = _embed(models[name], video, uri)
+            except VideoError as error:
+                errors[name] = named(error, path, uri)
     return ClipResult(info=video.info, embeddings=embeddings, errors=errors, seconds=seconds)
 
 

@@ -8,8 +8,10 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline._reader import VideoError, check_regular_file
+from pipeline._fetch import unreadable
+from pipeline._reader import check_regular_file
 from store import Source, UsageError
+from store.place import as_path, for_arrow, is_remote
 
 VIDEO_SUFFIXES = frozenset(
     {".3gp", ".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg"}
@@ -27,7 +29,8 @@ def find_videos(videos: str | Path) -> list[Source]:
         videos: A folder (a video in a subfolder takes that folder's name as its label), a
             manifest, or one video. A manifest is a .txt file with a path on each line, or a .csv
             or .parquet file with a column `video` and, if it likes, `label`, `group`, `split` and
-            columns of its own. Paths are relative to the manifest.
+            columns of its own. Paths are relative to the manifest. Folder, manifest and videos
+            may also be `file://`, `s3://` or `gs://` addresses.
 
     Returns:
         One source for each path.
@@ -35,7 +38,7 @@ def find_videos(videos: str | Path) -> list[Source]:
     Raises:
         UsageError: If nothing is there, the manifest cannot be read, or it contradicts itself.
     """
-    path = Path(videos)
+    path = as_path(videos)
     if path.is_dir():
         found = _from_folder(path)
     elif not path.exists():
@@ -56,12 +59,14 @@ def identify(uri: str) -> str:
     Raises:
         VideoError: If it is no regular file or cannot be read.
     """
-    check_regular_file(uri)
+    path = as_path(uri)
+    if not is_remote(path):
+        check_regular_file(path)
     try:
-        with Path(uri).open("rb") as handle:
+        with path.open("rb") as handle:
             return hashlib.file_digest(handle, "sha256").hexdigest()[:32]
     except OSError as error:
-        raise VideoError("unreadable-file", f"{uri}: {error.strerror}") from error
+        raise unreadable(uri, error) from error
 
 
 def _distinct(found: list[Source], path: Path) -> list[Source]:
@@ -74,11 +79,17 @@ def _distinct(found: list[Source], path: Path) -> list[Source]:
 
 
 def _from_folder(folder: Path) -> list[Source]:
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in VIDEO_SUFFIXES)
+    paths = sorted(path for path in _everything_in(folder) if path.suffix.lower() in VIDEO_SUFFIXES)
     return [
         Source(uri=str(path.resolve()), label=None if path.parent == folder else path.parent.name)
         for path in paths
     ]
+
+
+def _everything_in(folder: Path) -> Iterable[Path]:
+    if not is_remote(folder):
+        return folder.rglob("*")
+    return (as_path(f"{where}/{name}") for where, _, names in folder.walk() for name in names)
 
 
 def _manifest_rows(path: Path) -> Iterable[Mapping[str, str | None]]:
@@ -100,7 +111,7 @@ def _manifest_rows(path: Path) -> Iterable[Mapping[str, str | None]]:
 
 
 def _parquet_rows(path: Path) -> list[Mapping[str, str | None]]:
-    with pq.ParquetFile(path) as manifest:
+    with pq.ParquetFile(for_arrow(path)) as manifest:
         if manifest.metadata.num_rows > MAX_MANIFEST_ROWS:
             raise UsageError(f"{path}: {manifest.metadata.num_rows} rows are more than a manifest")
         _require_video_column(manifest.schema_arrow.names, path)
@@ -123,9 +134,21 @@ def _source(row: Mapping[str, str | None], manifest: Path) -> Source:
     if not video:
         raise UsageError(f"{manifest}: a row names no video: {dict(row)}")
     return Source(
-        uri=str((manifest.parent / video).resolve()),
+        uri=str(_located(video, manifest)),
         label=row.get("label") or None,
         group=row.get("group") or None,
         split=row.get("split") or None,
         extra={name: value or "" for name, value in row.items() if name not in KNOWN_COLUMNS},
     )
+
+
+def _located(video: str, manifest: Path) -> Path:
+    """The video that a row names: an address, an absolute path, or one beside the manifest."""
+    try:
+        if is_remote(manifest) and "://" not in video and not video.startswith("/"):
+            return as_path(f"{manifest.parent}/{video}")
+        path = as_path(video)
+    except UsageError as error:
+        raise UsageError(f"{manifest}: {error}") from error
+    beside = not (is_remote(manifest) or is_remote(path))
+    return (manifest.parent / path if beside else path).resolve()

@@ -1,14 +1,20 @@
 """Files that are there in whole, under their final name, or not at all."""
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
 import platform
+import shutil
+import tempfile
 import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+
+from store.errors import KinestoreError
+from store.place import is_remote
 
 TEMPORARY_PREFIX = ".part-"
 
@@ -22,14 +28,17 @@ def _machine() -> str:
 
 
 @contextlib.contextmanager
-def temporary(folder: Path) -> Iterator[Path]:
+def temporary(folder: Path, *, suffix: str = "") -> Iterator[Path]:
     """A name in the folder that no reader looks at, removed if it is still there at the end.
 
     The file is locked for as long: the kernel drops the lock when its owner dies, in whatever way.
+    What is meant for an object store lies in this machine's folder for temporary files meanwhile.
     """
+    if is_remote(folder):
+        folder = local_folder()
     folder.mkdir(parents=True, exist_ok=True)
     while True:
-        path = folder / f"{TEMPORARY_PREFIX}{_machine()}-{uuid.uuid4().hex}"
+        path = folder / f"{TEMPORARY_PREFIX}{_machine()}-{uuid.uuid4().hex}{suffix}"
         with path.open("xb") as owner:
             with contextlib.suppress(OSError):  # a file system without locks: see is_abandoned
                 fcntl.flock(owner, fcntl.LOCK_EX)
@@ -40,6 +49,40 @@ def temporary(folder: Path) -> Iterator[Path]:
             finally:
                 path.unlink(missing_ok=True)
             return
+
+
+def local_folder() -> Path:
+    """Where temporary files lie that belong into no folder here; those of the dead are removed.
+
+    Raises:
+        KinestoreError: If somebody else has taken the folder's name.
+    """
+    folder = Path(tempfile.gettempdir()) / f"kinestore-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.is_symlink() or folder.stat().st_uid != os.getuid():
+        raise KinestoreError(f"{folder}: is somebody else's; set TMPDIR to a folder of your own")
+    for path in folder.iterdir():
+        if is_temporary(path):
+            remove_abandoned(path)
+    return folder
+
+
+@contextlib.contextmanager
+def local_copy(path: Path) -> Iterator[Path]:
+    """The file itself, or a copy of one from an object store for as long as the block lasts.
+
+    Raises:
+        OSError: If it cannot be copied; with the error number ENOSPC if there is no room.
+    """
+    if not is_remote(path):
+        yield path
+        return
+    folder, size = local_folder(), path.stat().st_size
+    if size > shutil.disk_usage(folder).free:
+        raise OSError(errno.ENOSPC, f"no room in {folder} for {size} bytes", str(path))
+    with temporary(folder, suffix=path.suffix) as copy:
+        path.download(copy)
+        yield copy
 
 
 def is_temporary(path: Path) -> bool:
@@ -68,7 +111,7 @@ def remove_abandoned(path: Path) -> bool:
 @contextlib.contextmanager
 def _locked_if_abandoned(path: Path) -> Iterator[bool]:
     """Whether a temporary file is abandoned; if so, nobody can take it up within the block."""
-    if path.is_symlink() or not path.is_file():
+    if is_remote(path) or path.is_symlink() or not path.is_file():
         yield False
         return
     try:
@@ -97,7 +140,13 @@ def _try_lock(descriptor: int) -> bool | None:
 
 
 def publish(temporary: Path, final: Path) -> None:
-    """Flush the file, give it its final name and flush the folder: kill -9 leaves all or none."""
+    """Flush the file, give it its final name and flush the folder: kill -9 leaves all or none.
+
+    To an object store it is copied, which shows it when it is there in whole.
+    """
+    if is_remote(final):
+        final.upload(temporary)
+        return
     _flush(temporary)
     temporary.replace(final)
     _flush(final.parent)
@@ -127,6 +176,9 @@ def write_text(path: Path, text: str) -> None:
 
 def write_text_once(path: Path, text: str) -> None:
     """Write a small text file atomically; where it is there already, it stays the same file."""
+    if is_remote(path):
+        path.write_once(text.encode())
+        return
     with temporary(path.parent) as unfinished:
         unfinished.write_text(text, encoding="utf-8")
         _flush(unfinished)
@@ -144,8 +196,11 @@ def write_text_once(path: Path, text: str) -> None:
 def locked(path: Path) -> Iterator[None]:
     """Keep other processes, and threads, out of the same block; the kernel frees it for the dead.
 
-    On a file system without locks it keeps nobody out.
+    On a file system without locks, and in an object store, it keeps nobody out.
     """
+    if is_remote(path):
+        yield
+        return
     with path.open("r+b") as handle:
         with contextlib.suppress(OSError):
             fcntl.flock(handle, fcntl.LOCK_EX)

@@ -20,6 +20,7 @@ from store.atomic import publish, temporary
 from store.contiguous import lay_out, map_array, read_note
 from store.errors import StoreError, UsageError
 from store.join import Column
+from store.place import is_remote
 from store.views import View
 
 FOLDER = "cache"
@@ -56,10 +57,11 @@ def load_rows(
         StoreError: If a part cannot be used.
     """
     shape, size = join.joined_shape(columns), np.dtype(dtype).itemsize
-    kept = _find(root, columns, dtype)
+    may_keep = not is_remote(root)  # what is mapped must lie here
+    kept = _find(root, columns, dtype) if may_keep else None
     if kept is None:
         complete = join.complete_clips(columns)
-        if size * len(complete) * math.prod(shape) >= WORTH_KEEPING_BYTES:
+        if may_keep and size * len(complete) * math.prod(shape) >= WORTH_KEEPING_BYTES:
             kept = _keep(root, complete, columns, dtype)
         if kept is None:
             complete = [clip for clip in complete if clip in wanted]

@@ -1,6 +1,8 @@
 """The parts of one kind: of the store as it is, or of a snapshot."""
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,9 +10,13 @@ import pyarrow as pa
 
 from store import parts
 from store.errors import StoreError
+from store.place import is_remote
 from store.reading import read_part
 from store.records import Snapshot
 from store.snapshot import fault_of
+
+AT_ONCE = 8
+"""Parts of an object store that are on their way at the same time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +55,13 @@ class PartFolder:
         Raises:
             StoreError: If a part cannot be used; it names the part and the remedy.
         """
-        return (self.read_part(path, schema, columns) for path in self.paths())
+        return self.read_parts(self.paths(), schema, columns)
+
+    def read_parts(
+        self, paths: Sequence[Path], schema: pa.Schema, columns: list[str] | None = None
+    ) -> Iterator[pa.Table]:
+        """Some of `paths()` one by one; arguments and errors are those of `tables`."""
+        return ahead(lambda path: self.read_part(path, schema, columns), paths)
 
     def read_part(
         self, path: Path, schema: pa.Schema, columns: list[str] | None = None
@@ -85,3 +97,18 @@ class PartFolder:
                 )
             found.append(path)
         return sorted(found, key=lambda path: (parts.part_number(path), path.name))
+
+
+def ahead(read: Callable[[Path], pa.Table], paths: Sequence[Path]) -> Iterator[pa.Table]:
+    """Read files in order; of an object store, whose answers take long to come, some ahead."""
+    if not paths or not is_remote(paths[0]):
+        yield from map(read, paths)
+        return
+    coming: deque[Future[pa.Table]] = deque()
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for path in paths:
+            coming.append(pool.submit(read, path))
+            if len(coming) == AT_ONCE:
+                yield coming.popleft().result()
+        while coming:
+            yield coming.popleft().result()

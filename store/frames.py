@@ -18,6 +18,7 @@ from store.atomic import locked, temporary, write_text_once
 from store.contiguous import lay_out, locate
 from store.errors import StoreError, UsageError
 from store.folder import PartFolder
+from store.place import is_remote
 from store.records import FramesSpec
 from store.schema import read_spec, refuse_repeated
 
@@ -96,7 +97,9 @@ def open_frames(folder: PartFolder) -> Frames:
 
     Raises:
         StoreError: If frames.json or a part cannot be used.
+        UsageError: If they lie in an object store.
     """
+    _refuse_remote(folder)
     spec = read_spec(folder.path / MARKER, FramesSpec)
     size = int(np.prod(spec.shape))
     places = {}
@@ -153,6 +156,7 @@ def append(
     Raises:
         UsageError: If the frames are others, or a clip comes twice.
     """
+    _refuse_remote(folder)
     if frames.dtype != np.uint8 or frames.shape != (len(clip_ids), *spec.shape):
         raise UsageError(
             f"frames: {frames.dtype} of shape {frames.shape}, not uint8 of "
@@ -175,6 +179,13 @@ def append(
     return len(new)
 
 
+def _refuse_remote(folder: PartFolder) -> None:
+    if is_remote(folder.path):
+        raise UsageError(
+            f"{folder.path}: frames are mapped, so they need a store on a local file system"
+        )
+
+
 def _update(known: Known, folder: PartFolder, spec: FramesSpec) -> None:
     there = {path.name: path for path in folder.paths()}
     for name in known.keys() - there.keys():  # a repair has dropped it
@@ -190,4 +201,4 @@ def _commit(folder: Path, clip_ids: list[str], frames: NDArray[np.uint8], rows: 
         for place, row in enumerate(rows):
             array[place] = frames[row]
         del array
-        return parts.seal(unfinished, number=number, suffix=parts.HDF5)
+        return parts.seal(unfinished, folder, number=number, suffix=parts.HDF5)

@@ -49,9 +49,10 @@ class KnownRows:
         there = part_names(self.folder.path)
         if not self._seen <= there:  # a repair has dropped parts
             self._seen, self._newest, self.next_number = set(), {}, 0
-        for name in there - self._seen:
-            path = self.folder.path / name
-            self.note(path, self.folder.read_part(path, self._schema, self._columns))
+        new = [self.folder.path / name for name in there - self._seen]
+        tables = self.folder.read_parts(new, self._schema, self._columns)
+        for path, table in zip(new, tables, strict=True):
+            self.note(path, table)
         return self._newest
 
     def note(self, path: Path, table: pa.Table) -> None:

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from store.atomic import publish, temporary
 from store.errors import StoreError
+from store.place import is_remote
 from store.reading import check_claims
 
 PARQUET = ".parquet"
@@ -44,13 +45,14 @@ def commit(folder: Path, table: pa.Table, *, number: int) -> Path:
             use_dictionary=others,
             write_statistics=others,
         )
-        check_claims(unfinished, pq.read_metadata(unfinished), table.schema)
-        return seal(unfinished, number=number, suffix=PARQUET)
+        size = unfinished.stat().st_size
+        check_claims(unfinished, pq.read_metadata(unfinished), table.schema, size=size)
+        return seal(unfinished, folder, number=number, suffix=PARQUET)
 
 
-def seal(unfinished: Path, *, number: int, suffix: str) -> Path:
+def seal(unfinished: Path, folder: Path, *, number: int, suffix: str) -> Path:
     """Give a temporary file the name of a part, which its bytes are a part of."""
-    final = unfinished.with_name(f"{number:05d}-{digest(unfinished)[:16]}{suffix}")
+    final = folder / f"{number:05d}-{digest(unfinished)[:16]}{suffix}"
     publish(unfinished, final)
     return final
 
@@ -72,8 +74,11 @@ def list_parts(folder: Path, suffix: str = PARQUET) -> list[Path]:
 def part_names(folder: Path, suffix: str = PARQUET) -> set[str]:
     """The names of the committed parts, in no order; quick, for it is asked often."""
     try:
-        with os.scandir(folder) as entries:
-            names = {entry.name for entry in entries}
+        if is_remote(folder):
+            names = folder.names()
+        else:
+            with os.scandir(folder) as entries:
+                names = {entry.name for entry in entries}
     except (FileNotFoundError, NotADirectoryError):
         return set()
     return {name for name in names if name.endswith(suffix) and not name.startswith(".")}

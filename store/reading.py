@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from store.errors import StoreError
+from store.place import for_arrow, is_remote
 
 SMALL_BYTES = 1 << 20
 """What any part may grow to in memory, and any description may be long."""
@@ -58,9 +59,9 @@ def read_part(path: Path, schema: pa.Schema, columns: list[str] | None = None) -
     """
     try:
         size = _size_bytes(path)
-        with pq.ParquetFile(path) as part:
+        with pq.ParquetFile(for_arrow(path)) as part:
             _check_columns(path, part.schema_arrow, schema)
-            check_claims(path, part.metadata, schema)
+            check_claims(path, part.metadata, schema, size=size)
             wanted = columns or part.schema_arrow.names
             text = [n for n in wanted if part.schema_arrow.field(n).type == pa.string()]
             if text and _text_may_grow(part.metadata, most=_most_bytes(size)):
@@ -74,8 +75,8 @@ def read_part(path: Path, schema: pa.Schema, columns: list[str] | None = None) -
     return table
 
 
-def check_claims(path: Path, metadata: pq.FileMetaData, schema: pa.Schema) -> None:
-    """See to it that the footer claims no more than a file of this size can hold.
+def check_claims(path: Path, metadata: pq.FileMetaData, schema: pa.Schema, *, size: int) -> None:
+    """See to it that the footer claims no more than a file of this size in bytes can hold.
 
     The footer's columns are left alone: pyarrow 26 ends the process on a hostile one
     (`ColumnChunkMetaData` throws through Cython).
@@ -83,7 +84,6 @@ def check_claims(path: Path, metadata: pq.FileMetaData, schema: pa.Schema) -> No
     Raises:
         StoreError: If it does.
     """
-    size = _size_bytes(path)
     groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
     rows = max([metadata.num_rows, *(group.num_rows for group in groups)])
     decoded = max(rows * _row_bytes(schema), sum(abs(group.total_byte_size) for group in groups))
@@ -111,6 +111,8 @@ def _most_bytes(size: int) -> int:
 
 def _size_bytes(path: Path) -> int:
     """The size of a regular file; opening a pipe would wait, and a device has no end."""
+    if is_remote(path):
+        return path.stat().st_size
     if path.exists() and not path.is_file():
         raise StoreError(f"{path}: cannot be read (not a regular file)")
     return path.stat().st_size
@@ -138,7 +140,8 @@ def _text_may_grow(metadata: pq.FileMetaData, *, most: int) -> bool:
 
 def _check_text(path: Path, metadata: pq.FileMetaData, columns: list[str], *, most: int) -> None:
     """Measure text while it is still coded: a long one may be there once and stand in each row."""
-    with pq.ParquetFile(path, metadata=metadata, read_dictionary=columns) as part:
+    source = for_arrow(path)
+    with pq.ParquetFile(source, metadata=metadata, read_dictionary=columns) as part:
         coded = part.read(columns=columns, use_threads=False)
     grown = 0
     for chunk in (chunk for column in coded.columns for chunk in column.chunks):

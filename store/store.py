@@ -21,6 +21,7 @@ from store.frames import Frames, open_frames
 from store.frames import append as append_frames
 from store.join import Column
 from store.known import KnownRows, rows_of_clips, rows_of_view
+from store.place import as_path
 from store.pooling import split_feature
 from store.reading import read_json
 from store.records import (
@@ -47,7 +48,7 @@ class Store:
     """A feature store of format 1 on disk.
 
     Args:
-        path: The store's folder.
+        path: The store's folder; also `file://`, `s3://` or `gs://`.
         snapshot: Read exactly the parts that this snapshot pins, and write none; None reads all
             that are there at the time of reading.
 
@@ -57,7 +58,7 @@ class Store:
     """
 
     def __init__(self, path: str | Path, *, snapshot: str | None = None) -> None:
-        self.path = Path(path)
+        self.path = as_path(path)
         marker = self.path / MARKER
         try:
             found = read_json(marker).get("format")
@@ -80,7 +81,7 @@ class Store:
     @classmethod
     def create(cls, path: str | Path) -> "Store":
         """Open the store in a folder, or make one where the folder is empty or absent."""
-        folder = Path(path)
+        folder = as_path(path)
         if not (folder / MARKER).exists():
             if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
                 raise UsageError(f"{folder}: is there already and is not a store; name another")

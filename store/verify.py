@@ -4,7 +4,6 @@ Nothing is taken on trust: each part's bytes are hashed, and read under its sche
 removes what the next extraction makes again, and never a file that lies outside the store.
 """
 
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,10 +12,11 @@ from pathlib import Path
 import pyarrow as pa
 
 from store import cache, frames, schema, snapshot
-from store.atomic import is_abandoned, is_temporary
+from store.atomic import is_abandoned, is_temporary, local_copy
 from store.errors import StoreError
 from store.findings import TOLD, Finding, Report
 from store.parts import HDF5, NAME, PARQUET, digest
+from store.place import is_remote, walk
 from store.reading import read_part
 from store.records import FramesSpec, ViewSpec
 from store.repair import repair as drop_broken
@@ -200,7 +200,9 @@ class _Check:
         return snapshot.fault_of(self.root / part, pinned) is not None
 
     def caches(self) -> None:
-        """See whether what was joined is still so."""
+        """See whether what was joined is still so; nobody maps what lies in an object store."""
+        if is_remote(self.root):
+            return
         store = Store(self.root)
         for path in sorted((self.root / cache.FOLDER).glob("*.h5")):
             fault = cache.fault_of(path, store.view)
@@ -209,8 +211,7 @@ class _Check:
 
     def leftovers(self) -> None:
         """Find files that no job is writing and that are no part of a store."""
-        for where, _, files in os.walk(self.root):
-            folder = Path(where)
+        for folder, _, files in walk(self.root):
             for path in sorted(folder / name for name in files):
                 inside = path.relative_to(self.root).as_posix()
                 if is_temporary(path):
@@ -248,7 +249,12 @@ def _reader(expected: pa.Schema, columns: list[str] | None = None) -> Callable[[
 
 
 def _clips_of_frames(path: Path, spec: FramesSpec) -> pa.Table:
-    return pa.table({"clip_id": pa.array(frames.read_part(path, spec).clip_ids, pa.string())})
+    with local_copy(path) as here:
+        try:
+            clip_ids = frames.read_part(here, spec).clip_ids
+        except StoreError as error:
+            raise StoreError(str(error).replace(str(here), str(path))) from error
+    return pa.table({"clip_id": pa.array(clip_ids, pa.string())})
 
 
 def _is_of_the_system(error: BaseException | None) -> bool:

@@ -1,8 +1,11 @@
 """Small records for tests of the store."""
 
+from pathlib import Path
+
 import numpy as np
 
-from store import Clip, Embedding, Source, VideoInfo, ViewSpec
+from store import Clip, Embedding, Source, Store, VideoInfo, ViewSpec
+from store.place import is_remote
 
 INFO = VideoInfo(
     num_frames=9,
@@ -27,3 +30,22 @@ def embedding(*values: float) -> Embedding:
     """A vector of these values, said to be of the first three frames."""
     vector = np.array(values, np.float32)
     return Embedding(vector=vector, frame_index=np.arange(3), pts_s=np.arange(3) / 25)
+
+
+def filled(address: str) -> Store:
+    """Four clips in two parts and the embeddings of all but the last."""
+    store = Store.create(address)
+    store.append_clips([clip("a", label="run", split="train"), clip("b", label="sit")])
+    store.append_clips([clip("c", label="run"), clip("d", label="sit")])
+    store.append(SPEC, ["a", "b"], [embedding(1, 2), embedding(3, 4)])
+    store.append(SPEC, ["c"], [embedding(5, 6)])
+    return store
+
+
+def overwrite(path: Path, content: bytes, tmp_path: Path) -> None:
+    """Put other bytes in a file's place, wherever it lies."""
+    if is_remote(path):
+        (tmp_path / "content").write_bytes(content)
+        path.upload(tmp_path / "content")
+    else:
+        path.write_bytes(content)

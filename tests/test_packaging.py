@@ -68,5 +68,5 @@ def test_constraints_name_a_version_of_every_dependency() -> None:
         for line in (ROOT / "constraints.txt").read_text().splitlines()
     )
     for requirement in wanted:
-        name = requirement.lower().partition(">")[0].partition("=")[0]
+        name = requirement.lower().partition(">")[0].partition("=")[0].partition("[")[0]
         assert name in pinned, f"{name} has no tested version in constraints.txt"
