@@ -11,8 +11,8 @@ from pathlib import Path
 from types import ModuleType
 
 from extractors._base import ClipFrames, Extractor, Options, Prepared, embed_clip
-from extractors._device import visible_gpus
 from extractors._frames import FrameChoice
+from extractors._gpus import visible_gpus
 from store import UsageError
 
 __all__ = [

@@ -4,7 +4,6 @@ Shape legend: B batch.
 """
 
 import logging
-import os
 from collections.abc import Callable, Sequence
 from typing import Self, TypeVar
 
@@ -33,15 +32,6 @@ def choose_device(device: str) -> torch.device:
     if device == "cuda" and not available:
         raise UsageError("device='cuda': torch finds no usable GPU here; use cpu or auto")
     return torch.device("cuda" if available and device != "cpu" else "cpu")
-
-
-def visible_gpus(device: str) -> list[str]:
-    """The GPUs that "auto" or "cuda" may use, as CUDA_VISIBLE_DEVICES names them."""
-    if device == "cpu":
-        return []
-    named = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-    count = torch.cuda.device_count()
-    return named.split(",")[:count] if named else [str(index) for index in range(count)]
 
 
 class Runner:

@@ -70,3 +70,8 @@ def test_constraints_name_a_version_of_every_dependency() -> None:
     for requirement in wanted:
         name = requirement.lower().partition(">")[0].partition("=")[0].partition("[")[0]
         assert name in pinned, f"{name} has no tested version in constraints.txt"
+
+
+def test_reading_video_does_not_load_torch() -> None:
+    code = "import sys, pipeline.decode; sys.exit(bool({'torch', 'timm'} & sys.modules.keys()))"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
