@@ -5,6 +5,7 @@ import what they need when they are used, so that `kinestore --help` answers at 
 """
 
 import importlib
+import importlib.metadata
 import json
 import logging
 import sys
@@ -27,7 +28,7 @@ from pipeline.console import (
     weights_table,
 )
 from store.errors import KinestoreError, UsageError
-from store.place import as_path
+from store.place import as_path, local_path
 
 if TYPE_CHECKING:
     from federated.simulation import simulate
@@ -86,6 +87,9 @@ StoreArgument = Annotated[
 FeaturesOption = Annotated[
     str, typer.Option("--features", metavar="A[,B]", help="Views as VIEW or VIEW:POOL.")
 ]
+RunOption = Annotated[
+    Path, typer.Option("--out", metavar="RUN", parser=local_path, help="The run folder.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON value instead.")]
 HeadOption = Annotated[str, typer.Option(help="Name of the head.")]
 EpochsOption = Annotated[int, typer.Option(help="Passes over the training clips.")]
@@ -95,6 +99,21 @@ WeightDecayOption = Annotated[float, typer.Option(help="Adam's L2 penalty.")]
 KeyframesOption = Annotated[int, typer.Option(help="Frames chosen of a clip.")]
 KeyframeSpaceOption = Annotated[str, typer.Option(help="Clustered by: luma or cnn.")]
 SeedOption = Annotated[int, typer.Option(help="Seed of everything that is drawn at random.")]
+
+
+def _say_version(asked: bool) -> None:
+    if asked:
+        say(f"kinestore {importlib.metadata.version('kinestore')}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Which it is.")
+    ] = False,
+) -> None:
+    """A feature store for video action recognition."""
 
 
 @app.command("demo")
@@ -245,7 +264,9 @@ def snapshot_command(
 def export_command(
     store: StoreArgument,
     features: FeaturesOption,
-    to: Annotated[Path, typer.Option(help="A .parquet, .h5 or .npz file.")],
+    to: Annotated[
+        Path, typer.Option(metavar="FILE", parser=local_path, help="A .parquet, .h5 or .npz file.")
+    ],
 ) -> None:
     """Write joined features to one file for other programs."""
     from pipeline.export import export
@@ -259,7 +280,9 @@ def export_command(
 @app.command("keyframes")
 def keyframes_command(
     video: Annotated[Path, typer.Argument(metavar="VIDEO")],
-    out: Annotated[Path, typer.Option(help="A .png, .pdf or .svg file.")],
+    out: Annotated[
+        Path, typer.Option(metavar="FILE", parser=local_path, help="A .png, .pdf or .svg file.")
+    ],
     keyframes: KeyframesOption = 8,
     keyframe_space: KeyframeSpaceOption = "luma",
     seed: SeedOption = 0,
@@ -310,7 +333,7 @@ def weights_verify_command(as_json: JsonOption = False) -> None:
 def train_command(
     store: StoreArgument,
     features: FeaturesOption,
-    out: Annotated[Path, typer.Option(metavar="RUN", help="The run folder.")],
+    out: RunOption,
     head: HeadOption = "mlp",
     split: Annotated[
         str | None, typer.Option(metavar="column", help="Fit on split 'train', score 'test'.")
@@ -357,7 +380,7 @@ def train_command(
 def federate_command(
     store: StoreArgument,
     features: FeaturesOption,
-    out: Annotated[Path, typer.Option(metavar="RUN", help="The run folder.")],
+    out: RunOption,
     head: HeadOption = "mlp",
     strategy: Annotated[str, typer.Option(help="How the server joins the clients.")] = "fedavg",
     clients: Annotated[int, typer.Option(help="Number of clients.")] = 4,
@@ -404,7 +427,10 @@ def federate_command(
 def umap_command(
     store: StoreArgument,
     features: FeaturesOption,
-    out: Annotated[Path, typer.Option(help="A .png, .svg, .pdf or .html file.")],
+    out: Annotated[
+        Path,
+        typer.Option(metavar="FILE", parser=local_path, help="A .png, .svg, .pdf or .html file."),
+    ],
     classes: Annotated[str | None, typer.Option(metavar="A,B", help="Only these labels.")] = None,
     color: Annotated[str, typer.Option(help="label, group or split.")] = "label",
     seed: SeedOption = 0,

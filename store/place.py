@@ -47,6 +47,18 @@ def as_path(named: str | Path) -> Path:
     return cast(Path, RemotePath(protocol, key))
 
 
+def local_path(named: str) -> Path:
+    """The path of a file on this machine that a person named.
+
+    Raises:
+        UsageError: If it is an address of an object store.
+    """
+    path = as_path(named)
+    if is_remote(path):
+        raise UsageError(f"{named}: must be a path on this machine; copy it there afterwards")
+    return path
+
+
 def is_remote(path: object) -> TypeGuard[RemotePath]:
     """Whether a path is one of an object store."""
     return isinstance(path, RemotePath)

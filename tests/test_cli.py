@@ -111,6 +111,7 @@ def test_federate_writes_a_row_a_round(embedded: Path, tmp_path: Path) -> None:
         ),
         (["umap", "STORE", "--features", "made", "--out", "x.bmp"], 2, "x.bmp"),
         (["umap", "STORE", "--features", "made", "--color", "x", "--out", "x.png"], 2, "color"),
+        (["umap", "STORE", "--features", "made", "--out", "s3://b/x.png"], 2, "on this machine"),
         (["keyframes", "no.mp4", "--out", "s.png"], 1, "no.mp4: no such file"),
         (["fly"], 2, "No such command"),
     ],

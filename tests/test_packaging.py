@@ -75,3 +75,10 @@ def test_constraints_name_a_version_of_every_dependency() -> None:
 def test_reading_video_does_not_load_torch() -> None:
     code = "import sys, pipeline.decode; sys.exit(bool({'torch', 'timm'} & sys.modules.keys()))"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+def test_the_command_tells_its_version() -> None:
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    command = [sys.executable, "-m", "kinestore", "--version"]
+    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout
+    assert said == f"kinestore {declared}\n"
