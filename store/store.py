@@ -13,7 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from store import parts, schema
-from store.atomic import locked, write_text_once
+from store.atomic import is_temporary, locked, write_text_once
 from store.cache import load_rows
 from store.errors import StoreError, UsageError
 from store.folder import PartFolder
@@ -82,10 +82,12 @@ class Store:
     def create(cls, path: str | Path) -> "Store":
         """Open the store in a folder, or make one where the folder is empty or absent."""
         folder = as_path(path)
-        if not (folder / MARKER).exists():
-            if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        marker = folder / MARKER
+        if not marker.exists():
+            # Looked for again: another job may be making the same store.
+            if _is_occupied(folder) and not marker.exists():
                 raise UsageError(f"{folder}: is there already and is not a store; name another")
-            write_text_once(folder / MARKER, json.dumps({"format": schema.FORMAT}))
+            write_text_once(marker, json.dumps({"format": schema.FORMAT}))
         return cls(folder)
 
     # What is there
@@ -360,6 +362,13 @@ class Store:
             return sorted(f"{within}/{name}" for name in found)
         folders = {part.rpartition("/")[0] for part in self.pinned.parts}
         return sorted(folder for folder in folders if folder.startswith(f"{within}/"))
+
+
+def _is_occupied(folder: Path) -> bool:
+    """Whether something stands in the way of a new store."""
+    if not folder.is_dir():
+        return folder.exists()
+    return any(not is_temporary(path) for path in folder.iterdir())
 
 
 def _commit(known: KnownRows, table: pa.Table, number: int | None) -> int:

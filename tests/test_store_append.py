@@ -1,7 +1,7 @@
 """Adding to a store: one's own arrays, several writers, nothing twice."""
 
 import multiprocessing
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -110,3 +110,10 @@ def test_two_that_make_a_view_at_once_leave_one_description(tmp_path: Path) -> N
     write_text_once(path, "second")
     assert path.read_text() == "first" and path.stat().st_ino == inode
     assert [p.name for p in tmp_path.iterdir()] == ["view.json"]
+
+
+def test_many_that_make_one_store_at_once_all_get_it(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        for number in range(40):
+            made = pool.map(Store.create, [tmp_path / str(number)] * 8)
+            assert len({store.path for store in made}) == 1
