@@ -1,14 +1,8 @@
 """The extraction job on a real Dask cluster and real files."""
 
 import functools
-import hashlib
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -208,40 +202,3 @@ def test_an_extractor_that_breaks_or_gives_nan_fails_that_clip_alone(
     assert all(f.view == model.spec.name for f in store.failures())
     assert len(receipt.done) == NUM_GOOD - 2 == len(store.load("motion").clip_ids)
     assert len(store.clips()) == NUM_GOOD
-
-
-def kill_and_go_on(
-    command: list[str], *, delay_s: float, run_out: Callable[[], Summary]
-) -> Summary:
-    """Start a job in a session of its own, kill all of it after a while, then run it again."""
-    job = subprocess.Popen(
-        command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    time.sleep(delay_s)
-    os.killpg(job.pid, signal.SIGKILL)
-    job.wait()
-    return run_out()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("delay_s", [3.0, 6.5, 8.0, 9.0, 10.0])
-def test_a_job_killed_at_any_moment_goes_on_to_the_same_bytes(
-    delay_s: float, tmp_path: Path
-) -> None:
-    folder = tmp_path / "videos"
-    folder.mkdir()
-    for number in range(40):
-        make_video(folder / f"{number:02d}.mp4", 40, first=number * 3)
-    whole, broken = tmp_path / "whole", tmp_path / "broken"
-    extract(folder, store=whole, extractors=["motion"], workers=2)
-    command = [sys.executable, "-m", "kinestore", "extract", str(folder)]
-    command += ["--store", str(broken), "-e", "motion", "--workers", "2"]
-    summary = kill_and_go_on(
-        command,
-        delay_s=delay_s,
-        run_out=lambda: extract(folder, store=broken, extractors=["motion"], workers=2),
-    )
-    assert (summary.done + summary.skipped, summary.failed) == (40, 0)
-    assert rows(broken) == rows(whole)
-    digests = [hashlib.sha256(b"".join(rows(s).values())).hexdigest() for s in (whole, broken)]
-    assert digests[0] == digests[1]
