@@ -366,9 +366,14 @@ class Store:
 
 def _is_occupied(folder: Path) -> bool:
     """Whether something stands in the way of a new store."""
-    if not folder.is_dir():
-        return folder.exists()
-    return any(not is_temporary(path) for path in folder.iterdir())
+    if folder.is_file():
+        return True
+    try:
+        return any(not is_temporary(path) for path in folder.iterdir())
+    except FileNotFoundError:
+        return False
+    except NotADirectoryError:
+        return True
 
 
 def _commit(known: KnownRows, table: pa.Table, number: int | None) -> int:
