@@ -62,22 +62,12 @@ def _store_write(path: Path, array: Array) -> None:
 
 
 def _store_open(path: Path) -> Array:
-    from store import Clip, Source, Store, VideoInfo
+    from store import Store
+    from tests.stored import clip
 
     store = Store(path)
     if not len(store.clips()):
-        info = VideoInfo(
-            num_frames=1,
-            fps=25.0,
-            width=1,
-            height=1,
-            codec="h264",
-            duration_s=0.04,
-            rotation=0,
-            size_bytes=1,
-        )
-        ids = store.view("bench").clip_ids()
-        store.append_clips([Clip(clip_id=i, source=Source(uri=i), info=info) for i in ids])
+        store.append_clips([clip(clip_id) for clip_id in store.view("bench").clip_ids()])
     return store.load("bench", dtype=store.view("bench").spec.dtype).features
 
 

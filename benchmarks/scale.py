@@ -20,23 +20,14 @@ import numpy as np
 from benchmarks.memory import peak_mib
 from pipeline.plan import shard_size
 from pipeline.status import status
-from store import Clip, Source, Store, VideoInfo, ViewSpec
+from store import Clip, Source, Store, ViewSpec
 from store.verify import verify
+from tests.stored import INFO
 
 VIEWS = [
     ViewSpec(extractor="blip", shape=(768,), settings={"made": True}),
     ViewSpec(extractor="slow", shape=(2048,), settings={"made": True}),
 ]
-INFO = VideoInfo(
-    num_frames=180,
-    fps=25.0,
-    width=320,
-    height=240,
-    codec="mpeg4",
-    duration_s=7.2,
-    rotation=0,
-    size_bytes=400_000,
-)
 
 
 def make_clip(number: int) -> Clip:

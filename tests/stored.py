@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from store import Clip, Embedding, Source, Store, VideoInfo, ViewSpec
+from store import Clip, Embedding, Failure, Source, Store, VideoInfo, ViewSpec
 from store.place import is_remote
 
 INFO = VideoInfo(
@@ -30,6 +30,13 @@ def embedding(*values: float) -> Embedding:
     """A vector of these values, said to be of the first three frames."""
     vector = np.array(values, np.float32)
     return Embedding(vector=vector, frame_index=np.arange(3), pts_s=np.arange(3) / 25)
+
+
+def failure(**changes: str | int) -> Failure:
+    """A file that was not there."""
+    told: dict[str, str | int] = {"uri": "/x.avi", "clip_id": "", "view": "", "stage": "read"}
+    told |= {"kind": "missing-file", "message": "why", "when": "2026-01-01T00:00:00+00:00"}
+    return Failure(**{**told, **changes})  # type: ignore[arg-type]
 
 
 def filled(address: str) -> Store:

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from store import Failure, Store, StoreError, UsageError
+from store import Store, StoreError, UsageError
 from store.place import as_path, is_remote
 from store.verify import verify
-from tests.stored import SPEC, clip, embedding, filled, overwrite
+from tests.stored import SPEC, clip, embedding, failure, filled, overwrite
 
 
 @pytest.fixture(params=["local", "s3"])
@@ -42,18 +42,8 @@ def test_the_newest_row_of_a_source_gives_its_label(address: str) -> None:
 def test_the_ledger_keeps_the_newest_failure(address: str) -> None:
     store = filled(address)
     for attempt in (1, 2):
-        failure = Failure(
-            uri="/x.avi",
-            clip_id="",
-            view="",
-            stage="read",
-            kind="missing-file",
-            message="why",
-            when="2026-01-01T00:00:00+00:00",
-            attempt=attempt,
-        )
-        store.append_failures([failure])
-    assert [failure.attempt for failure in Store(address).failures()] == [2]
+        store.append_failures([failure(attempt=attempt)])
+    assert [found.attempt for found in Store(address).failures()] == [2]
 
 
 def test_a_snapshot_is_read_as_it_was_and_told_when_it_is_broken(

@@ -68,8 +68,7 @@ def test_clients_learn_together_what_unseen_rows_confirm(seed: int) -> None:
         seed=seed,
         test=(features[90:], labels[90:]),
     )
-    assert history.rounds[-1].accuracy is not None
-    assert history.rounds[-1].accuracy >= 0.9  # chance is 1/3
+    assert (history.rounds[-1].accuracy or 0.0) >= 0.9  # chance is 1/3
 
 
 def test_one_client_and_one_round_equal_central_training_bit_for_bit() -> None:

@@ -4,6 +4,7 @@ import json
 import os
 import resource
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
@@ -131,16 +132,20 @@ def test_a_file_that_is_none_is_passed_over_and_made_again(spoil: bytes, store: 
     assert files(store) == [path] and verify(store.path).sound
 
 
-@pytest.fixture
+@contextmanager
 def small_disk() -> Iterator[None]:
+    """No fixture: one would hold while pytest writes its dots, to a file perhaps."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_a_disk_that_takes_no_more_costs_the_file_alone(store: Store, small_disk: None) -> None:
-    assert len(store.load("vector").clip_ids) == 4
+def test_a_disk_that_takes_no_more_costs_the_file_alone(store: Store) -> None:
+    with small_disk():
+        assert len(store.load("vector").clip_ids) == 4
     assert not files(store) and not list((store.path / "cache").iterdir())
 
 

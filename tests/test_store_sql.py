@@ -17,9 +17,9 @@ import pytest
 from rich.console import Console
 
 from pipeline.query import MOST_LETTERS, MOST_ROWS, answer_json, answer_table
-from store import Embedding, Failure, Store, StoreError, UsageError, ViewSpec
+from store import Embedding, Store, StoreError, UsageError, ViewSpec
 from store.reading import read_part
-from tests.stored import SPEC, clip, embedding
+from tests.stored import SPEC, clip, embedding, failure
 
 SEQUENCE = ViewSpec(extractor="sequence", shape=(3, 2), dtype="float16", settings={})
 
@@ -59,16 +59,8 @@ def test_clips_and_views_join(store: Store) -> None:
 
 
 def test_the_tables_are_those_that_the_store_gives(store: Store) -> None:
-    failure = Failure(
-        uri="/x.avi",
-        clip_id="",
-        view="",
-        stage="read",
-        kind="missing-file",
-        message="why",
-        when="2026-01-01T00:00:00+00:00",
-    )
-    store.append_failures([failure, failure])
+    missing = failure()
+    store.append_failures([missing, missing])
     store.append_clips([clip("a2", uri="/videos/a.avi", label="walk")])
     answer = store.sql("SELECT * FROM clips ORDER BY clip_id, uri")
     assert answer.to_pylist() == store.clips().to_pylist()

@@ -11,12 +11,12 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from store import Failure, Store, StoreError
+from store import Store, StoreError
 from store.atomic import ABANDONED_AFTER_S, temporary
 from store.findings import Report
 from store.parts import digest
 from store.verify import verify
-from tests.stored import SPEC, clip, embedding
+from tests.stored import SPEC, clip, embedding, failure
 
 
 @pytest.fixture
@@ -26,19 +26,7 @@ def store(tmp_path: Path) -> Store:
     for ids in ("abc", "def"):
         made.append_clips([clip(name) for name in ids])
         made.append(SPEC, list(ids), [embedding(ord(name), 2) for name in ids])
-    made.append_failures(
-        [
-            Failure(
-                uri="/x.avi",
-                clip_id="",
-                view="",
-                stage="read",
-                kind="missing-file",
-                message="why",
-                when="2026-01-01T00:00:00+00:00",
-            )
-        ]
-    )
+    made.append_failures([failure()])
     return made
 
 
