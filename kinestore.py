@@ -8,6 +8,7 @@ import importlib
 import importlib.metadata
 import json
 import logging
+import signal
 import sys
 from dataclasses import asdict
 from functools import partial
@@ -454,6 +455,8 @@ def main() -> None:
     except (KinestoreError, OSError) as error:
         print(f"kinestore: {error}", file=sys.stderr)
         sys.exit(2 if isinstance(error, UsageError) else 1)
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is done: let Python end in peace
 
 
 if __name__ == "__main__":

@@ -38,6 +38,8 @@ from benchmarks.clips import existing_path, find_videos, write_clip
 
 CONTENDERS = ("kinestore", "DataLoader", "loop")
 BATCH = 4
+MEASURED_CLIPS = 16
+"""For the seconds by stage."""
 LOOK_EVERY_S = 0.2
 
 
@@ -138,7 +140,19 @@ def forward(network: Any, model: Any, pixels_BTCHW: Any) -> Any:
 
 
 def stage_seconds(clips: list[str], weights: dict[str, str]) -> tuple[dict[str, float], int]:
-    """Seconds of a clip by stage, on one thread, and the clips' frames in all."""
+    """Seconds of a clip by stage, on one thread that a worker's settings hold for; and frames."""
+    from pipeline.cluster import BEFORE_SPAWN
+
+    task = json.dumps({"clips": clips, "weights": weights})
+    command = [sys.executable, "-m", "benchmarks.extract", "--stages", task]
+    environment = {**os.environ, **BEFORE_SPAWN}
+    printed = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE).stdout
+    seconds, num_frames = json.loads(printed)
+    return seconds, num_frames
+
+
+def measure_stages(clips: list[str], weights: dict[str, str]) -> tuple[dict[str, float], int]:
+    """What `stage_seconds` gives, in a process of its own."""
     import torch
 
     from extractors import FrameChoice, create
@@ -148,17 +162,17 @@ def stage_seconds(clips: list[str], weights: dict[str, str]) -> tuple[dict[str, 
     seconds, num_frames = {"decode": 0.0, **dict.fromkeys(weights, 0.0)}, 0
     frames = FrameChoice(kind="uniform")
     models = {n: create(n, weights=p, device="cpu", frames=frames) for n, p in weights.items()}
-    for clip in [clips[0], *clips]:  # the first warms up
-        if clip is clips[0]:
-            seconds, num_frames = dict.fromkeys(seconds, 0.0), 0
-        at = time.perf_counter()
-        video = DecodedVideo(clip)
-        prepared = {name: model.prepare(video) for name, model in models.items()}
-        seconds["decode"] += time.perf_counter() - at
-        num_frames += video.num_frames
+    for _ in range(2):  # the first time warms up
+        seconds, num_frames, prepared = dict.fromkeys(seconds, 0.0), 0, []
+        for clip in clips:
+            at = time.perf_counter()
+            video = DecodedVideo(clip)
+            prepared.append({name: model.prepare(video) for name, model in models.items()})
+            seconds["decode"] += time.perf_counter() - at
+            num_frames += video.num_frames
         for name, model in models.items():
             at = time.perf_counter()
-            model.embed([prepared[name]])
+            model.embed([clip[name] for clip in prepared])
             seconds[name] += time.perf_counter() - at
     return {stage: spent / len(clips) for stage, spent in seconds.items()}, num_frames
 
@@ -210,7 +224,11 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=16)
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--task", type=json.loads, help=argparse.SUPPRESS)
+    parser.add_argument("--stages", type=json.loads, help=argparse.SUPPRESS)
     given = parser.parse_args()
+    if given.stages is not None:
+        print(json.dumps(measure_stages(**given.stages)))
+        return
     if given.task is not None:
         run_task(given.task)
         return
@@ -222,7 +240,8 @@ def main() -> None:
 
 def compare(clips: list[str], weights: dict[str, str], workers: int) -> None:
     """Measure everything and print it."""
-    spent, num_frames = stage_seconds(clips, weights)
+    some = clips[:MEASURED_CLIPS]
+    spent, num_frames = stage_seconds(some, weights)
     ceiling = workers / sum(spent.values())
     stages = ", ".join(f"{stage} {seconds:.3f}" for stage, seconds in spent.items())
     names = ("clips/s", "share of ceiling", "frames/s", "start, s", "peak, MiB")
@@ -232,10 +251,10 @@ def compare(clips: list[str], weights: dict[str, str], workers: int) -> None:
         short, _ = timed(contender, few, weights, workers)
         whole, peak = timed(contender, clips, weights, workers)
         rate = (len(clips) - len(few)) / (whole - short)
-        figures = f"{rate:.3f}", f"{rate / ceiling:.2f}", f"{rate * num_frames / len(clips):.0f}"
+        figures = f"{rate:.3f}", f"{rate / ceiling:.2f}", f"{rate * num_frames / len(some):.0f}"
         start = f"{whole - len(clips) / rate:.1f}"
         table.add_row(contender, *figures, start, f"{peak / 2**20:.0f}")
-    table.add_row("ceiling", f"{ceiling:.3f}", "1.00", f"{ceiling * num_frames / len(clips):.0f}")
+    table.add_row("ceiling", f"{ceiling:.3f}", "1.00", f"{ceiling * num_frames / len(some):.0f}")
     Console(width=110).print(table, f"seconds of a clip on one thread: {stages}")
 
 

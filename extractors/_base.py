@@ -67,21 +67,28 @@ class Extractor(Protocol):
 
     Attributes:
         spec: All that the embedding depends on besides the clip.
+        batch: Clips that it embeds best together.
     """
 
     spec: ViewSpec
+
+    @property
+    def batch(self) -> int: ...
 
     def prepare(self, clip: ClipFrames) -> Prepared:
         """The half for the CPU: choose frames, take them from the one decode, shrink them."""
         ...
 
     def embed(self, batch: Sequence[Prepared]) -> list[Embedding]:
-        """The half for the device, over clips; `vector` has the shape `spec.shape`, float32."""
+        """The half for the device, over clips; `vector` has the shape `spec.shape`, float32.
+
+        What it gives for one does not depend on which others come with it.
+        """
         ...
 
 
 def embed_clip(extractor: Extractor, clip: ClipFrames) -> Embedding:
-    """Both halves for one clip: what it gives does not depend on which clips come with it."""
+    """Both halves for one clip."""
     (embedding,) = extractor.embed([extractor.prepare(clip)])
     return embedding
 

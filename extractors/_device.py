@@ -19,6 +19,9 @@ _LOG = logging.getLogger("kinestore")
 
 Result = TypeVar("Result")
 
+GPU_BATCH = 16
+"""Clips in a forward pass on a GPU: a shard of the usual size."""
+
 
 def choose_device(device: str) -> torch.device:
     """Read "auto", "cpu" or "cuda".
@@ -37,27 +40,33 @@ def choose_device(device: str) -> torch.device:
 class Runner:
     """Runs a frozen network over batches of clips.
 
+    A clip's result does not depend on its company, to the bit: every forward pass has the same
+    number of clips, the last one's repeated where there are too few.
+
     Args:
         device: "auto", "cpu" or "cuda".
         elsewhere: Whether only the view is asked for here, and the GPU is another machine's.
+        cpu_batch: Clips in a forward pass on a CPU.
 
     Attributes:
         device: Where it runs.
+        batch: Clips in a forward pass.
         dtype: Of its matrix products and convolutions: bfloat16 on a GPU, whose tensor cores
             make it many times faster, and float32 on a CPU.
     """
 
-    def __init__(self, device: str, *, elsewhere: bool = False) -> None:
+    def __init__(self, device: str, *, elsewhere: bool = False, cpu_batch: int = 1) -> None:
         gpu_elsewhere = elsewhere and device == "cuda"
         self.device = choose_device("auto" if gpu_elsewhere else device)
         on_gpu = gpu_elsewhere or self.device.type == "cuda"
         self.dtype = torch.bfloat16 if on_gpu else torch.float32
-        self._most: int | None = None
+        self.batch = GPU_BATCH if on_gpu else cpu_batch
+        self._halved = False
 
     @classmethod
-    def of(cls, options: Options) -> Self:
+    def of(cls, options: Options, *, cpu_batch: int = 1) -> Self:
         """As an extractor's options say."""
-        return cls(options.device, elsewhere=options.elsewhere)
+        return cls(options.device, elsewhere=options.elsewhere, cpu_batch=cpu_batch)
 
     @property
     def dtype_name(self) -> str:
@@ -94,29 +103,35 @@ class Runner:
         Raises:
             torch.OutOfMemoryError: If half a batch does not fit either.
         """
-        size = self._most or len(pixels)
         try:
-            return self._run(forward, pixels, size)
+            return self._run(forward, pixels)
         except torch.OutOfMemoryError:
-            if self._most is not None or size < 2:
+            if self._halved or self.batch < 2:
                 raise
-        self._most = (size + 1) // 2
+        too_many, self.batch, self._halved = self.batch, (self.batch + 1) // 2, True
         torch.cuda.empty_cache()
-        _LOG.warning("a batch of %d clips does not fit the GPU: going on with %d", size, self._most)
-        return self._run(forward, pixels, self._most)
+        _LOG.warning(
+            "a batch of %d clips does not fit the GPU: going on with %d", too_many, self.batch
+        )
+        return self._run(forward, pixels)
 
-    @torch.inference_mode()
     def _run(
-        self,
-        forward: Callable[[Tensor], list[Result]],
-        pixels: Sequence[NDArray[np.uint8]],
-        size: int,
+        self, forward: Callable[[Tensor], list[Result]], pixels: Sequence[NDArray[np.uint8]]
     ) -> list[Result]:
         results: list[Result] = []
-        with self.arithmetic():
-            for at in range(0, len(pixels), size):
-                results += forward(self.upload(pixels[at : at + size]))
+        for at in range(0, len(pixels), self.batch):
+            some = pixels[at : at + self.batch]
+            padding = [some[-1]] * (self.batch - len(some))
+            results += self.at_once(forward, [*some, *padding])[: len(some)]
         return results
+
+    @torch.inference_mode()
+    def at_once(
+        self, forward: Callable[[Tensor], list[Result]], pixels: Sequence[NDArray[np.uint8]]
+    ) -> list[Result]:
+        """Run `forward` over all that is given as one batch."""
+        with self.arithmetic():
+            return forward(self.upload(pixels))
 
 
 def rows(features: Tensor) -> list[NDArray[np.float32]]:

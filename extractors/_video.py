@@ -41,6 +41,8 @@ class VideoNetwork:
         pictures: How frames are shrunk and scaled.
         source: Where the weights come from by default.
         code_version: Goes up whenever the same weights would give another vector.
+        cpu_batch: Clips in a forward pass on a CPU: more than one only where that is faster, since
+            a clip alone then pays for company that it has not.
         rename: From other layouts of keys, as `extractors._weights.fill` takes it.
     """
 
@@ -52,6 +54,7 @@ class VideoNetwork:
     pictures: Pictures
     source: Source
     code_version: int = 1
+    cpu_batch: int = 1
     rename: Callable[[StateDict, StateDict], StateDict] = as_they_are
 
     def load(self, weights: Path) -> nn.Module:
@@ -98,6 +101,11 @@ class VideoExtractor:
             },
         )
 
+    @property
+    def batch(self) -> int:
+        """Clips in a forward pass."""
+        return self._runner.batch
+
     def prepare(self, clip: ClipFrames) -> Prepared:
         """The frames, shrunk, in time order: shape (T, 3, H, W)."""
         indices = self._frames.indices(clip, self._network.num_frames)
@@ -138,5 +146,9 @@ def create_video(name: str, network: VideoNetwork, options: Options) -> VideoExt
     """
     files = find(name, network.source, options.weights)
     return VideoExtractor(
-        name, network, files=files, runner=Runner.of(options), frames=options.frames
+        name,
+        network,
+        files=files,
+        runner=Runner.of(options, cpu_batch=network.cpu_batch),
+        frames=options.frames,
     )

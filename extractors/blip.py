@@ -39,6 +39,9 @@ WIDTH = 768
 MAX_TOKENS = 20
 """Of a caption, at most."""
 
+MOST_PIECES = 32
+"""Of a caption that is read again, which may cut words otherwise than it was written."""
+
 VOCABULARY = "vocab.txt"
 SOURCE = HubRepository(repository="Salesforce/blip-image-captioning-base", companions=(VOCABULARY,))
 PICTURES = Pictures(resize=(384, 384), interpolation="bicubic", mean=CLIP_MEAN, std=CLIP_STD)
@@ -86,6 +89,11 @@ class Blip:
                 "compute_dtype": self._captioner.runner.dtype_name,
             },
         )
+
+    @property
+    def batch(self) -> int:
+        """Clips in a forward pass."""
+        return self._captioner.runner.batch
 
     def prepare(self, clip: ClipFrames) -> Prepared:
         """The one frame, shrunk: shape (3, 384, 384)."""
@@ -224,8 +232,8 @@ def read_vocabulary(path: Path) -> Any:
         tokenizer = BertWordPieceTokenizer.from_file(str(path), lowercase=True)
     except Exception as error:  # the library raises nothing narrower
         raise UsageError(f"vocabulary {path}: cannot be read ({error})") from error
-    tokenizer.enable_padding()
-    tokenizer.enable_truncation(512)
+    tokenizer.enable_padding(length=MOST_PIECES)  # whatever its company
+    tokenizer.enable_truncation(MOST_PIECES)
     return tokenizer
 
 

@@ -83,6 +83,11 @@ class Clip:
             },
         )
 
+    @property
+    def batch(self) -> int:
+        """Clips in a forward pass."""
+        return self._runner.batch
+
     def prepare(self, clip: ClipFrames) -> Prepared:
         """The one frame, shrunk: shape (3, 224, 224)."""
         return prepare_one(clip, self._frames, PICTURES)

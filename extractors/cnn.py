@@ -90,6 +90,11 @@ class FrameCnn:
             },
         )
 
+    @property
+    def batch(self) -> int:
+        """Clips in a forward pass."""
+        return self._runner.batch
+
     def prepare(self, clip: ClipFrames) -> Prepared:
         """The frames, shrunk, in time order: shape (T, 3, H, W)."""
         indices = self._frames.indices(clip, self._num_frames)
@@ -112,7 +117,7 @@ class FrameCnn:
         """The features of any frames of a clip: float32, shape (N, D)."""
         return np.concatenate(
             [
-                self._runner(self._forward, [self._pictures.shrink(clip.rgb(batch))])[0]
+                self._runner.at_once(self._forward, [self._pictures.shrink(clip.rgb(batch))])[0]
                 for batch in _batches(indices)
             ]
         )

@@ -41,6 +41,8 @@ FloatArray = NDArray[np.float32]
 class Motion:
     """One vector of 891 values a clip: (8 HOG + 9 HOF + 8 MBHx + 8 MBHy) bins x 27 cells."""
 
+    batch = 1
+
     def __init__(self) -> None:
         # The stubs leave out the factory's result.
         self._flow: Any = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)

@@ -54,6 +54,7 @@ NETWORK = VideoNetwork(
         std=(0.22803, 0.22145, 0.216989),
     ),
     source=Url("https://download.pytorch.org/models/r3d_18-b3b3357e.pth"),
+    cpu_batch=2,
 )
 
 

@@ -1,4 +1,4 @@
-"""What happens to one clip: decode it once, let each extractor take its frames.
+"""What happens to clips: decode each once, let each extractor take its frames, embed in batches.
 
 A video can hang a decoder, eat all memory or crash the process, and only a process can be stopped
 from outside. So clips are embedded in a process of their own (`serve`), and `pipeline.keeper`
@@ -10,8 +10,11 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
 from multiprocessing.connection import Connection
 
 import cv2
@@ -19,55 +22,57 @@ import numpy as np
 import torch
 
 import extractors
-from extractors import Extractor
+from extractors import Extractor, Prepared
 from pipeline._fetch import local_video, named
 from pipeline.decode import DecodedVideo, VideoError
+from pipeline.messages import Answer, Answered, Begun, ClipResult, Message, Ready, Request
 from store import Embedding, KinestoreError, VideoInfo
 
 
-@dataclass(frozen=True, kw_only=True)
-class ClipResult:
-    """What became of one clip.
+@dataclass(kw_only=True)
+class _Clip:
+    """A decoded clip on its way to its embeddings."""
 
-    Attributes:
-        info: What decoding told.
-        embeddings: By extractor.
-        errors: Why there is no embedding, by extractor.
-        seconds: Time by stage: "fetch" from an object store, "decode" and each extractor's name.
-    """
-
+    uri: str
     info: VideoInfo
-    embeddings: Mapping[str, Embedding]
-    errors: Mapping[str, VideoError]
-    seconds: Mapping[str, float]
+    prepared: dict[str, Prepared] = field(default_factory=dict)
+    embeddings: dict[str, Embedding] = field(default_factory=dict)
+    errors: dict[str, VideoError] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
 
 
-def embed_clip(uri: str, names: Sequence[str], *, models: Mapping[str, Extractor]) -> ClipResult:
-    """Decode a clip once and embed it with each extractor named.
+def embed_clips(
+    requests: Sequence[Request],
+    *,
+    models: Mapping[str, Extractor],
+    decoders: int = 1,
+    tell: Callable[[Message], None] = lambda message: None,
+) -> Iterator[tuple[int, Answer]]:
+    """Embed clips in batches; `decoders` threads decode the next while the last are embedded.
 
-    Raises:
-        VideoError: If the video cannot be used.
+    Yields:
+        Each request's number and what became of it, in the order of the requests.
     """
-    seconds: dict[str, float] = {}
-    embeddings, errors = {}, {}
-    with local_video(uri, seconds) as path:
-        with _timed(seconds, "decode"):
-            video = DecodedVideo(path)
-        for name in names:
-            try:
-                with _timed(seconds, name):
-                    embeddings[name] = _embed(models[name], video, uri)
-            except VideoError as error:
-                errors[name] = named(error, path, uri)
-    return ClipResult(info=video.info, embeddings=embeddings, errors=errors, seconds=seconds)
+    batch = max((models[name].batch for r in requests for name in r.extractors), default=1)
+    waiting: deque[Future[_Clip | VideoError]] = deque()
+    with ThreadPoolExecutor(decoders) as pool:
+        to_come = (
+            pool.submit(_decode, at, request, models, tell) for at, request in enumerate(requests)
+        )
+        for first in range(0, len(requests), batch):
+            waiting.extend(islice(to_come, batch + decoders - len(waiting)))
+            some = [waiting.popleft().result() for _ in range(min(batch, len(waiting)))]
+            waiting.extend(islice(to_come, batch + decoders - len(waiting)))
+            _embed_batch([clip for clip in some if isinstance(clip, _Clip)], models)
+            yield from enumerate(map(_answer, some), start=first)
 
 
 def serve(handle: int) -> None:
     """Embed what is asked for over a connection until it closes, and end with whoever asks.
 
-    First the options of each extractor come in, by name, and their specifications go out, or the
-    error that says why there are none; then each (uri, names) is answered by a `ClipResult` or a
-    `VideoError`.
+    First the options of each extractor by name and the number of decoding threads come in, and
+    the extractors' specifications go out, or the error that says why there are none; then each
+    list of requests is followed by messages until every one is answered.
 
     Args:
         handle: File descriptor of the connection; standard input stays open as long as there is
@@ -75,8 +80,14 @@ def serve(handle: int) -> None:
     """
     threading.Thread(target=_end_with_keeper, daemon=True).start()
     use_one_thread()
+    one_at_a_time = threading.Lock()
     with Connection(handle) as connection, contextlib.suppress(EOFError, BrokenPipeError):
-        options = connection.recv()
+
+        def tell(message: Message) -> None:
+            with one_at_a_time:
+                connection.send(message)
+
+        options, decoders = connection.recv()
         try:
             models = {name: extractors.make(name, options[name]) for name in options}
         except KinestoreError as error:
@@ -84,12 +95,9 @@ def serve(handle: int) -> None:
             return
         connection.send({name: model.spec for name, model in models.items()})
         while True:
-            uri, wanted = connection.recv()
-            try:
-                answer: ClipResult | VideoError = embed_clip(uri, wanted, models=models)
-            except VideoError as error:
-                answer = error
-            connection.send(answer)
+            requests = connection.recv()
+            for at, answer in embed_clips(requests, models=models, decoders=decoders, tell=tell):
+                tell(Answered(at, answer))
 
 
 def use_one_thread() -> None:
@@ -103,16 +111,77 @@ def _end_with_keeper() -> None:
     os._exit(0)  # the main thread may hang in a decoder
 
 
-def _embed(model: Extractor, video: DecodedVideo, uri: str) -> Embedding:
-    name = model.spec.extractor
+def _decode(
+    at: int,
+    request: Request,
+    models: Mapping[str, Extractor],
+    tell: Callable[[Message], None],
+) -> "_Clip | VideoError":
+    """Decode a clip once and prepare it for each extractor."""
+    tell(Begun(at))
+    seconds: dict[str, float] = {}
     try:
-        embedding = extractors.embed_clip(model, video)
+        with local_video(request.uri, seconds) as path:
+            with _timed(seconds, "decode"):
+                video = DecodedVideo(path)
+            clip = _Clip(uri=request.uri, info=video.info, seconds=seconds)
+            with _timed(seconds, "prepare"):
+                for name in request.extractors:
+                    try:
+                        with _failing_as_video(request.uri, name):
+                            clip.prepared[name] = models[name].prepare(video)
+                    except VideoError as error:
+                        clip.errors[name] = named(error, path, request.uri)
+    except VideoError as error:
+        return error
+    tell(Ready(at))
+    return clip
+
+
+def _embed_batch(clips: Sequence[_Clip], models: Mapping[str, Extractor]) -> None:
+    for name, model in models.items():
+        some = [clip for clip in clips if name in clip.prepared]
+        try:
+            _embed(name, model, some)
+        except VideoError as error:
+            if len(some) == 1:
+                some[0].errors[name] = error
+            else:  # one of them may be to blame
+                for clip in some:
+                    _embed_batch([clip], {name: model})
+
+
+def _embed(name: str, model: Extractor, clips: Sequence[_Clip]) -> None:
+    if not clips:
+        return
+    started = time.perf_counter()
+    with _failing_as_video(clips[0].uri, name):
+        embeddings = model.embed([clip.prepared[name] for clip in clips])
+    share = (time.perf_counter() - started) / len(clips)
+    for clip, embedding in zip(clips, embeddings, strict=True):
+        clip.seconds[name] = share
+        if np.isfinite(embedding.vector).all():
+            clip.embeddings[name] = embedding
+        else:
+            reason = f"{clip.uri}: {name} gave values that are not finite"
+            clip.errors[name] = VideoError("not-finite", reason)
+
+
+def _answer(clip: _Clip | VideoError) -> Answer:
+    if isinstance(clip, VideoError):
+        return clip
+    return ClipResult(
+        info=clip.info, embeddings=clip.embeddings, errors=clip.errors, seconds=clip.seconds
+    )
+
+
+@contextlib.contextmanager
+def _failing_as_video(uri: str, name: str) -> Iterator[None]:
+    try:
+        yield
     except (RuntimeError, cv2.error) as error:  # what torch and OpenCV raise on a bad picture
         reason = " ".join(str(error).split())[:300]
         raise VideoError("extractor-error", f"{uri}: {name} failed ({reason})") from error
-    if not np.isfinite(embedding.vector).all():
-        raise VideoError("not-finite", f"{uri}: {name} gave values that are not finite")
-    return embedding
 
 
 @contextlib.contextmanager

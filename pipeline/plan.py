@@ -14,10 +14,12 @@ from pipeline.worker import ClipTask, Shard, failures_of
 from store import MADE_GOOD, Clip, Failure, Source, Store, VideoInfo, ViewSpec
 from store.schema import CLIPS
 
-MOST_SHARDS = 1000
-SHARD_SIZES = (16, 256)
-"""Clips that are committed together, at the least and at the most: what a crash can cost a worker.
-More clips make larger shards, so that a large store does not come in tens of thousands of files."""
+SHARDS = (16, 1000)
+"""A small job comes in enough shards to keep several workers busy to the end, and a large one in no
+more files than this for each view."""
+SHARD_SIZES = (4, 16, 256)
+"""Clips that are committed together: at the least, as a rule, and at the most. That is what a crash
+can cost a worker."""
 
 Progress = Callable[[str, int, int], None]
 """Called with the stage's name, the clips done and the clips in all."""
@@ -96,8 +98,10 @@ def plan(
 
 def shard_size(num_clips: int) -> int:
     """Clips in a shard of a job of so many."""
-    smallest, largest = SHARD_SIZES
-    return min(max(math.ceil(num_clips / MOST_SHARDS), smallest), largest)
+    (some, many), (smallest, usual, largest) = SHARDS, SHARD_SIZES
+    if num_clips <= many * usual:
+        return min(max(math.ceil(num_clips / some), smallest), usual)
+    return min(math.ceil(num_clips / many), largest)
 
 
 def present(target: Store, specs: Mapping[str, ViewSpec]) -> dict[str, set[str]]:

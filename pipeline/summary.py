@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from pipeline.worker import Receipt
 
+BY_DECODERS = ("fetch", "decode", "prepare")
+"""Stages that several threads of a worker may do."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
@@ -21,9 +24,9 @@ class Summary:
         stage_seconds: Time by stage, summed over workers.
         clips_per_s: Inputs done in a second of wall time, starting included.
         frames_per_s: Frames decoded in a second of wall time.
-        bound_by: The stage that took most of the workers' time, or None if nothing was done.
-        bound_share: Fraction of the time of all workers that it took: with it alone to do, the
-            job would have been faster by no more than one over this.
+        bound_by: The stage that was busy for most of the time, or None if nothing was done.
+        bound_share: Fraction of the time that it was busy, over all threads that do it: with it
+            alone to do, the job would have been faster by no more than one over this.
         workers: Worker processes.
         views: The views that the job filled, by extractor.
     """
@@ -59,7 +62,9 @@ def summarise(
         for stage, spent in receipt.seconds.items():
             stages[stage] += spent
     num_frames = sum(receipt.num_frames for receipt in receipts)
-    bound_by = max(stages, key=lambda stage: stages[stage], default=None)
+    decoders = max((receipt.decoders for receipt in receipts), default=1)
+    busy = {s: t / (decoders if s in BY_DECODERS else 1) for s, t in stages.items()}
+    bound_by = max(busy, key=lambda stage: busy[stage], default=None)
     return Summary(
         done=done,
         skipped=skipped,
@@ -71,7 +76,7 @@ def summarise(
         clips_per_s=round(done / seconds, 3),
         frames_per_s=round(num_frames / seconds, 1),
         bound_by=bound_by,
-        bound_share=round(stages[bound_by] / (workers * seconds), 3) if bound_by else 0.0,
+        bound_share=round(busy[bound_by] / (workers * seconds), 3) if bound_by else 0.0,
         workers=workers,
         views=dict(views),
     )

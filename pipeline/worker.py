@@ -5,22 +5,20 @@ Only names travel to a worker and only a receipt travels back; frames stay in on
 
 import functools
 import importlib.metadata
+import os
 import signal
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 from distributed import Worker, WorkerPlugin, get_worker
 
 from pipeline._reader import VideoError
 from pipeline.keeper import Keeper
+from pipeline.messages import Answer, Request
 from pipeline.planned import PlannedView
 from store import Clip, Embedding, Failure, Source, Store, ViewSpec
-
-if TYPE_CHECKING:
-    from pipeline.engine import ClipResult
 
 ENDED = frozenset({"killed-worker", "out-of-memory", "timeout"})
 """Kinds of failure that cost the process that embeds."""
@@ -36,6 +34,8 @@ MADE_WITH = (
     "transformers",
 )
 """Modules whose versions are kept with a view."""
+
+MOST_DECODERS = 16
 
 MEMORY_SHARE = 0.9
 """Of what Dask grants a worker, what the process that embeds may take."""
@@ -77,7 +77,8 @@ class Receipt:
         failures: One for each source that has not, as they stand in the ledger.
         num_frames: Frames decoded.
         num_warnings: Clips that were decoded past some damage.
-        seconds: Time by stage: "decode" and each extractor's name.
+        seconds: Time by stage, as `pipeline.messages.ClipResult` has it.
+        decoders: Threads that decoded, fetched and prepared; the other stages have one.
     """
 
     done: tuple[str, ...]
@@ -85,6 +86,7 @@ class Receipt:
     num_frames: int
     num_warnings: int
     seconds: Mapping[str, float]
+    decoders: int = 1
 
 
 GPU = "GPU"
@@ -117,6 +119,7 @@ class EmbeddingProcess(WorkerPlugin):
         store: What the job fills, once the worker has started.
         specs: The view that each extractor fills.
         keeper: The process, once the worker has started.
+        decoders: Threads of the process that decode: one beside a worker that computes on a core.
         name: Of the plugin, one a job.
     """
 
@@ -125,6 +128,7 @@ class EmbeddingProcess(WorkerPlugin):
         self.store: Store | None = None
         self.specs = {name: view.spec for name, view in assignment.views.items()}
         self.keeper: Keeper | None = None
+        self.decoders = 1
         self._assignment = assignment
 
     def setup(self, worker: Worker) -> None:
@@ -133,12 +137,15 @@ class EmbeddingProcess(WorkerPlugin):
         if told.on_gpu_workers and GPU not in worker.state.total_resources:
             return
         self.store = Store(told.store)
+        if told.on_gpu_workers or told.gpus:
+            self.decoders = decoders_beside_gpu(len(told.gpus))
         granted = worker.memory_manager.memory_limit
         self.keeper = Keeper(
             told.views,
             timeout_s=told.clip_timeout_s,
             memory_bytes=int(MEMORY_SHARE * granted) if granted else None,
             gpu=told.gpus[worker.name % len(told.gpus)] if told.gpus else None,
+            decoders=self.decoders,
         )
         self.keeper.start()
 
@@ -158,7 +165,13 @@ def run_shard(shard: Shard, plugin_name: str) -> Receipt:
     plugin = get_worker().plugins[plugin_name]
     if not isinstance(plugin, EmbeddingProcess) or plugin.keeper is None or plugin.store is None:
         raise TypeError(f"worker plugin {plugin_name!r}: has not been set up")
-    return extract_shard(plugin.store, shard, plugin.specs, plugin.keeper.embed)
+    receipt = extract_shard(plugin.store, shard, plugin.specs, plugin.keeper.embed)
+    return replace(receipt, decoders=plugin.decoders)
+
+
+def decoders_beside_gpu(gpus: int) -> int:
+    """Threads that decode for one GPU: its share of the cores that this process may use."""
+    return max(1, min(MOST_DECODERS, len(os.sched_getaffinity(0)) // max(1, gpus)))
 
 
 @dataclass
@@ -175,8 +188,8 @@ class _Shelf:
     seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
 
 
-Embed = Callable[[str, Sequence[str]], "ClipResult"]
-"""Embeds the clip of a path with the extractors named, or raises VideoError."""
+Embed = Callable[[Sequence[Request]], Sequence[Answer]]
+"""Embeds clips, each to a result or an error, in the order of the requests."""
 
 
 def extract_shard(
@@ -187,12 +200,11 @@ def extract_shard(
     A clip that cannot be done becomes a failure; the rest of the shard goes on. What another job
     has committed since this one was planned is left out.
     """
-    shelf, tasks = _Shelf(), []
-    for planned in shard.clips:
-        task = _as_of_now(planned, store, specs)
-        if task is not None:
-            _extract_clip(task, specs, embed, shelf)
-            tasks.append(task)
+    shelf = _Shelf()
+    tasks = [t for task in shard.clips if (t := _as_of_now(task, store, specs)) is not None]
+    requests = [Request(task.sources[0].uri, task.extractors) for task in tasks]
+    for task, answer in zip(tasks, embed(requests), strict=True):
+        _put(shelf, task, answer, specs)
     _commit(store, shard.number, specs, shelf)
     failed = {failure.clip_id for failure in shelf.failures}
     return Receipt(
@@ -212,14 +224,10 @@ def _as_of_now(task: ClipTask, store: Store, specs: Mapping[str, ViewSpec]) -> C
     return replace(task, extractors=wanted)
 
 
-def _extract_clip(
-    task: ClipTask, specs: Mapping[str, ViewSpec], embed: Embed, shelf: _Shelf
-) -> None:
-    try:
-        result = embed(task.sources[0].uri, task.extractors)
-    except VideoError as error:
-        stage = "worker" if error.kind in ENDED else "decode"
-        shelf.failures += failures_of(task, error, stage=stage)
+def _put(shelf: _Shelf, task: ClipTask, result: Answer, specs: Mapping[str, ViewSpec]) -> None:
+    if isinstance(result, VideoError):
+        stage = "worker" if result.kind in ENDED else "decode"
+        shelf.failures += failures_of(task, result, stage=stage)
         return
     shelf.num_frames += result.info.num_frames
     shelf.num_warnings += result.info.warning is not None

@@ -77,7 +77,7 @@ def half_precision() -> Runner:
 def in_bfloat16(name: str, **options: Any) -> Extractor:
     """An extractor that computes on the CPU as it would on a GPU."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Runner, "of", lambda options: half_precision())
+        patch.setattr(Runner, "of", lambda options, **batch: half_precision())
         return extractors.create(name, device="cpu", **options)
 
 

@@ -1,17 +1,17 @@
 """The extraction job on a real Dask cluster and real files."""
 
-import functools
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from pipeline.engine import embed_clip
+from pipeline.engine import embed_clips
 from pipeline.extract import extract
 from pipeline.status import status
 from pipeline.summary import Summary
-from pipeline.worker import extract_shard
+from pipeline.worker import Shard, extract_shard
 from store import Store, UsageError
 from tests.numbered import make_video
 
@@ -180,6 +180,7 @@ def test_an_extractor_that_breaks_or_gives_nan_fails_that_clip_alone(
         def __init__(self) -> None:
             self._motion = extractors.create("motion")
             self.spec = self._motion.spec
+            self.batch = 4
 
         def prepare(self, clip: DecodedVideo) -> Prepared:
             if clip.num_frames == 12:
@@ -187,18 +188,31 @@ def test_an_extractor_that_breaks_or_gives_nan_fails_that_clip_alone(
             return self._motion.prepare(clip)
 
         def embed(self, batch: Sequence[Prepared]) -> list[Embedding]:
-            (found,) = self._motion.embed(batch)
-            if found.frame_index.max() == 12:
-                found.vector[3] = np.nan
-            return [found]
+            if any(clip.frame_index.max() == 13 for clip in batch):
+                raise RuntimeError("too bright")
+            found = self._motion.embed(batch)
+            for embedding in found:
+                if embedding.frame_index.max() == 12:
+                    embedding.vector[3] = np.nan
+            return found
 
     store, model = Store.create(tmp_path / "store"), Moody()
     inputs = identify_all(find_videos(videos / "good.csv"), store, lambda *_: None)
-    (shard,) = plan(inputs, store, {"motion": model.spec}, retry_failed=False)
-    embed = functools.partial(embed_clip, models={"motion": model})  # type: ignore[dict-item]
-    receipt = extract_shard(store, shard, {"motion": model.spec}, embed)
+    shards = plan(inputs, store, {"motion": model.spec}, retry_failed=False)
+    together = Shard(number=0, clips=tuple(clip for shard in shards for clip in shard.clips))
+    models: dict[str, Any] = {"motion": model}
+    receipt = extract_shard(
+        store,
+        together,
+        {"motion": model.spec},
+        lambda requests: [answer for _, answer in embed_clips(requests, models=models)],
+    )
     kinds = {Path(f.uri).name: f.kind for f in store.failures()}
-    assert kinds == {"0.mp4": "extractor-error", "1.mp4": "not-finite"}
+    assert kinds == {
+        "0.mp4": "extractor-error",
+        "1.mp4": "not-finite",
+        "2.mp4": "extractor-error",
+    }
     assert all(f.view == model.spec.name for f in store.failures())
-    assert len(receipt.done) == NUM_GOOD - 2 == len(store.load("motion").clip_ids)
+    assert len(receipt.done) == NUM_GOOD - 3 == len(store.load("motion").clip_ids)
     assert len(store.clips()) == NUM_GOOD

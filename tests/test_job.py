@@ -110,7 +110,7 @@ def test_a_disk_that_takes_no_more_is_one_sentence_and_the_store_is_sound(
     videos: Path, whole: Path, tmp_path: Path
 ) -> None:
     store = tmp_path / "store"
-    largest = 40_000  # bytes: less than a part of sixteen clips
+    largest = 10_000  # bytes: less than a part of four clips
 
     def refuse_large_files() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))

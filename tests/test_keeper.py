@@ -1,5 +1,6 @@
 """Clips that hang, crash or fill the memory, in a real process and a real job."""
 
+import re
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from extractors import Options, visible_gpus
 from pipeline.decode import VideoError
 from pipeline.extract import extract
 from pipeline.keeper import Keeper
+from pipeline.messages import Answer, ClipResult, Request
 from pipeline.planned import PlannedView, plan_views
 from store import KinestoreError, Store, ViewSpec
 from tests.numbered import make_video, repeat_packets
@@ -47,6 +49,21 @@ def bomb(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return repeat_packets(path, times=500)
 
 
+def ask(keeper: Keeper, *paths: Path) -> list[Answer]:
+    return keeper.embed([Request(str(path), ("motion",)) for path in paths])
+
+
+def failure_of(keeper: Keeper, path: Path) -> VideoError:
+    (answer,) = ask(keeper, path)
+    assert isinstance(answer, VideoError)
+    return answer
+
+
+def is_done(keeper: Keeper, path: Path) -> bool:
+    (answer,) = ask(keeper, path)
+    return isinstance(answer, ClipResult) and set(answer.embeddings) == {"motion"}
+
+
 def process_of(keeper: Keeper) -> psutil.Process:
     assert keeper._process is not None
     return psutil.Process(keeper._process.pid)
@@ -65,11 +82,10 @@ def test_a_clip_that_takes_too_long_is_a_timeout_and_the_next_is_done(
 ) -> None:
     keeper = Keeper(VIEWS, timeout_s=2)
     started = time.perf_counter()
-    with pytest.raises(VideoError, match=r"took longer than the 2 s") as caught:
-        keeper.embed(str(bomb), ["motion"])
-    assert caught.value.kind == "timeout"
+    failure = failure_of(keeper, bomb)
+    assert failure.kind == "timeout" and f"{bomb}: took longer than the 2 s" in str(failure)
     assert time.perf_counter() - started < 30
-    assert keeper.embed(str(good), ["motion"]).info.num_frames == 20
+    assert is_done(keeper, good)
     keeper.close()
 
 
@@ -78,9 +94,7 @@ def test_a_process_that_never_answers_is_ended_at_the_deadline(good: Path, bomb:
     keeper.start()
     stopped = process_of(keeper)
     when_busy(keeper, signal.SIGSTOP)
-    with pytest.raises(VideoError) as caught:
-        keeper.embed(str(bomb), ["motion"])
-    assert caught.value.kind == "timeout" and not stopped.is_running()
+    assert failure_of(keeper, bomb).kind == "timeout" and not stopped.is_running()
     keeper.close()
 
 
@@ -96,17 +110,17 @@ def test_a_clip_that_kills_its_process_twice_is_named(bomb: Path, keeper: Keeper
 
     watcher = threading.Thread(target=limit_each_process)
     watcher.start()
-    with pytest.raises(VideoError, match=r"ended 2 times \(signal (9|24)\)") as caught:
-        keeper.embed(str(bomb), ["motion"])
+    failure = failure_of(keeper, bomb)
     done.set()
     watcher.join()
-    assert caught.value.kind == "killed-worker"
+    assert failure.kind == "killed-worker"
+    assert re.search(r"ended 2 times \(signal (9|24)\)", str(failure))
 
 
 def test_a_process_killed_once_by_the_system_costs_nothing(good: Path, keeper: Keeper) -> None:
     keeper.start()
     process_of(keeper).kill()
-    assert set(keeper.embed(str(good), ["motion"]).embeddings) == {"motion"}
+    assert is_done(keeper, good)
 
 
 def test_a_clip_over_the_memory_is_named(bomb: Path, good: Path) -> None:
@@ -114,11 +128,25 @@ def test_a_clip_over_the_memory_is_named(bomb: Path, good: Path) -> None:
     keeper.start()
     idle = process_of(keeper).memory_info().rss  # mostly torch: it differs between machines
     keeper.close()
-    keeper = Keeper(VIEWS, timeout_s=60, memory_bytes=idle + (64 << 20))
-    with pytest.raises(VideoError, match=r"took more than the \d\.\d GiB") as caught:
-        keeper.embed(str(bomb), ["motion"])
-    assert caught.value.kind == "out-of-memory"
-    assert keeper.embed(str(good), ["motion"]).info.num_frames == 20
+    keeper = Keeper(VIEWS, timeout_s=60, memory_bytes=idle + (64 << 20), decoders=2)
+    failure, done = ask(keeper, bomb, good)
+    assert isinstance(failure, VideoError) and isinstance(done, ClipResult)
+    assert failure.kind == "out-of-memory"
+    assert re.search(r"took more than the \d\.\d GiB", str(failure))
+    assert is_done(keeper, good)
+    keeper.close()
+
+
+def test_of_clips_under_way_together_the_one_to_blame_is_found(bomb: Path, good: Path) -> None:
+    keeper = Keeper(VIEWS, timeout_s=2, decoders=2)
+    first, second, third, fourth = ask(keeper, good, bomb, good, good)
+    assert isinstance(second, VideoError) and second.kind == "timeout"
+    assert all(isinstance(answer, ClipResult) for answer in (first, third, fourth))
+    keeper.close()
+    keeper = Keeper(VIEWS, timeout_s=60, decoders=3)
+    keeper.start()
+    when_busy(keeper, signal.SIGKILL)  # nobody is to blame
+    assert all(isinstance(answer, ClipResult) for answer in ask(keeper, *[good] * 16))
     keeper.close()
 
 
@@ -127,6 +155,7 @@ def test_the_process_ends_with_its_keeper(tmp_path: Path) -> None:
     code = f"""
 import os, pathlib, signal
 from pipeline.keeper import Keeper
+from pipeline.messages import Answer, ClipResult, Request
 from pipeline.planned import plan_views
 keeper = Keeper(plan_views(["motion"]), timeout_s=60)
 keeper.start()

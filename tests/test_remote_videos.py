@@ -1,6 +1,7 @@
 """Videos in an object store: found, told apart, fetched for as long as they are embedded."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -16,8 +17,9 @@ import pytest
 
 import extractors
 from pipeline.decode import VideoError
-from pipeline.engine import embed_clip
+from pipeline.engine import embed_clips
 from pipeline.extract import extract
+from pipeline.messages import ClipResult, Request
 from pipeline.videos import find_videos, identify
 from store import Source, Store, UsageError, remote
 from store.atomic import local_folder
@@ -106,28 +108,32 @@ def test_identity_is_the_same_wherever_the_bytes_lie(
 
 def test_a_clip_is_embedded_as_on_a_disk_and_its_copy_removed(local: Path, address: str) -> None:
     models = {"motion": extractors.create("motion")}
-    there = embed_clip(f"{address}/odd one/1.mp4", ["motion"], models=models)
-    here = embed_clip(str(local / "odd one/1.mp4"), ["motion"], models=models)
+    folders = (address, str(local))
+    requests = [Request(f"{folder}/odd one/1.mp4", ("motion",)) for folder in folders]
+    (_, there), (_, here) = embed_clips(requests, models=models)
+    assert isinstance(there, ClipResult) and isinstance(here, ClipResult)
     assert there.info == here.info
     assert np.array_equal(there.embeddings["motion"].vector, here.embeddings["motion"].vector)
     assert there.seconds["fetch"] > 0 and "fetch" not in here.seconds
     assert list(local_folder().iterdir()) == []
 
 
+def error_of(uri: str) -> str:
+    ((_, answer),) = embed_clips([Request(uri, ())], models={})
+    assert isinstance(answer, VideoError)
+    return str(answer)
+
+
 def test_errors_name_the_address_and_leave_no_copy(
     address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = f"{address}/even/text.avi"
-    with pytest.raises(VideoError, match=f"^{text}: is not a video") as bad:
-        embed_clip(text, [], models={})
-    assert tempfile.gettempdir() not in str(bad.value)
-    with pytest.raises(VideoError, match=r"absent\.mp4: no such file"):
-        embed_clip(f"{address}/absent.mp4", [], models={})
+    assert error_of(text).startswith(f"{text}: is not a video")
+    assert tempfile.gettempdir() not in error_of(text)
+    assert error_of(f"{address}/absent.mp4").endswith("absent.mp4: no such file")
     usage = shutil.disk_usage("/")._replace(free=3)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
-    with pytest.raises(VideoError, match=r"0\.mp4: no room in .* for \d+ bytes") as full:
-        embed_clip(f"{address}/even/0.mp4", [], models={})
-    assert full.value.kind == "no-room"
+    assert re.search(r"0\.mp4: no room in .* for \d+ bytes", error_of(f"{address}/even/0.mp4"))
     assert list(local_folder().iterdir()) == []
 
 

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from pipeline.engine import ClipResult
+from pipeline.messages import Answer, ClipResult, Request
 from pipeline.worker import ClipTask, Shard, extract_shard
 from store import Features, Source, Store, StoreError, UsageError, atomic
 from store import parts as store_parts
@@ -165,9 +165,16 @@ class StoreMachine(RuleBasedStateMachine):
         done: list[Rows] = [rows for rows in (sources, embedded) if rows][:commits]
         letter = {row.uri: row.clip_id for row in rows}
 
-        def embed(uri: str, names: Sequence[str]) -> ClipResult:
-            vectors = {name: embedding(7, ord(letter[uri])) for name in names}
-            return ClipResult(info=INFO, embeddings=vectors, errors={}, seconds={})
+        def embed(requests: Sequence[Request]) -> list[Answer]:
+            return [
+                ClipResult(
+                    info=INFO,
+                    embeddings={name: embedding(7, ord(letter[uri])) for name in names},
+                    errors={},
+                    seconds={},
+                )
+                for uri, names in requests
+            ]
 
         shard = Shard(number=self.store.next_number(), clips=tuple(tasks))
         with dying_after(commits) as died, contextlib.suppress(Killed):
