@@ -1,8 +1,8 @@
 """What extraction costs: this project's job beside a DataLoader script and a plain loop.
 
-    python -m benchmarks.extract [VIDEOS] [--extractors r3d,slow] [--clips 16] [--workers 2]
+    python -m benchmarks.extract [VIDEOS] [--extractors r3d,slow] [--clips 128] [--workers 2]
 
-Without VIDEOS, clips of 320x240 and five seconds are generated. All contenders run the same
+Without VIDEOS, clips of five seconds are generated (`--size 320 240`). All contenders run the same
 networks with the same random weights on the same evenly spaced frames, shrunk alike, in float32 on
 the CPU, in processes of their own.
 
@@ -28,6 +28,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
@@ -50,18 +51,69 @@ def make_weights(folder: Path, names: Sequence[str]) -> dict[str, str]:
     torch.manual_seed(0)
     paths = {}
     for name in names:
-        network = importlib.import_module(f"extractors.{name}").NETWORK.build(400)
+        network = plain(name).build(400)
         paths[name] = str(folder / f"{name}.pth")
         torch.save(network.state_dict(), paths[name])
     return paths
 
 
-def make_clips(folder: Path, count: int) -> list[Path]:
+def plain(name: str) -> Any:
+    """A library's network as a script would run it, in the form of `VideoNetwork`."""
+    if name == "clip":
+        return plain_clip()
+    if name.startswith("cnn-"):
+        return plain_cnn(name)
+    return importlib.import_module(f"extractors.{name}").NETWORK
+
+
+def plain_clip() -> Any:
+    from extractors import clip
+
+    def build(num_classes: int) -> Any:
+        return transformers.CLIPModel(transformers.CLIPConfig())
+
+    def features(network: Any, pictures_BCTHW: Any) -> Any:
+        return network.get_image_features(pictures_BCTHW[:, :, 0]).pooler_output
+
+    import transformers
+
+    return SimpleNamespace(
+        build=build, load=clip.load, features=features, num_frames=1, pictures=clip.PICTURES
+    )
+
+
+def plain_cnn(name: str) -> Any:
+    from extractors import cnn
+
+    def build(num_classes: int) -> Any:
+        return timm.create_model(cnn.TIMM_NAMES[name])
+
+    def load(path: Path) -> Any:
+        network = build(1000)
+        network.load_state_dict(torch.load(path, weights_only=True))
+        network.reset_classifier(0)
+        return network.eval()
+
+    def features(network: Any, pictures_BCTHW: Any) -> Any:
+        frames = pictures_BCTHW.transpose(1, 2).flatten(0, 1)
+        return network(frames.contiguous(memory_format=torch.channels_last))
+
+    import timm
+    import torch
+
+    pictures = cnn.PICTURES.get(name) or cnn._published_pictures(build(1000))
+    return SimpleNamespace(
+        build=build, load=load, features=features, num_frames=cnn.NUM_FRAMES, pictures=pictures
+    )
+
+
+def make_clips(folder: Path, count: int, size: tuple[int, int]) -> list[Path]:
     """Clips of five seconds, each with pictures of its own."""
     return [
         write_clip(
             folder / f"{number:03d}.mp4",
-            ["-c:v", "libx264", "-b:v", "600k"],
+            ["-c:v", "libx264", "-preset", "veryfast", "-b:v", f"{8 * size[0] * size[1]}"],
+            size=size,
             filters=f"hue=h={number * 7}",
         )
         for number in range(count)
@@ -111,9 +163,13 @@ def run_dataloader(clips: list[str], weights: dict[str, str], workers: int) -> N
     import torch
     from torch.utils.data import DataLoader
 
+    from extractors._video import VideoNetwork
+
     (name,) = weights
-    network = importlib.import_module(f"extractors.{name}").NETWORK
-    model = network.load(Path(weights[name])).to(memory_format=torch.channels_last_3d)
+    network = plain(name)
+    model = network.load(Path(weights[name]))
+    if isinstance(network, VideoNetwork):
+        model = model.to(memory_format=torch.channels_last_3d)
     torch.set_num_threads(workers)
     loader = DataLoader(Shrunk(clips, network), batch_size=BATCH, num_workers=1)
     for pixels in loader:
@@ -123,7 +179,7 @@ def run_dataloader(clips: list[str], weights: dict[str, str], workers: int) -> N
 def run_loop(clips: list[str], weights: dict[str, str], workers: int) -> None:
     import torch
 
-    networks = {n: importlib.import_module(f"extractors.{n}").NETWORK for n in weights}
+    networks = {name: plain(name) for name in weights}
     models = {name: networks[name].load(Path(path)) for name, path in weights.items()}
     for clip in clips:
         for name, network in networks.items():
@@ -221,7 +277,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("videos", nargs="?", type=existing_path)
     parser.add_argument("--extractors", default="r3d")
-    parser.add_argument("--clips", type=int, default=16)
+    parser.add_argument("--clips", type=int, default=128)
+    parser.add_argument("--size", type=int, nargs=2, default=(320, 240), help="of generated clips")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--task", type=json.loads, help=argparse.SUPPRESS)
     parser.add_argument("--stages", type=json.loads, help=argparse.SUPPRESS)
@@ -234,7 +291,11 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         weights = make_weights(Path(folder), given.extractors.split(","))
-        found = find_videos(given.videos) if given.videos else make_clips(Path(folder), given.clips)
+        found = (
+            find_videos(given.videos)
+            if given.videos
+            else make_clips(Path(folder), given.clips, tuple(given.size))
+        )
         compare([str(clip.resolve()) for clip in found[: given.clips]], weights, given.workers)
 
 

@@ -27,7 +27,7 @@ from store import UsageError, VideoInfo
 
 __all__ = ["DecodedVideo", "Frames", "VideoError", "decode_frames", "iter_frames", "probe"]
 
-BUFFER_BYTES = 64 << 20
+BUFFER_BYTES = 256 << 20
 """Decoded pictures kept for a second look; a longer video is decoded again instead."""
 
 MAX_RGB_BYTES = 8 << 30
@@ -149,6 +149,9 @@ class DecodedVideo:
         self._thumbnails = Thumbnails()
         times: list[float] = []
         with VideoReader(path) as reader:
+            width, height = reader.size
+            if reader.stream.frames * width * height * 3 // 2 > buffer_bytes:  # it will not fit
+                self._kept = None
             for _, time_s, frame in reader:
                 times.append(time_s)
                 self._thumbnails.add(frame)

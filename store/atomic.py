@@ -147,12 +147,13 @@ def publish(temporary: Path, final: Path) -> None:
     if is_remote(final):
         final.upload(temporary)
         return
-    _flush(temporary)
+    flush(temporary)
     temporary.replace(final)
-    _flush(final.parent)
+    flush(final.parent)
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
+    """Have the disk take what the system holds of a file or folder."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -181,7 +182,7 @@ def write_text_once(path: Path, text: str) -> None:
         return
     with temporary(path.parent) as unfinished:
         unfinished.write_text(text, encoding="utf-8")
-        _flush(unfinished)
+        flush(unfinished)
         try:
             os.link(unfinished, path)
         except FileExistsError:
@@ -189,7 +190,7 @@ def write_text_once(path: Path, text: str) -> None:
         except OSError:  # a file system without hard links
             publish(unfinished, path)
         else:
-            _flush(path.parent)
+            flush(path.parent)
 
 
 @contextlib.contextmanager

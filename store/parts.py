@@ -3,12 +3,13 @@
 import hashlib
 import os
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from store.atomic import publish, temporary
+from store.atomic import flush, publish, temporary
 from store.errors import StoreError
 from store.place import is_remote
 from store.reading import check_claims
@@ -52,7 +53,10 @@ def commit(folder: Path, table: pa.Table, *, number: int) -> Path:
 
 def seal(unfinished: Path, folder: Path, *, number: int, suffix: str) -> Path:
     """Give a temporary file the name of a part, which its bytes are a part of."""
-    final = folder / f"{number:05d}-{digest(unfinished)[:16]}{suffix}"
+    with ThreadPoolExecutor(1) as pool:
+        flushed = pool.submit(flush, unfinished)  # the disk writes while the processor hashes
+        final = folder / f"{number:05d}-{digest(unfinished)[:16]}{suffix}"
+        flushed.result()
     publish(unfinished, final)
     return final
 
