@@ -28,6 +28,7 @@ from pipeline.console import (
     verify_table,
     weights_table,
 )
+from pipeline.interrupts import interrupts_held
 from store.errors import KinestoreError, UsageError
 from store.place import as_path, local_path
 
@@ -162,9 +163,11 @@ def extract_command(
     """Compute the embeddings that the store lacks."""
     target = as_path(store)
     try:
-        from extractors import FrameChoice
-        from pipeline.extract import extract
-        from pipeline.planned import read_weights
+        with interrupts_held():  # half-imported libraries answer Ctrl-C in many ways
+            from extractors import FrameChoice
+            from pipeline.extract import extract
+            from pipeline.planned import read_weights
+        logging.getLogger("distributed").setLevel(logging.CRITICAL)  # of connections cut
 
         frames = FrameChoice(
             kind=sampling, num_keyframes=keyframes, space=keyframe_space, seed=seed

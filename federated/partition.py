@@ -1,7 +1,7 @@
 """Who holds which rows: each function deals rows to clients, reproducibly.
 
 All return one increasing int64 index array for each client: none empty, disjoint, and together
-every row.
+every row, but for `beta_bernoulli`, which leaves some unused.
 """
 
 from collections import Counter
@@ -10,8 +10,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from federated._skewed import beta_bernoulli, by_classes, client_dirichlet, dirichlet
 from heads import derive_seed
 from store import UsageError
+
+__all__ = ["beta_bernoulli", "by_classes", "by_group", "client_dirichlet", "dirichlet", "iid"]
 
 Indices = NDArray[np.int64]
 

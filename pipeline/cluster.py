@@ -9,6 +9,7 @@ import dask
 from distributed import Client, Future, KilledWorker, LocalCluster, as_completed
 
 from pipeline._reader import VideoError
+from pipeline.interrupts import interrupts_held
 from pipeline.plan import Progress
 from pipeline.worker import (
     GPU,
@@ -17,7 +18,6 @@ from pipeline.worker import (
     Receipt,
     Shard,
     failures_of,
-    ignore_interrupts,
     run_shard,
 )
 from store import Store, StoreError, UsageError
@@ -38,18 +38,25 @@ CONNECT_TIMEOUT_S = 20
 @contextlib.contextmanager
 def local_workers(count: int) -> Iterator[Client]:
     """Worker processes of this machine's, for as long as the block lasts."""
-    with (
-        dask.config.set({"distributed.nanny.pre-spawn-environ": BEFORE_SPAWN}),
-        LocalCluster(
-            n_workers=count,
-            threads_per_worker=1,
-            dashboard_address="127.0.0.1:0",
-            silence_logs=logging.CRITICAL,  # a person gets one sentence, and the ledger
-        ) as cluster,
-        Client(cluster) as client,
-    ):
-        client.run(ignore_interrupts)
-        yield client
+    with contextlib.ExitStack() as stack:
+        with interrupts_held():
+            stack.enter_context(
+                dask.config.set({"distributed.nanny.pre-spawn-environ": BEFORE_SPAWN})
+            )
+            cluster = stack.enter_context(
+                LocalCluster(
+                    n_workers=count,
+                    threads_per_worker=1,
+                    dashboard_address="127.0.0.1:0",
+                    silence_logs=logging.CRITICAL,  # a person gets one sentence, and the ledger
+                )
+            )
+            client = stack.enter_context(Client(cluster))
+        try:
+            yield client
+        finally:
+            with interrupts_held():
+                stack.close()
 
 
 @contextlib.contextmanager

@@ -7,7 +7,6 @@ watches it.
 
 import contextlib
 import os
-import sys
 import threading
 import time
 from collections import deque
@@ -107,7 +106,8 @@ def use_one_thread() -> None:
 
 
 def _end_with_keeper() -> None:
-    sys.stdin.buffer.read()
+    while os.read(0, 1):  # and not through sys.stdin, whose lock Python wants as it ends
+        pass
     os._exit(0)  # the main thread may hang in a decoder
 
 

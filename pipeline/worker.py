@@ -6,7 +6,6 @@ Only names travel to a worker and only a receipt travels back; frames stay in on
 import functools
 import importlib.metadata
 import os
-import signal
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -153,11 +152,6 @@ class EmbeddingProcess(WorkerPlugin):
         """End the process."""
         if self.keeper is not None:
             self.keeper.close()
-
-
-def ignore_interrupts() -> None:
-    """Leave Ctrl-C, which a terminal sends to every process, to the one that started the job."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def run_shard(shard: Shard, plugin_name: str) -> Receipt:

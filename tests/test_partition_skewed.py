@@ -1,0 +1,176 @@
+"""Who holds which rows, where clients hold different shares of the classes."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from federated.partition import beta_bernoulli, by_classes, client_dirichlet, dirichlet
+from store import UsageError
+
+Parts = list[NDArray[np.int64]]
+
+SEEDS = (0, 1, 2, 3, 4)
+LABELS = np.repeat(np.arange(8), [40, 80, 40, 60, 50, 70, 40, 100])
+
+
+def counts(parts: Parts, labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Rows by client and class."""
+    classes = np.unique(labels)
+    return np.array([[int((labels[part] == name).sum()) for name in classes] for part in parts])
+
+
+def assert_is_a_deal(parts: Parts, num_rows: int, *, of_all: bool = True) -> None:
+    dealt = np.concatenate(parts)
+    assert all(len(part) and np.all(np.diff(part) > 0) for part in parts)
+    assert len(set(dealt.tolist())) == len(dealt) and dealt.max() < num_rows
+    assert not of_all or len(dealt) == num_rows
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    labels=st.lists(st.integers(0, 5), min_size=1, max_size=80),
+    num_clients=st.integers(1, 6),
+    alpha=st.sampled_from([0.01, 0.3, 1.0, 100.0]),
+    seed=st.integers(0, 99),
+)
+def test_every_row_has_one_client(
+    labels: list[int], num_clients: int, alpha: float, seed: int
+) -> None:
+    array = np.array(labels)
+    deals: list[Callable[[], Parts]] = [
+        lambda: client_dirichlet(array, num_clients, alpha=alpha, seed=seed),
+        lambda: by_classes(array, num_clients, seed=seed),
+        lambda: by_classes(array, num_clients, classes_per_client=len(set(labels)), seed=seed),
+        lambda: beta_bernoulli(array, num_clients, seed=seed),
+    ]
+    for deal in deals:
+        try:
+            parts = deal()
+        except UsageError:
+            continue
+        assert len(parts) == num_clients
+        assert_is_a_deal(parts, len(labels), of_all=deal is not deals[3])
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_dirichlet_skews_a_class_and_leaves_every_client_enough(seed: int) -> None:
+    for alpha, skewed in [(0.1, True), (1e4, False)]:
+        parts = dirichlet(LABELS, 4, alpha=alpha, seed=seed)
+        assert_is_a_deal(parts, len(LABELS))
+        assert min(map(len, parts)) >= 10
+        largest = (counts(parts, LABELS) / counts(parts, LABELS).sum(0)).max(0)
+        assert (largest.mean() > 0.7) == skewed
+    # a client stops taking at an even share, so it has no more than that and one class besides
+    assert max(map(len, dirichlet(LABELS, 4, alpha=0.1, seed=seed))) <= 120 + 100
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_client_dirichlet_gives_equal_sizes_and_with_a_large_alpha_the_prior(seed: int) -> None:
+    many = np.repeat(LABELS, 10)
+    parts = client_dirichlet(many, 4, alpha=1e6, seed=seed)
+    assert [len(part) for part in parts] == [1200] * 4
+    prior = np.bincount(many) / len(many)
+    shares = counts(parts, many) / np.array([[len(part)] for part in parts])
+    assert np.abs(shares - prior).max() < 0.045  # 1200 rows: four standard deviations
+
+
+def test_of_two_clients_with_tiny_alpha_each_has_its_class_or_both_share_one() -> None:
+    labels = np.repeat([0, 1], 500)
+    seen = set()
+    for seed in range(20):
+        held = counts(client_dirichlet(labels, 2, alpha=1e-4, seed=seed), labels)
+        assert held.tolist() in ([[500, 0], [0, 500]], [[0, 500], [500, 0]], [[250, 250]] * 2)
+        seen.add(int(held.max()))
+    assert seen == {250, 500}
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_classes_are_disjoint_groups_or_so_many_a_client(seed: int) -> None:
+    held = counts(by_classes(LABELS, 3, seed=seed), LABELS) > 0
+    assert (held.sum(0) == 1).all() and sorted(held.sum(1)) == [2, 3, 3]
+    shared = counts(by_classes(LABELS, 5, classes_per_client=3, seed=seed), LABELS)
+    assert ((shared > 0).sum(1) == 3).all()
+    holders = (shared > 0).sum(0)
+    assert holders.max() - holders.min() <= 1
+    for column in shared.T:
+        assert np.ptp(column[column > 0]) <= 1
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_beta_bernoulli_gives_a_base_to_all_and_even_quotas_to_takers(seed: int) -> None:
+    labels = np.repeat(np.arange(8), [40, 80, 44, 60, 50, 70, 41, 100])
+    for num_clients in (2, 4, 10):
+        parts = beta_bernoulli(labels, num_clients, seed=seed)
+        assert_is_a_deal(parts, len(labels), of_all=False)
+        held = counts(parts, labels)
+        assert held.min() >= 2  # half of forty, over ten clients
+        for column in held.T:
+            quotas = column[column > 2] - 2
+            assert not len(quotas) or quotas.max() - quotas.min() <= 1 or 0 in quotas
+
+
+def test_the_share_of_extra_rows_has_the_mean_of_its_distribution() -> None:
+    labels = np.zeros(1000, np.int64)
+    for a, b in [(2, 2), (1, 3)]:
+        used = [
+            sum(map(len, beta_bernoulli(labels, 4, a=a, b=b, seed=seed))) for seed in range(300)
+        ]
+        extra = (np.array(used) - 200) / 800  # the base is 50 for each of four
+        error = np.sqrt(a * b / ((a + b) ** 2 * (a + b + 1)) / 300)
+        assert abs(extra.mean() - a / (a + b)) < 3 * error
+
+
+def test_a_certain_taker_takes_and_nobody_wanting_one_is_picked() -> None:
+    labels = np.zeros(1000, np.int64)
+    sizes = [len(part) for part in beta_bernoulli(labels, 4, taking=1, seed=0)]
+    assert max(sizes) - min(sizes) <= 1 and min(sizes) > 50
+    alone = sorted(len(part) for part in beta_bernoulli(labels, 4, taking=0, seed=0))
+    assert alone[:3] == [50, 50, 50] and alone[3] > 50
+
+
+def test_the_seed_decides_the_deal() -> None:
+    deals: list[Callable[[int], Parts]] = [
+        lambda seed: dirichlet(LABELS, 4, alpha=0.5, seed=seed),
+        lambda seed: client_dirichlet(LABELS, 4, alpha=0.5, seed=seed),
+        lambda seed: by_classes(LABELS, 4, seed=seed),
+        lambda seed: beta_bernoulli(LABELS, 4, seed=seed),
+    ]
+    for deal in deals:
+        first, again, other = ([part.tolist() for part in deal(seed)] for seed in (0, 0, 1))
+        assert first == again != other
+
+
+@pytest.mark.parametrize(
+    ("deal", "message"),
+    [
+        (lambda: dirichlet(LABELS, 4, alpha=0, seed=0), "alpha=0: must be above 0"),
+        (lambda: dirichlet(LABELS, 0, alpha=1, seed=0), "num_clients=0: must be from 1 to 480"),
+        (
+            lambda: dirichlet(np.zeros(8, np.int64), 8, alpha=0.01, seed=0),
+            "alpha=0.01: in 10000 deals some client always had fewer than 1 rows",
+        ),
+        (lambda: client_dirichlet(LABELS, 4, alpha=np.nan, seed=0), "alpha=nan: must be above 0"),
+        (lambda: by_classes(LABELS, 9, seed=0), "num_clients=9: must be 8 or fewer, as there are"),
+        (
+            lambda: by_classes(LABELS, 3, classes_per_client=2, seed=0),
+            "classes_per_client=2: must be from 3 to 8, for 3 clients to hold all 8 classes",
+        ),
+        (
+            lambda: by_classes(np.array([0, 0, 1]), 3, classes_per_client=2, seed=0),
+            "labels: class 0 has 2 rows for 3 clients",
+        ),
+        (lambda: beta_bernoulli(LABELS, 4, b=-1, seed=0), "b=-1: must be above 0"),
+        (lambda: beta_bernoulli(LABELS, 4, taking=2, seed=0), "taking=2: must be from 0 to 1"),
+        (
+            lambda: beta_bernoulli(np.zeros(9, np.int64), 9, taking=0, seed=0),
+            "num_clients=9: client [0-9] got no row of 9; take fewer clients",
+        ),
+    ],
+)
+def test_mistakes_are_told(deal: Callable[[], Parts], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        deal()
