@@ -390,7 +390,9 @@ def federate_command(
     clients: Annotated[int, typer.Option(help="Number of clients.")] = 4,
     rounds: Annotated[int, typer.Option(help="Rounds of communication.")] = 80,
     local_epochs: EpochsOption = 5,
-    partition: Annotated[str, typer.Option(help="iid or group.")] = "iid",
+    partition: Annotated[
+        str, typer.Option(help="iid, group, dirichlet:0.6, classes:2, ...; see docs.")
+    ] = "iid",
     sample: Annotated[int | None, typer.Option(help="Clients a round; all if unset.")] = None,
     batch_size: BatchSizeOption = 128,
     learning_rate: LearningRateOption = 1e-3,

@@ -173,7 +173,7 @@ def beta_bernoulli(
     goes unused, so that the parts together are not all rows. Source: FLAMeST (Federated Multimodal
     Fusion for Action Recognition), A.4, whose equations are lost; our reading. The base is half
     the smallest class over `MOST_CLIENTS` clients, or over C where there are more: the same for
-    every number of clients that the paper compares.
+    every number of clients that the paper compares. It is one row at least, where there are enough.
 
     Args:
         labels: Class of each row, int64, shape (N,).
@@ -192,6 +192,7 @@ def beta_bernoulli(
     rng = np.random.default_rng(derive_seed("partition-beta-bernoulli", seed))
     names, counts = np.unique(labels, return_counts=True)
     base = int(counts.min() // (2 * max(num_clients, MOST_CLIENTS)))
+    base = max(base, int(counts.min() >= num_clients))
     owners = np.full(len(labels), UNUSED)
     for name in names:
         rows = rng.permutation(np.flatnonzero(labels == name))

@@ -114,3 +114,35 @@ def _write_counts(axes: Axes, confusion: NDArray[np.int64], shares: NDArray[np.f
         axes.text(
             column, row, str(confusion[row, column]), ha="center", va="center", color=colour, size=9
         )
+
+
+MOST_NAMED = 150
+"""Classes or clients whose picture still grows with them."""
+
+
+def draw_partition(path: Path, counts: NDArray[np.int64], *, classes: Sequence[str]) -> None:
+    """Draw who holds how much of what into a PNG file: a row for a client, a column for a class.
+
+    Args:
+        path: Where.
+        counts: Clips by client and class, int64, shape (C, K).
+        classes: K names.
+    """
+    num_clients, num_classes = counts.shape
+    named = num_classes <= MOST_NAMED
+    longest_in = 0.08 * max(len(name) for name in classes) if named else 0.0
+    wide_in = max(4.0, 0.25 * min(num_classes, MOST_NAMED)) + 1.6
+    high_in = max(2.0, 0.25 * min(num_clients, MOST_NAMED)) + longest_in + 0.8
+    figure = Figure(figsize=(wide_in, high_in), dpi=150, layout="constrained")
+    axes = figure.subplots()
+    image = axes.imshow(counts, cmap="Blues", aspect="auto", interpolation="nearest", vmin=0)
+    if named:
+        axes.set_xticks(np.arange(num_classes), classes, rotation=90, fontsize=7, parse_math=False)
+    else:
+        axes.set_xlabel(f"{num_classes} classes")
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_ylabel("client")
+    axes.tick_params(length=0)
+    axes.set_title(f"{int(counts.sum())} clips with {num_clients} clients", fontsize=10, loc="left")
+    figure.colorbar(image, ax=axes, label="clips", shrink=0.6, pad=0.02)
+    figure.savefig(path)

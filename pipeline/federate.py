@@ -15,13 +15,13 @@ import federated
 from federated.accounting import Traffic
 from federated.client import LOCAL_SETTINGS
 from federated.moments import agree
-from federated.partition import by_group, iid
 from federated.simulation import History, RoundRecord, check_rounds, simulate
 from heads import FitSettings, Scores, create, predict, score, to_features
-from pipeline.charts import Panel
-from pipeline.folds import Fold, check_groups, divide_once, keep_labelled
+from pipeline.charts import Panel, draw_partition
+from pipeline.deal import deal
+from pipeline.folds import Fold, divide_once, keep_labelled
 from pipeline.runs import Run, open_run
-from store import Features, UsageError
+from store import Features
 
 _COLUMNS = (
     "round",
@@ -63,7 +63,8 @@ def federate(
         strategy: One of `federated.names()`.
         clients: Number of clients.
         rounds: 1 or more.
-        partition: "iid" for even shares of every class, "group" to keep each group with one client.
+        partition: One of `pipeline.deal.PARTITIONS`: "iid" for even shares of every class, "group"
+            to keep each group with one client, and others that skew the classes.
         sample: Clients drawn for each round; None takes all.
         settings: A client's training in one round; its epochs are the local epochs.
         seed: 0 or more; decides the hold-out, the partition, first weights, draws and batches.
@@ -82,7 +83,8 @@ def federate(
     rows = keep_labelled(features)
     to_features(rows.features)  # refuse NaN and sequences before anything is written
     evaluation, fold = divide_once(rows, split=None, seed=seed)
-    parts = _deal(rows, fold, clients=clients, partition=partition, seed=seed)
+    parts = deal(rows, fold.train, clients=clients, partition=partition, seed=seed)
+    num_train = sum(map(len, parts))
     standardiser, setup = agree(rows.features, parts)
     ready = standardiser.apply(rows.features)
     model = create(head, in_features=ready.shape[1], num_classes=len(rows.classes), seed=seed)
@@ -118,17 +120,19 @@ def federate(
         scores = _score(model, ready, rows, fold)
         summary = {
             **scores.fractions(),
-            "num_train": len(fold.train),
+            "num_train": num_train,
             "num_test": len(fold.test),
             "num_unlabelled": len(features.labels) - len(rows.labels),
             "num_missing": len(features.missing),
-            "num_left_out": len(rows.labels) - len(fold.train) - len(fold.test),
+            "num_left_out": len(rows.labels) - num_train - len(fold.test),
             "client_sizes": [len(part) for part in parts],
             **_totals(history, setup),
             "classes": rows.classes,
             **{key: value for key, value in config.items() if key != "job"},
             "seconds": round(time.perf_counter() - started, 3),
         }
+        held = [np.bincount(rows.labels[part], minlength=len(rows.classes)) for part in parts]
+        draw_partition(run.path / "partition.png", np.stack(held), classes=rows.classes)
         run.finish(
             model=model,
             standardiser=standardiser,
@@ -139,22 +143,6 @@ def federate(
             summary=summary,
         )
     return summary
-
-
-def _deal(
-    rows: Features, fold: Fold, *, clients: int, partition: str, seed: int
-) -> list[NDArray[np.int64]]:
-    """Each client's rows, as numbers into all rows; only the training part is dealt."""
-    labels = rows.labels[fold.train]
-    if partition == "iid":
-        parts = iid(labels, clients, seed=seed)
-    elif partition == "group":
-        check_groups(rows)
-        groups = [rows.groups[row] for row in fold.train]
-        parts = by_group(labels, clients, groups=groups, seed=seed)
-    else:
-        raise UsageError(f"partition={partition!r}: must be one of iid, group")
-    return [fold.train[part] for part in parts]
 
 
 def _write_round(

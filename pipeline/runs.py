@@ -29,6 +29,7 @@ _FILES = (
     "summary.json",
     "curves.png",
     "confusion.png",
+    "partition.png",
 )
 
 
@@ -86,7 +87,7 @@ class Run:
 def open_run(out: str | Path, config: Mapping[str, Any], *, columns: Sequence[str]) -> Run:
     """Start a run in a new or empty folder, or in place of an earlier run.
 
-    Of an earlier run, its own six files are removed and anything else stays.
+    Of an earlier run, its own files are removed and anything else stays.
 
     Args:
         out: Where; parents are made.

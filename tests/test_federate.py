@@ -54,6 +54,26 @@ def test_clients_learn_together(tmp_path: Path, partition: str, seed: int) -> No
     assert summary["client_sizes"] == [12, 12, 12, 12] or partition == "group"
 
 
+@pytest.mark.parametrize(
+    "partition",
+    ["dirichlet:0.6", "client-dirichlet:0.5", "classes:2", "beta-bernoulli", "beta-bernoulli:1,3"],
+)
+def test_clips_are_dealt_as_asked_and_the_deal_is_drawn(tmp_path: Path, partition: str) -> None:
+    asked = {"clients": 3, "rounds": 1, "settings": SHORT}
+    summary = federate(clips(), out=tmp_path, partition=partition, **asked)  # type: ignore[arg-type]
+    assert sum(summary["client_sizes"]) == summary["num_train"]
+    parts = ("num_train", "num_test", "num_left_out")
+    assert sum(summary[name] for name in parts) == 60
+    assert (summary["num_left_out"] > 0) == partition.startswith("beta")
+    assert (tmp_path / "partition.png").stat().st_size > 5000
+
+
+@pytest.mark.parametrize("partition", ["iid:1", "dirichlet", "classes:1.5", "dirichlet:a", ""])
+def test_a_partition_that_cannot_be_read_is_told(tmp_path: Path, partition: str) -> None:
+    with pytest.raises(UsageError, match=f"partition='{partition}': must be one of iid, group, d"):
+        federate(clips(), out=tmp_path / "run", partition=partition)
+
+
 def test_summary_adds_up_what_metrics_hold(tmp_path: Path) -> None:
     ticks: list[tuple[int, int]] = []
 
@@ -88,7 +108,11 @@ def test_summary_adds_up_what_metrics_hold(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "summary.json").read_text()) == summary
     assert json.loads((tmp_path / "config.json").read_text())["job"] == "federate"
     names = ["config.json", "confusion.png", "curves.png", "metrics.csv", "model.safetensors"]
-    assert sorted(path.name for path in tmp_path.iterdir()) == [*names, "summary.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        *names,
+        "partition.png",
+        "summary.json",
+    ]
 
 
 def test_with_a_client_for_each_group_no_group_is_shared(tmp_path: Path) -> None:

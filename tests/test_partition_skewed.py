@@ -166,7 +166,7 @@ def test_the_seed_decides_the_deal() -> None:
         (lambda: beta_bernoulli(LABELS, 4, b=-1, seed=0), "b=-1: must be above 0"),
         (lambda: beta_bernoulli(LABELS, 4, taking=2, seed=0), "taking=2: must be from 0 to 1"),
         (
-            lambda: beta_bernoulli(np.zeros(9, np.int64), 9, taking=0, seed=0),
+            lambda: beta_bernoulli(np.arange(9) % 5, 9, taking=0, seed=0),
             "num_clients=9: client [0-9] got no row of 9; take fewer clients",
         ),
     ],
