@@ -28,7 +28,7 @@ from pipeline.console import (
     verify_table,
     weights_table,
 )
-from pipeline.interrupts import interrupts_held
+from pipeline.interrupts import end_now, interrupts_held
 from store.errors import KinestoreError, UsageError
 from store.place import as_path, local_path
 
@@ -456,8 +456,10 @@ def main() -> None:
     try:
         app()
     except KeyboardInterrupt:
-        sys.exit("kinestore: stopped; run the same command again to go on")
+        end_now("kinestore: stopped; run the same command again to go on")
     except (KinestoreError, OSError) as error:
+        if isinstance(error.__context__, KeyboardInterrupt):
+            end_now(f"kinestore: {error}")
         print(f"kinestore: {error}", file=sys.stderr)
         sys.exit(2 if isinstance(error, UsageError) else 1)
     finally:

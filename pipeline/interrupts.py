@@ -1,9 +1,13 @@
-"""When Ctrl-C may come."""
+"""When Ctrl-C may come, and how a command ends after it."""
 
+import atexit
 import contextlib
+import os
 import signal
+import sys
 from collections.abc import Iterator
 from multiprocessing import resource_tracker
+from typing import NoReturn
 
 
 @contextlib.contextmanager
@@ -18,3 +22,18 @@ def interrupts_held() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def end_now(sentence: str) -> NoReturn:
+    """End an interrupted process with status 1, once it has cleared away and said the sentence.
+
+    Python's own ending is no good then: Ctrl-C inside an `exec`, as dataclasses run when they are
+    made, has it end as if killed although the interrupt was handled; and a library's thread that
+    is still in C++ can abort it.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    print(sentence, file=sys.stderr)
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(1)

@@ -100,7 +100,7 @@ def test_ctrl_c_is_one_sentence_and_the_same_command_goes_on(
     os.killpg(job.pid, signal.SIGINT)
     output, errors = job.communicate(timeout=30)
     if job.returncode != 0:  # it may have been done already
-        assert (job.returncode, output) == (1, "")
+        assert (job.returncode, output) == (1, ""), errors
         assert errors.strip().startswith("kinestore: stopped; what was done is kept in")
         assert len(errors.strip().splitlines()) == 1
     extract(videos, store=store, extractors=["motion"], workers=2)
