@@ -93,7 +93,16 @@ RunOption = Annotated[
     Path, typer.Option("--out", metavar="RUN", parser=local_path, help="The run folder.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON value instead.")]
-HeadOption = Annotated[str, typer.Option(help="Name of the head.")]
+HeadOption = Annotated[
+    str, typer.Option(help="mlp, mlp:hidden=1024-512, temporal_rnn:cell=lstm, ...; see docs.")
+]
+SplitOption = Annotated[
+    str | None, typer.Option(metavar="column", help="Fit on split 'train', score 'test'.")
+]
+CvOption = Annotated[
+    str | None, typer.Option(metavar="group", help="Leave one group out at a time.")
+]
+FoldsOption = Annotated[int | None, typer.Option(help="Stratified folds.")]
 EpochsOption = Annotated[int, typer.Option(help="Passes over the training clips.")]
 BatchSizeOption = Annotated[int, typer.Option(help="Clips a step.")]
 LearningRateOption = Annotated[float, typer.Option(help="Adam's step size.")]
@@ -339,13 +348,19 @@ def train_command(
     features: FeaturesOption,
     out: RunOption,
     head: HeadOption = "mlp",
-    split: Annotated[
-        str | None, typer.Option(metavar="column", help="Fit on split 'train', score 'test'.")
+    split: SplitOption = None,
+    cv: CvOption = None,
+    folds: FoldsOption = None,
+    validation: Annotated[
+        float | None,
+        typer.Option(metavar="SHARE", help="Of the fitted clips, held to choose the best epoch."),
     ] = None,
-    cv: Annotated[
-        str | None, typer.Option(metavar="group", help="Leave one group out at a time.")
+    patience: Annotated[
+        int | None, typer.Option(help="Stop after so many epochs without a lower validation loss.")
     ] = None,
-    folds: Annotated[int | None, typer.Option(help="Stratified folds.")] = None,
+    class_weights: Annotated[
+        str | None, typer.Option(metavar="balanced", help="Let each class count the same.")
+    ] = None,
     epochs: EpochsOption = 40,
     batch_size: BatchSizeOption = 32,
     learning_rate: LearningRateOption = 1e-3,
@@ -373,6 +388,9 @@ def train_command(
             split=split,
             cv=cv,
             folds=folds,
+            validation=validation,
+            patience=patience,
+            class_weights=class_weights,
             settings=settings,
             seed=seed,
             on_progress=partial(tell, "training"),
@@ -386,7 +404,9 @@ def federate_command(
     features: FeaturesOption,
     out: RunOption,
     head: HeadOption = "mlp",
-    strategy: Annotated[str, typer.Option(help="How the server joins the clients.")] = "fedavg",
+    strategy: Annotated[
+        str, typer.Option(help="fedavg, fedprox:mu=0.1, feddyn, personal:private=0, ...; see docs.")
+    ] = "fedavg",
     clients: Annotated[int, typer.Option(help="Number of clients.")] = 4,
     rounds: Annotated[int, typer.Option(help="Rounds of communication.")] = 80,
     local_epochs: EpochsOption = 5,
@@ -394,10 +414,17 @@ def federate_command(
         str, typer.Option(help="iid, group, dirichlet:0.6, classes:2, ...; see docs.")
     ] = "iid",
     sample: Annotated[int | None, typer.Option(help="Clients a round; all if unset.")] = None,
+    split: SplitOption = None,
+    cv: CvOption = None,
+    folds: FoldsOption = None,
     batch_size: BatchSizeOption = 128,
     learning_rate: LearningRateOption = 1e-3,
     weight_decay: WeightDecayOption = 1e-4,
     seed: SeedOption = 0,
+    checkpoint_every: Annotated[int, typer.Option(help="Rounds between checkpoints.")] = 10,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the run folder's last checkpoint.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Train one head over clients that keep their clips to themselves."""
@@ -422,8 +449,13 @@ def federate_command(
             rounds=rounds,
             partition=partition,
             sample=sample,
+            split=split,
+            cv=cv,
+            folds=folds,
             settings=settings,
             seed=seed,
+            checkpoint_every=checkpoint_every,
+            resume=resume,
             on_progress=partial(tell, "rounds"),
         )
     say(json.dumps(summary) if as_json else run_table(summary, out))
@@ -432,7 +464,10 @@ def federate_command(
 @app.command("umap")
 def umap_command(
     store: StoreArgument,
-    features: FeaturesOption,
+    features: Annotated[
+        list[str],
+        typer.Option(metavar="A[,B]", help="Views as VIEW or VIEW:POOL; once for each panel."),
+    ],
     out: Annotated[
         Path,
         typer.Option(metavar="FILE", parser=local_path, help="A .png, .svg, .pdf or .html file."),
@@ -440,14 +475,19 @@ def umap_command(
     classes: Annotated[str | None, typer.Option(metavar="A,B", help="Only these labels.")] = None,
     color: Annotated[str, typer.Option(help="label, group or split.")] = "label",
     seed: SeedOption = 0,
+    fast: Annotated[bool, typer.Option("--fast", help="All cores, no seed of the layout.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Draw the clips on a plane, near where their embeddings are near."""
-    from pipeline.umap import umap
+    from pipeline.umap import draw_umap
     from store import Store
 
     chosen = classes.split(",") if classes else None
-    loaded = Store(store).load(features.split(","))
-    say(f"Drawn in {umap(loaded, classes=chosen, color=color, seed=seed, out=out)}")
+    loaded = [Store(store).load(one.split(","), labels=chosen) for one in features]
+    drawn = draw_umap(loaded, color=color, seed=seed, fast=fast, out=out)
+    lacking = f"; {drawn.num_left_out} lack a view and are left out" if drawn.num_left_out else ""
+    told = f"{drawn.num_clips} clips drawn in {out}{lacking}"
+    say(json.dumps(asdict(drawn), default=str) if as_json else told)
 
 
 def main() -> None:

@@ -6,10 +6,27 @@ file.
 
 from typing import Any
 
-from federated._base import ClientUpdate, State, Strategy
+from federated._base import (
+    Arrays,
+    ClientState,
+    ClientUpdate,
+    LocalRule,
+    ServerState,
+    Strategy,
+)
 from heads import Registry
 
-__all__ = ["ClientUpdate", "State", "Strategy", "create", "names"]
+__all__ = [
+    "Arrays",
+    "ClientState",
+    "ClientUpdate",
+    "LocalRule",
+    "ServerState",
+    "Strategy",
+    "create",
+    "names",
+    "settings_of",
+]
 
 _registry = Registry(package="federated", kind="strategy")
 
@@ -19,7 +36,7 @@ def names() -> list[str]:
     return _registry.names()
 
 
-def create(name: str, **settings: Any) -> Strategy[Any]:
+def create(name: str, **settings: Any) -> Strategy:
     """Build a strategy.
 
     Args:
@@ -29,5 +46,10 @@ def create(name: str, **settings: Any) -> Strategy[Any]:
     Raises:
         UsageError: If the strategy is unknown, or a setting is unknown, missing or out of range.
     """
-    strategy: Strategy[Any] = _registry.create(name, settings)
+    strategy: Strategy = _registry.create(name, settings)
     return strategy
+
+
+def settings_of(name: str) -> dict[str, Any]:
+    """The types of the settings that a strategy's `build` takes, by name."""
+    return _registry.settings_of(name)

@@ -4,10 +4,10 @@
 payload, buffers included, without any envelope of a transport.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from torch import Tensor, nn
+from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +28,7 @@ class Traffic:
 
 
 def round_traffic(
-    model: nn.Module,
+    parameters: Collection[str],
     *,
     sent_down: Mapping[str, Tensor],
     sent_up: Iterable[Mapping[str, Tensor]],
@@ -36,15 +36,14 @@ def round_traffic(
     """One round: every client gets `sent_down`, and sends one of `sent_up`, refused ones too.
 
     Args:
-        model: Tells which of the names are parameters.
+        parameters: Which of the names are trained.
         sent_down: State dict that each client starts from.
         sent_up: State dicts that came back, one a client.
     """
     answers = list(sent_up)
-    names = {name for name, _ in model.named_parameters()}
     return Traffic(
-        parameters_up=sum(_num_elements(answer, names) for answer in answers),
-        parameters_down=_num_elements(sent_down, names) * len(answers),
+        parameters_up=sum(_num_elements(answer, parameters) for answer in answers),
+        parameters_down=_num_elements(sent_down, parameters) * len(answers),
         bytes_up=sum(payload_bytes(answer) for answer in answers),
         bytes_down=payload_bytes(sent_down) * len(answers),
     )
@@ -55,5 +54,30 @@ def payload_bytes(arrays: Mapping[str, Tensor]) -> int:
     return sum(array.numel() * array.element_size() for array in arrays.values())
 
 
-def _num_elements(arrays: Mapping[str, Tensor], names: set[str]) -> int:
+def _num_elements(arrays: Mapping[str, Tensor], names: Collection[str]) -> int:
     return sum(array.numel() for name, array in arrays.items() if name in names)
+
+
+BLIP, SLOW, RESNET18 = 247_414_076, 32_454_096, 11_689_512
+"""Parameters as FLAMeST counts them: BLIP with its head untied, Slow with 400 classes, and the 2-D
+ResNet-18 of its knowledge distillation."""
+
+PRINTED_HEAD = 1_573_889
+"""Of FLAMeST's multi-layer perceptron on 2816 features: the count of a head with one output."""
+
+
+def reduction(shared: int, whole: int) -> float:
+    """What is saved by sending `shared` parameters in the place of `whole`: 1 - shared / whole."""
+    return 1 - shared / whole
+
+
+def paper_reductions(shared: int) -> dict[str, float]:
+    """FLAMeST's two reductions for a head with so many shared parameters.
+
+    Eq. 13 compares with sharing the whole network, BLIP and Slow and the head; Eq. 14 with the
+    ResNet-18 of knowledge distillation.
+    """
+    return {
+        "eq_13": reduction(shared, BLIP + SLOW + shared),
+        "eq_14": reduction(shared, RESNET18),
+    }

@@ -1,7 +1,7 @@
 """Who holds which rows: each function deals rows to clients, reproducibly.
 
 All return one increasing int64 index array for each client: none empty, disjoint, and together
-every row, but for `beta_bernoulli`, which leaves some unused.
+every row, but for `beta_bernoulli`, which leaves some unused, and `mirror`, which deals test rows.
 """
 
 from collections import Counter
@@ -14,7 +14,15 @@ from federated._skewed import beta_bernoulli, by_classes, client_dirichlet, diri
 from heads import derive_seed
 from store import UsageError
 
-__all__ = ["beta_bernoulli", "by_classes", "by_group", "client_dirichlet", "dirichlet", "iid"]
+__all__ = [
+    "beta_bernoulli",
+    "by_classes",
+    "by_group",
+    "client_dirichlet",
+    "dirichlet",
+    "iid",
+    "mirror",
+]
 
 Indices = NDArray[np.int64]
 
@@ -69,6 +77,35 @@ def by_group(
     owner = _deal_groups(sizes, num_clients, seed=seed)
     owners = np.array([owner[group] for group in named])
     return [np.flatnonzero(owners == client) for client in range(num_clients)]
+
+
+def mirror(
+    labels: NDArray[np.int64], held: Sequence[NDArray[np.int64]], *, seed: int
+) -> list[Indices]:
+    """Deal other rows so that each client's share of each class is what it holds of it already.
+
+    Shares are rounded so that none is off by a row or more; rows of a class that no client holds
+    go to nobody, and a client may get none.
+
+    Args:
+        labels: Class of each row that is dealt, int64, shape (N,).
+        held: Classes of the rows that each client holds, one array a client.
+        seed: 0 or more; decides which rows, and between equal remainders.
+    """
+    rng = np.random.default_rng(derive_seed("partition-mirror", seed))
+    owners = np.full(len(labels), -1)
+    for name in np.unique(labels):
+        rows = rng.permutation(np.flatnonzero(labels == name))
+        counts = np.array([np.count_nonzero(mine == name) for mine in held])
+        if not counts.sum():
+            continue
+        exact = counts / counts.sum() * len(rows)
+        quota = np.floor(exact + 1e-9).astype(np.int64)
+        order = rng.permutation(len(held))
+        largest = order[np.argsort(quota[order] - exact[order], kind="stable")]
+        quota[largest[: len(rows) - quota.sum()]] += 1
+        owners[rows] = np.repeat(np.arange(len(held)), quota)
+    return [np.flatnonzero(owners == client) for client in range(len(held))]
 
 
 def _deal_groups(sizes: Counter[str], num_clients: int, *, seed: int) -> dict[str, int]:

@@ -4,58 +4,49 @@ Shape legend: N rows, D features.
 """
 
 import copy
-import math
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from federated import Arrays, Strategy
 from federated import create as create_strategy
-from federated._base import ClientUpdate, Strategy
-from federated.accounting import round_traffic
-from federated.client import LOCAL_SETTINGS, local_update
-from federated.guard import Refusal, screen
-from heads import FitSettings, check_rows, derive_seed, predict, to_features, to_labels
+from federated._base import ClientUpdate
+from federated._rounds import Progress, Rounds, begin
+from federated.checkpoint import read_checkpoint, write_checkpoint
+from federated.client import LOCAL_SETTINGS
+from federated.guard import screen
+from federated.records import RoundRecord
+from federated.scoring import HeldOut
+from heads import FitSettings, check_rows, to_features, to_labels
 from heads import create as create_head
 from store import UsageError
+
+__all__ = ["Checkpoints", "History", "RoundRecord", "begin", "check_rounds", "simulate"]
 
 Rows = tuple[NDArray[np.float32] | Tensor, NDArray[np.int64] | Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
-class RoundRecord:
-    """What one round came to.
+class Checkpoints:
+    """Where and when a run's state is kept.
 
     Attributes:
-        round: 1 for the first.
-        train_loss: Mean cross-entropy of the last local epoch over the rows of the clients whose
-            update was used; NaN where there was none.
-        accuracy: Fraction of the test rows that the new model has right, or None without any.
-        clients: Clients that took part, refused ones among them.
-        refused: Updates that the guard kept out.
-        refusals: Which ones, and why.
-        parameters_up: Elements of parameters sent to the server, by all clients together.
-        parameters_down: Elements of parameters sent to them.
-        bytes_up: Bytes sent to the server, buffers included.
-        bytes_down: Bytes sent to the clients.
-        seconds: Wall time, evaluation included.
+        path: A file; replaced whole each time.
+        every: Rounds between two of them; the last round is always kept.
+        resume: Whether to go on from the file if it is there.
     """
 
-    round: int
-    train_loss: float
-    accuracy: float | None
-    clients: int
-    refused: int
-    refusals: tuple[Refusal, ...]
-    parameters_up: int
-    parameters_down: int
-    bytes_up: int
-    bytes_down: int
-    seconds: float
+    path: Path
+    every: int = 10
+    resume: bool = False
+
+    def __post_init__(self) -> None:
+        if self.every < 1:
+            raise UsageError(f"every={self.every}: must be 1 or more")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,11 +55,18 @@ class History:
 
     Attributes:
         rounds: One record a round.
-        state: State dict of the final model.
+        state: State dict of the final model; where clients have private parts, with the first
+            private values, as a client has them that never took part.
+        private: Final private tensors of each client that took part and has some.
     """
 
     rounds: list[RoundRecord]
     state: dict[str, Tensor]
+    private: dict[int, Arrays]
+
+    def state_of(self, client: int) -> dict[str, Tensor]:
+        """State dict of the model that this client uses."""
+        return {**self.state, **self.private.get(client, {})}
 
 
 def simulate(
@@ -78,72 +76,78 @@ def simulate(
     parts: Sequence[NDArray[np.int64]],
     *,
     rounds: int,
-    strategy: str | Strategy[Any] = "fedavg",
+    strategy: str | Strategy = "fedavg",
     settings: FitSettings = LOCAL_SETTINGS,
     sample: int | None = None,
     seed: int = 0,
     test: Rows | None = None,
+    test_parts: Sequence[NDArray[np.int64]] | None = None,
+    checkpoints: Checkpoints | None = None,
     on_round: Callable[[RoundRecord], None] | None = None,
 ) -> History:
     """Train one head together, from the same start in every client.
 
     Args:
         head: A head's name, built for these rows from the seed; or a network, which is copied.
-        features: Rows of all clients, float32, shape (N, D); standardise them first.
+        features: Rows of all clients, float32, shape (N, D), or (N, T, D) for a head that takes
+            sequences; standardise them first.
         labels: int64, shape (N,), from 0.
         parts: Each client's row numbers, as `federated.partition` makes them.
         rounds: 1 or more.
         strategy: A strategy's name, or one built with settings of its own.
         settings: A client's training in one round; its epochs are the local epochs.
-        sample: Clients to draw for each round, without repetition; None takes all.
+        sample: Clients to draw for each round, without repetition; None takes all. Where the
+            strategy draws each client by itself, how many are expected.
         seed: 0 or more; the same seed gives the same model.
         test: Features and labels to evaluate each round's model on.
-        on_round: Called after each round.
+        test_parts: Each client's own rows of `test`, for models that are partly its own; None
+            scores every client on all of them.
+        checkpoints: Where to keep the state between rounds; None keeps none. A run that goes on
+            from there has the same bits as one that never stopped.
+        on_round: Called after each round; first of all with those that a resumed run had done.
 
     Returns:
         A record for each round, and the final model.
 
     Raises:
-        UsageError: If an argument is out of range, or rows, labels, parts and head do not fit.
+        UsageError: If an argument is out of range, rows, labels, parts and head do not fit, or a
+            checkpoint is damaged or of another run.
     """
     check_rounds(rounds=rounds, sample=sample, num_clients=len(parts))
     rows = (to_features(features), to_labels(labels))
-    test_rows = None if test is None else (to_features(test[0], name="test"), to_labels(test[1]))
+    test_rows = None
+    if test is not None:
+        test_rows = HeldOut(
+            features=to_features(test[0], name="test"), labels=to_labels(test[1]), parts=test_parts
+        )
     model = _own_model(head, rows, test_rows, seed=seed)
     check_rows(model, *rows)
     if test_rows is not None:
-        check_rows(model, *test_rows, name="test")
+        check_rows(model, test_rows.features, test_rows.labels, name="test")
+        test_rows.check(len(parts))
     clients = _deal(rows, parts)
-
-    rule = create_strategy(strategy) if isinstance(strategy, str) else strategy
-    state = rule.init({name: array.clone() for name, array in model.state_dict().items()})
-    records = []
-    for number in range(1, rounds + 1):
-        started = time.perf_counter()
-        chosen = _choose(len(clients), sample, seed=seed, round_number=number)
-        updates, losses = _train_clients(
-            model, clients, chosen, state.arrays, number, settings=settings, seed=seed
-        )
-        kept, refusals = screen(updates, reference=state.arrays)
-        traffic = round_traffic(
-            model, sent_down=state.arrays, sent_up=[update.arrays for update in updates]
-        )
-        state = rule.apply(state, kept)
-        model.load_state_dict(dict(state.arrays))
-        record = RoundRecord(
-            round=number,
-            train_loss=_mean_loss(kept, losses),
-            accuracy=None if test_rows is None else _accuracy(model, *test_rows),
-            clients=len(updates),
-            refused=len(refusals),
-            refusals=tuple(refusals),
-            **asdict(traffic),
-            seconds=time.perf_counter() - started,
-        )
-        records.append(record)
+    run = Rounds(
+        model=model,
+        clients=clients,
+        strategy=create_strategy(strategy) if isinstance(strategy, str) else strategy,
+        settings=settings,
+        sample=sample,
+        seed=seed,
+    )
+    identity = "" if checkpoints is None else run.identity()
+    progress = _begin(run, checkpoints, identity, on_round)
+    for number in range(len(progress.records) + 1, rounds + 1):
+        record = run.round(number, progress, test_rows)
+        progress.records.append(record)
+        if checkpoints is not None and (number % checkpoints.every == 0 or number == rounds):
+            write_checkpoint(checkpoints.path, progress.checkpoint(identity))
         if on_round is not None:
             on_round(record)
-    return History(rounds=records, state=dict(state.arrays))
+    return History(
+        rounds=progress.records,
+        state={**run.start, **progress.server.arrays},
+        private={client: kept.private for client, kept in progress.clients.items() if kept.private},
+    )
 
 
 def check_rounds(*, rounds: int, sample: int | None, num_clients: int) -> None:
@@ -157,7 +161,7 @@ def check_rounds(*, rounds: int, sample: int | None, num_clients: int) -> None:
 def _own_model(
     head: str | nn.Module,
     rows: tuple[Tensor, Tensor],
-    test_rows: tuple[Tensor, Tensor] | None,
+    test_rows: HeldOut | None,
     *,
     seed: int,
 ) -> nn.Module:
@@ -165,10 +169,10 @@ def _own_model(
     if isinstance(head, nn.Module):
         return copy.deepcopy(head)
     features, labels = rows
-    known = [labels] if test_rows is None else [labels, test_rows[1]]
+    known = [labels] if test_rows is None else [labels, test_rows.labels]
     num_classes = 1 + max((int(some.max()) for some in known if len(some)), default=0)
     return create_head(
-        head, in_features=features.shape[1], num_classes=max(num_classes, 1), seed=seed
+        head, in_features=features.shape[-1], num_classes=max(num_classes, 1), seed=seed
     )
 
 
@@ -191,48 +195,26 @@ def _deal(
     return [(features[part], labels[part]) for part in parts]
 
 
-def _choose(
-    num_clients: int, sample: int | None, *, seed: int, round_number: int
-) -> NDArray[np.int64]:
-    """The round's clients, in order."""
-    if sample is None:
-        return np.arange(num_clients)
-    rng = np.random.default_rng(derive_seed("sample", seed, round_number))
-    return np.sort(rng.choice(num_clients, size=sample, replace=False))
-
-
-def _train_clients(
-    model: nn.Module,
-    clients: Sequence[tuple[Tensor, Tensor]],
-    chosen: NDArray[np.int64],
-    arrays: Mapping[str, Tensor],
-    round_number: int,
-    *,
-    settings: FitSettings,
-    seed: int,
-) -> tuple[list[ClientUpdate], dict[int, float]]:
-    """Every chosen client's update, and its loss by client number."""
-    updates, losses = [], {}
-    for client in map(int, chosen):
-        update, losses[client] = local_update(
-            model,
-            *clients[client],
-            arrays=arrays,
-            client=client,
-            round_number=round_number,
-            settings=settings,
-            seed=seed,
+def _begin(
+    run: Rounds,
+    checkpoints: Checkpoints | None,
+    identity: str,
+    on_round: Callable[[RoundRecord], None] | None,
+) -> Progress:
+    """The start, or where a checkpoint left off."""
+    if checkpoints is None or not checkpoints.resume or not checkpoints.path.exists():
+        return Progress(server=run.first, clients={}, records=[])
+    found = read_checkpoint(checkpoints.path)
+    if found.identity != identity:
+        raise UsageError(
+            f"{checkpoints.path}: is of a run with other clips, clients or settings; repeat its "
+            "command as it was, or run without --resume"
         )
-        updates.append(update)
-    return updates, losses
-
-
-def _mean_loss(kept: Sequence[ClientUpdate], losses: Mapping[int, float]) -> float:
-    if not kept:
-        return math.nan
-    total = sum(losses[update.client] * update.num_samples for update in kept)
-    return total / sum(update.num_samples for update in kept)
-
-
-def _accuracy(model: nn.Module, features: Tensor, labels: Tensor) -> float:
-    return float((predict(model, features).argmax(1) == labels).double().mean())
+    update = ClientUpdate(client=0, num_samples=1, arrays=found.server.arrays)
+    _, refusals = screen([update], reference=run.first.arrays)
+    if refusals:
+        raise UsageError(f"{checkpoints.path}: {refusals[0].reason}; run without --resume")
+    for record in found.records:
+        if on_round is not None:
+            on_round(record)
+    return Progress(server=found.server, clients=dict(found.clients), records=list(found.records))

@@ -31,6 +31,7 @@ __all__ = [
     "predict",
     "private_rng",
     "score",
+    "settings_of",
     "to_features",
     "to_labels",
 ]
@@ -57,3 +58,8 @@ def create(name: str, *, seed: int = 0, **settings: Any) -> nn.Module:
     with private_rng(seed):
         head: nn.Module = _registry.create(name, settings)
     return head
+
+
+def settings_of(name: str) -> dict[str, Any]:
+    """The types of the settings that a head's `build` takes, by name."""
+    return _registry.settings_of(name)

@@ -20,7 +20,7 @@ class FitSettings:
     """How to train; the defaults suit a few dozen to some thousand rows of standardised features.
 
     Attributes:
-        epochs: Passes over the rows, 1 or more.
+        epochs: Passes over the rows; 0 leaves the model as it is.
         batch_size: Rows a step, 1 or more; an epoch's last batch may be smaller.
         learning_rate: Adam's step size, above 0.
         weight_decay: L2 penalty added to the gradient (Adam's, not AdamW's), 0 or more.
@@ -32,9 +32,9 @@ class FitSettings:
     weight_decay: float = 1e-2
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name}={getattr(self, name)}: must be 1 or more")
+        for name, least in {"epochs": 0, "batch_size": 1}.items():
+            if getattr(self, name) < least:
+                raise UsageError(f"{name}={getattr(self, name)}: must be {least} or more")
         if not 0 < self.learning_rate < math.inf:
             raise UsageError(f"learning_rate={self.learning_rate}: must be above 0 and finite")
         if not 0 <= self.weight_decay < math.inf:
@@ -63,7 +63,9 @@ def fit(
     *,
     settings: FitSettings,
     seed: int,
-    on_epoch: Callable[[Epoch], None] | None = None,
+    class_weights: Tensor | None = None,
+    on_gradients: Callable[[], None] | None = None,
+    on_epoch: Callable[[Epoch], bool | None] | None = None,
 ) -> list[Epoch]:
     """Train the model in place with Adam on cross-entropy, from a fresh optimiser state.
 
@@ -72,11 +74,16 @@ def fit(
 
     Args:
         model: Takes (B, D) and gives logits (B, K); left in evaluation mode.
-        features: float32, shape (N, D), N 1 or more.
+        features: float32, shape (N, D), or (N, T, D) for a head that takes sequences; N 1 or more.
         labels: int64, shape (N,), from 0 to K - 1.
         settings: How to train.
         seed: 0 or more.
-        on_epoch: Called after each epoch; it may evaluate the model.
+        class_weights: What a row of each class counts in a batch's weighted mean, shape (K,); None
+            for 1. The records' figures do not heed it.
+        on_gradients: Called after each backward pass and before its step; it may add to the
+            gradients, as federated clients do.
+        on_epoch: Called after each epoch; it may evaluate the model, and ends the training with
+            True.
 
     Returns:
         One record for each epoch.
@@ -87,13 +94,24 @@ def fit(
     check_lengths(features, labels)
     order = torch.Generator().manual_seed(check_seed(seed))
     # Fused is about 1.3 times as fast as foreach for 2 million weights on one core, and allocates
-    # nothing; kept gradients save page faults in turn.
+    # nothing. Dropping the gradients saves a pass to clear and one to add: 7 to 10% of a step.
     optimizer = torch.optim.Adam(
         model.parameters(),
         lr=settings.learning_rate,
         weight_decay=settings.weight_decay,
         fused=True,
     )
+
+    def step(rows: Tensor, wanted: Tensor) -> Tensor:
+        optimizer.zero_grad()
+        logits: Tensor = model(rows)
+        loss = nn.functional.cross_entropy(logits, wanted, class_weights)
+        loss.backward()  # type: ignore[no-untyped-call]
+        if on_gradients is not None:
+            on_gradients()
+        optimizer.step()
+        return logits.detach()
+
     epochs = []
     with private_rng(seed):
         for number in range(1, settings.epochs + 1):
@@ -101,17 +119,16 @@ def fit(
             batches = torch.split(
                 torch.randperm(len(features), generator=order), settings.batch_size
             )
-            loss, accuracy = _one_pass(model, optimizer, features, labels, batches)
+            loss, accuracy = _one_pass(step, features, labels, batches)
             epochs.append(Epoch(number=number, loss=loss, accuracy=accuracy))
             model.eval()
-            if on_epoch is not None:
-                on_epoch(epochs[-1])
+            if on_epoch is not None and on_epoch(epochs[-1]):
+                break
     return epochs
 
 
 def _one_pass(
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
+    step: Callable[[Tensor, Tensor], Tensor],
     features: Tensor,
     labels: Tensor,
     batches: tuple[Tensor, ...],
@@ -119,12 +136,9 @@ def _one_pass(
     """One step for each batch; mean loss and accuracy over all rows."""
     loss_sum, num_right = 0.0, 0
     for rows in batches:
-        optimizer.zero_grad(set_to_none=False)
-        logits, wanted = model(features[rows]), labels[rows]
-        loss = nn.functional.cross_entropy(logits, wanted)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        loss_sum += loss.item() * len(rows)
+        wanted = labels[rows]
+        logits = step(features[rows], wanted)
+        loss_sum += nn.functional.cross_entropy(logits, wanted, reduction="sum").item()
         num_right += int((logits.argmax(1) == wanted).sum())
     return loss_sum / len(features), num_right / len(features)
 

@@ -5,7 +5,7 @@ import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from typing import Any, get_type_hints
 
 from store import UsageError
 
@@ -30,12 +30,22 @@ class Registry:
 
     def create(self, name: str, settings: Mapping[str, Any]) -> Any:
         """Call the named `build` with exactly the settings that it declares."""
-        names = self.names()
-        build = self._find(name) if name in names else None
+        build = self._find(name) if name in self.names() else None
         if build is None:
-            raise UsageError(f"{self.kind}={name!r}: must be one of {', '.join(names)}")
+            raise self._unknown(name)
         self._check_settings(name, inspect.signature(build), settings)
         return build(**settings)
+
+    def settings_of(self, name: str) -> dict[str, Any]:
+        """The types of the settings that the named `build` takes, by name."""
+        build = self._find(name) if name in self.names() else None
+        if build is None:
+            raise self._unknown(name)
+        hints = get_type_hints(build)
+        return {key: kind for key, kind in hints.items() if key != "return"}
+
+    def _unknown(self, name: str) -> UsageError:
+        return UsageError(f"{self.kind}={name!r}: must be one of {', '.join(self.names())}")
 
     def _find(self, name: str) -> Callable[..., Any] | None:
         build: Callable[..., Any] | None = getattr(

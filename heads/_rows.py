@@ -12,20 +12,19 @@ from store import UsageError
 
 
 def to_features(features: NDArray[np.float32] | Tensor, *, name: str = "features") -> Tensor:
-    """A float32 tensor (N, D), checked for shape and for values that are not finite.
+    """A float32 tensor (N, D) or (N, T, D), checked for values that are not finite.
 
     A read-only array, as a memory map is, gets copied: torch cannot promise not to write to it.
     `name` is what to call the rows in messages.
     """
     if isinstance(features, np.ndarray):
         features = torch.from_numpy(np.require(features, np.float32, ["C", "W"]))
-    if features.ndim != 2:
+    if features.ndim not in (2, 3):
         raise UsageError(
-            f"{name}: shape {tuple(features.shape)}, must be (rows, width); "
-            "load a sequence pooled, as VIEW:stats"
+            f"{name}: shape {tuple(features.shape)}, must be (rows, width) or (rows, frames, width)"
         )
     features = features.to(torch.float32)
-    bad = (~torch.isfinite(features).all(1)).nonzero().flatten()
+    bad = (~torch.isfinite(features).flatten(1).all(1)).nonzero().flatten()
     if len(bad):
         raise UsageError(
             f"{name}: row {int(bad[0])} holds NaN or infinity, as {len(bad)} of {len(features)} "
@@ -53,18 +52,32 @@ def check_rows(
 
     Raises:
         UsageError: If there is no row, not one label a row, a width that the model cannot take, or
-            a label that it has no output for; `name` is what to call the rows in the message.
+            a label that it has no output for, or vectors where it takes sequences and the other way
+            round; `name` is what to call the rows in the message.
     """
     check_lengths(features, labels, name=name)
     try:
         with torch.inference_mode():
-            num_classes = int(model.eval()(features[:1]).shape[1])
+            shape = model.eval()(features[:1]).shape
+    except UsageError as error:
+        if features.ndim != 2:
+            raise
+        raise UsageError(
+            f"{name}: each row is a vector of width {features.shape[1]}, which the head does not "
+            "take; load the sequence, as VIEW:sequence, or take a head for vectors"
+        ) from error
     except RuntimeError as error:
-        width = features.shape[1]
+        width = features.shape[-1]
         raise UsageError(
             f"{name}: width {width} does not fit the head, which says {str(error)!r}; "
             f"build the head with in_features={width}"
         ) from error
+    if len(shape) != 2:
+        raise UsageError(
+            f"{name}: each row is a sequence of shape {tuple(features.shape[1:])}, which the head "
+            "does not take; load it pooled, as VIEW:stats, or take a temporal head"
+        )
+    num_classes = int(shape[1])
     low, high = int(labels.min()), int(labels.max())
     if low < 0 or high >= num_classes:
         raise UsageError(

@@ -1,9 +1,12 @@
 """Mean and standard deviation of each column, mergeable without sharing a row.
 
-Shape legend: N rows, D features.
+Each frame of a sequence counts as a row.
+
+Shape legend: N rows, T frames, D features.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
 
@@ -15,13 +18,16 @@ from store import UsageError
 _FLAT = 1e-6
 """A column whose deviation is below this share of its mean differs by float32's rounding only."""
 
+_BLOCK_VALUES = 2**25
+"""Values turned into float64 at a time, 256 MB: sequences are large."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Moments:
     """What a set of rows tells about its columns' spread.
 
     Attributes:
-        count: Rows.
+        count: Rows, or frames of all rows.
         mean: Mean of each column, float64, shape (D,).
         m2: Sum of squared differences from the mean, float64, shape (D,).
     """
@@ -32,11 +38,24 @@ class Moments:
 
 
 def moments_of(features: NDArray[np.float32]) -> Moments:
-    """Moments of rows, shape (N, D) with N 1 or more, summed in float64."""
-    if features.ndim != 2 or len(features) == 0:
-        raise UsageError(f"features: shape {features.shape}, must be (rows, width) with a row")
-    mean = features.mean(0, dtype=np.float64)
-    return Moments(count=len(features), mean=mean, m2=((features - mean) ** 2).sum(0))
+    """Moments of rows (N, D), or of the frames of (N, T, D), summed in float64; N, T 1 or more."""
+    if features.ndim not in (2, 3) or 0 in features.shape[:-1]:
+        raise UsageError(
+            f"features: shape {features.shape}, must be (rows, width) with a row, or "
+            "(rows, frames, width) with a frame"
+        )
+    frames = features.reshape(-1, features.shape[-1])
+    mean = frames.mean(0, dtype=np.float64)
+    m2 = np.zeros_like(mean)
+    for block in _blocks(frames.shape):
+        m2 += ((frames[block] - mean) ** 2).sum(0)
+    return Moments(count=len(frames), mean=mean, m2=m2)
+
+
+def _blocks(shape: tuple[int, ...]) -> Iterator[slice]:
+    """Slices that cut the rows of an array of this shape."""
+    length = max(1, _BLOCK_VALUES // max(1, math.prod(shape[1:])))
+    return (slice(start, start + length) for start in range(0, shape[0], length))
 
 
 def combine(parts: Sequence[Moments]) -> Moments:
@@ -78,11 +97,16 @@ class Standardiser:
         return cls(mean=moments.mean, std=np.sqrt(moments.m2 / moments.count))
 
     def apply(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Standardise rows, shape (N, D); a column that never varied becomes 0 everywhere."""
-        if features.ndim != 2 or features.shape[1] != len(self.mean):
+        """Standardise (N, D) or (N, T, D); a column that never varied becomes 0 everywhere."""
+        width = len(self.mean)
+        if features.ndim not in (2, 3) or features.shape[-1] != width:
             raise UsageError(
-                f"features: shape {features.shape}, must be (rows, {len(self.mean)}) as measured"
+                f"features: shape {features.shape}, must be (rows, {width}) as measured, or "
+                f"(rows, frames, {width})"
             )
         varies = self.std > _FLAT * np.abs(self.mean)
         scale = np.divide(1.0, self.std, out=np.zeros_like(self.std), where=varies)
-        return ((features - self.mean) * scale).astype(np.float32)
+        ready = np.empty(features.shape, np.float32)
+        for block in _blocks(features.shape):
+            ready[block] = (features[block] - self.mean) * scale
+        return ready

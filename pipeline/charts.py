@@ -23,8 +23,8 @@ class Panel:
 
     Attributes:
         title: What it shows, with the unit.
-        lines: Each line's values by its name, float64, shape (num_folds, num_steps): the mean over
-            folds is drawn, with their range behind it.
+        lines: Each line's values by its name, float64, shape (num_folds, num_steps), NaN where a
+            fold has none: the mean over the folds that have one is drawn, with their range behind.
         is_fraction: Whether to draw from 0 to 1.
     """
 
@@ -48,10 +48,11 @@ def _draw_panel(axes: Axes, panel: Panel) -> None:
         steps = np.arange(1, values.shape[1] + 1)
         colour, mark = _COLOURS[number], _MARKS[number]
         marker = "o" if len(steps) == 1 else ""  # a line through one point is invisible
-        axes.plot(steps, values.mean(0), mark, marker=marker, color=colour, label=name, lw=1.8)
+        known = np.ma.masked_invalid(values)
+        axes.plot(steps, known.mean(0), mark, marker=marker, color=colour, label=name, lw=1.8)
         if len(values) > 1:
             axes.fill_between(
-                steps, values.min(0), values.max(0), color=colour, alpha=0.15, linewidth=0
+                steps, known.min(0), known.max(0), color=colour, alpha=0.15, linewidth=0
             )
     num_folds = max(len(values) for values in panel.lines.values())
     title = panel.title if num_folds == 1 else f"{panel.title}: mean and range of {num_folds} folds"
@@ -70,8 +71,8 @@ def _draw_panel(axes: Axes, panel: Panel) -> None:
 def draw_confusion(path: Path, confusion: NDArray[np.int64], *, classes: Sequence[str]) -> None:
     """Draw a confusion matrix into a PNG file, each row in shares of its class.
 
-    The figure grows with the classes, so that 101 names stay legible; counts are written into the
-    cells of up to 20 classes.
+    The figure grows with the classes, so that 101 names stay legible, up to MOST_NAMED; beyond
+    that its size stays and no class is named. Counts are written into the cells of up to 20.
 
     Args:
         path: Where.
@@ -79,9 +80,11 @@ def draw_confusion(path: Path, confusion: NDArray[np.int64], *, classes: Sequenc
         classes: K names.
     """
     num_classes = len(classes)
+    named = num_classes <= MOST_NAMED
     cell_in = 0.55 if num_classes <= 20 else 0.2
-    side_in = max(4.0, cell_in * num_classes)
-    longest_in = 0.08 * max(len(name) for name in classes)
+    side_in = max(4.0, cell_in * num_classes) if named else 16.0
+    shown = [_shorten(name) for name in classes] if named else []
+    longest_in = 0.08 * max(map(len, shown), default=0)
     figure = Figure(
         figsize=(side_in + longest_in + 1.6, side_in + longest_in + 0.8),
         dpi=150,
@@ -90,16 +93,13 @@ def draw_confusion(path: Path, confusion: NDArray[np.int64], *, classes: Sequenc
     axes = figure.subplots()
     shares = confusion / np.maximum(confusion.sum(1, keepdims=True), 1)
     # The square root lifts a single mistake among many clips off the white.
-    image = axes.imshow(shares, cmap="Blues", norm=PowerNorm(0.5, 0, 1), interpolation="nearest")
-    size = 9 if num_classes <= 20 else 7
-    ticks = np.arange(num_classes)
-    axes.set_xticks(ticks, classes, rotation=90, fontsize=size, parse_math=False)
-    axes.set_yticks(ticks, classes, fontsize=size, parse_math=False)
-    axes.set_xticks(ticks[1:] - 0.5, minor=True)
-    axes.set_yticks(ticks[1:] - 0.5, minor=True)
-    axes.grid(which="minor", color="0.92", linewidth=0.5)
+    # Where a cell is less than a pixel, "nearest" would leave cells out.
+    how = "nearest" if named else "antialiased"
+    image = axes.imshow(shares, cmap="Blues", norm=PowerNorm(0.5, 0, 1), interpolation=how)
+    if named:
+        _name_cells(axes, shown)
     axes.tick_params(which="both", length=0)
-    axes.set_xlabel("predicted")
+    axes.set_xlabel("predicted" if named else f"predicted, {num_classes} classes")
     axes.set_ylabel("true")
     axes.set_title(f"{int(confusion.sum())} clips scored", fontsize=10, loc="left")
     if num_classes <= 20:
@@ -108,12 +108,52 @@ def draw_confusion(path: Path, confusion: NDArray[np.int64], *, classes: Sequenc
     figure.savefig(path)
 
 
+def _name_cells(axes: Axes, names: Sequence[str]) -> None:
+    """Name rows and columns, with thin lines between them."""
+    size = 9 if len(names) <= 20 else 7
+    ticks = np.arange(len(names))
+    axes.set_xticks(ticks, names, rotation=90, fontsize=size, parse_math=False)
+    axes.set_yticks(ticks, names, fontsize=size, parse_math=False)
+    axes.set_xticks(ticks[1:] - 0.5, minor=True)
+    axes.set_yticks(ticks[1:] - 0.5, minor=True)
+    axes.grid(which="minor", color="0.92", linewidth=0.5)
+
+
+def _shorten(name: str) -> str:
+    """At most 40 characters: a label can be a sentence, and a picture cannot be that wide."""
+    return name if len(name) <= 40 else f"{name[:39]}…"
+
+
 def _write_counts(axes: Axes, confusion: NDArray[np.int64], shares: NDArray[np.float64]) -> None:
     for row, column in np.argwhere(confusion):
         colour = "white" if shares[row, column] > 0.35 else "black"
         axes.text(
             column, row, str(confusion[row, column]), ha="center", va="center", color=colour, size=9
         )
+
+
+def draw_clients(path: Path, fractions: Sequence[float | None]) -> None:
+    """Draw each client's accuracy on its own clips, and their plain mean, into a PNG file.
+
+    A client without a clip to score has no bar.
+    """
+    values = np.array([np.nan if one is None else one for one in fractions], dtype=np.float64)
+    wide_in = max(4.0, 0.25 * min(len(values), MOST_NAMED)) + 1.2
+    figure = Figure(figsize=(wide_in, 3.2), dpi=150, layout="constrained")
+    axes = figure.subplots()
+    axes.bar(np.arange(len(values)), np.nan_to_num(values), color=_COLOURS[0], width=0.8)
+    scored = values[~np.isnan(values)]
+    title = f"{len(scored)} of {len(values)} clients scored on their own clips"
+    if len(scored):
+        axes.axhline(scored.mean(), color=_COLOURS[1], linestyle="--", linewidth=1.2)
+        title += f"; mean {scored.mean():.3f}"
+    axes.set_title(title, fontsize=10, loc="left")
+    axes.set_ylim(0, 1.02)
+    axes.set_xlabel("client")
+    axes.set_ylabel("top-1")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path)
 
 
 MOST_NAMED = 150

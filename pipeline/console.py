@@ -1,9 +1,9 @@
 """What a person sees: progress bars on a terminal, tables, and nothing where nobody looks."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from rich.console import Console, RenderableType
 from rich.markup import escape
@@ -37,12 +37,19 @@ class _Rate(ProgressColumn):
         return Text("" if speed is None else f"{speed:.1f}/s")
 
 
+class Tell(Protocol):
+    """Moves a stage's bar."""
+
+    def __call__(self, stage: str, done: int, total: int, note: str = "") -> None:
+        """So many steps are done of so many; the note stands behind the bar."""
+
+
 @contextlib.contextmanager
-def progress() -> Iterator[Callable[[str, int, int], None]]:
+def progress() -> Iterator[Tell]:
     """A bar for each stage on standard error; silent when that is not a terminal.
 
     Yields:
-        A function of the stage's name, the steps done and the steps in all.
+        A function of the stage's name, the steps done, the steps in all and maybe a note.
     """
     console = Console(stderr=True)
     columns = (
@@ -51,14 +58,15 @@ def progress() -> Iterator[Callable[[str, int, int], None]]:
         MofNCompleteColumn(),
         _Rate(),
         TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
     )
     with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
         tasks: dict[str, Any] = {}
 
-        def tell(stage: str, done: int, total: int) -> None:
+        def tell(stage: str, done: int, total: int, note: str = "") -> None:
             if stage not in tasks:
-                tasks[stage] = bars.add_task(escape(stage), total=total)
-            bars.update(tasks[stage], completed=done, total=total)
+                tasks[stage] = bars.add_task(escape(stage), total=total, note="")
+            bars.update(tasks[stage], completed=done, total=total, note=escape(note))
 
         yield tell
 

@@ -1,5 +1,7 @@
 """Which clients hold which clips, as `--partition` says it."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -59,6 +61,34 @@ def deal(
         case _:
             raise _unknown(partition)
     return [dealt[part] for part in parts]
+
+
+def deal_test(
+    rows: Features,
+    parts: Sequence[NDArray[np.int64]],
+    test: NDArray[np.int64],
+    *,
+    partition: str,
+    seed: int,
+) -> list[NDArray[np.int64]]:
+    """Each client's own test rows, as numbers into `test`; some may belong to no client.
+
+    Where groups were dealt, a row goes with its group; else each class's rows are shared out as
+    the clients hold the class in training.
+
+    Args:
+        rows: All of them.
+        parts: What `deal` gave.
+        test: Numbers of the rows that are scored.
+        partition: As `deal` had it.
+        seed: 0 or more.
+    """
+    if partition == "group":
+        owner = {rows.groups[row]: client for client, part in enumerate(parts) for row in part}
+        owners = np.array([owner.get(rows.groups[row], -1) for row in test], dtype=np.int64)
+        return [np.flatnonzero(owners == client) for client in range(len(parts))]
+    held = [rows.labels[part] for part in parts]
+    return deals.mirror(rows.labels[test], held, seed=seed)
 
 
 def _numbers(text: str, partition: str) -> list[float]:

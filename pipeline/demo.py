@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from pipeline.console import Tell
 from pipeline.extract import extract
 from pipeline.federate import federate
-from pipeline.plan import Progress
 from pipeline.synthetic import make_clips
 from pipeline.train import train
 from pipeline.umap import umap
@@ -38,7 +38,11 @@ class Step:
     where: Path
 
 
-def demo(folder: Path, *, on_progress: Progress | None = None) -> list[Step]:
+def _quiet(stage: str, done: int, total: int, note: str = "") -> None:
+    """Nobody watches."""
+
+
+def demo(folder: Path, *, on_progress: Tell | None = None) -> list[Step]:
     """Go the whole way in a folder; what an earlier demo left there is used again.
 
     The classes of the clips differ by motion alone, so the motion descriptors should name them and
@@ -48,7 +52,7 @@ def demo(folder: Path, *, on_progress: Progress | None = None) -> list[Step]:
         folder: Where everything goes; made if absent.
         on_progress: Told of progress by stage.
     """
-    tell = on_progress or (lambda stage, done, total: None)
+    tell = on_progress or _quiet
     manifest, store = folder / "clips" / "labels.csv", folder / "store"
     steps: list[Step] = []
 

@@ -5,32 +5,36 @@ metrics.csv         a row an epoch or round, written as it happens
 model.safetensors   the head as head.*, and standardise.mean and standardise.std (float64)
 summary.json        what came of it
 curves.png, confusion.png
+and of a federated run communication.json, partition.png and clients.png; private parts of clients
+are in the model as client.NUMBER.*. Until it is finished it holds checkpoint-FOLD.safetensors too.
 """
 
 import csv
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any
 
 import torch
 from safetensors.torch import save_file
-from torch import nn
+from torch import Tensor, nn
 
 from heads import Scores, Standardiser
 from pipeline.charts import Panel, draw_confusion, draw_curves
 from store import UsageError
 
-_FILES = (
-    "config.json",
+_RESULTS = (
     "metrics.csv",
     "model.safetensors",
     "summary.json",
     "curves.png",
     "confusion.png",
     "partition.png",
+    "clients.png",
+    "communication.json",
 )
+_CHECKPOINTS = "checkpoint-*.safetensors"
 
 
 class Run:
@@ -38,10 +42,20 @@ class Run:
 
     Attributes:
         path: The folder.
+        finished: What summary.json holds of a run that was to be resumed but is finished: there is
+            nothing to do then. None otherwise.
     """
 
-    def __init__(self, path: Path, *, columns: Sequence[str]) -> None:
-        self.path = path
+    def __init__(
+        self,
+        path: Path,
+        *,
+        columns: Sequence[str],
+        finished: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.path, self.finished = path, finished
+        if finished is not None:
+            return
         self._file = (path / "metrics.csv").open("w", newline="", encoding="utf-8")
         self._rows = csv.DictWriter(self._file, columns)
         self._rows.writeheader()
@@ -56,7 +70,16 @@ class Run:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._file.close()
+        if self.finished is None:
+            self._file.close()
+
+    def checkpoint(self, number: int) -> Path:
+        """Where the state of the fold with this number is kept until the run is finished."""
+        return self.path / _CHECKPOINTS.replace("*", str(number))
+
+    def write_json(self, name: str, values: Mapping[str, Any]) -> None:
+        """Write one more file."""
+        _write_json(self.path / name, values)
 
     def add(self, row: Mapping[str, float | str | None]) -> None:
         """Append a row of metrics, on disk as soon as this returns; None becomes an empty cell."""
@@ -73,19 +96,29 @@ class Run:
         panels: Sequence[Panel],
         x_label: str,
         summary: Mapping[str, Any],
+        private: Mapping[int, Mapping[str, Tensor]] = MappingProxyType({}),
     ) -> None:
-        """Write the model, the charts and, last of all, the summary."""
+        """Write the model, the charts and, last of all, the summary; checkpoints go then."""
         arrays = {f"head.{name}": array.contiguous() for name, array in model.state_dict().items()}
         arrays["standardise.mean"] = torch.from_numpy(standardiser.mean)
         arrays["standardise.std"] = torch.from_numpy(standardiser.std)
+        for client, own in private.items():
+            arrays |= {f"client.{client}.{name}": array for name, array in own.items()}
         save_file(arrays, self.path / "model.safetensors")
         draw_curves(self.path / "curves.png", panels, x_label=x_label)
         draw_confusion(self.path / "confusion.png", scores.confusion, classes=classes)
         _write_json(self.path / "summary.json", summary)
+        _remove(self.path.glob(_CHECKPOINTS))
 
 
-def open_run(out: str | Path, config: Mapping[str, Any], *, columns: Sequence[str]) -> Run:
-    """Start a run in a new or empty folder, or in place of an earlier run.
+def open_run(
+    out: str | Path,
+    config: Mapping[str, Any],
+    *,
+    columns: Sequence[str],
+    resume: bool = False,
+) -> Run:
+    """Start a run in a new or empty folder, in place of an earlier run, or where it left off.
 
     Of an earlier run, its own files are removed and anything else stays.
 
@@ -93,9 +126,11 @@ def open_run(out: str | Path, config: Mapping[str, Any], *, columns: Sequence[st
         out: Where; parents are made.
         config: What was asked for, JSON values, with the job's name under "job".
         columns: Header of metrics.csv.
+        resume: Keep the checkpoints of an earlier run of the same config; metrics.csv is written
+            anew.
 
     Raises:
-        UsageError: If something else is there.
+        UsageError: If something else is there, or a run that cannot be resumed.
     """
     path = Path(out)
     if path.exists() and not path.is_dir():
@@ -103,10 +138,36 @@ def open_run(out: str | Path, config: Mapping[str, Any], *, columns: Sequence[st
     if path.is_dir() and any(path.iterdir()) and not _is_run(path):
         raise UsageError(f"out={path}: holds something that is no run; name a new or empty folder")
     path.mkdir(parents=True, exist_ok=True)
-    for name in _FILES:
-        (path / name).unlink(missing_ok=True)
-    _write_json(path / "config.json", config)
+    if resume and _is_run(path):
+        _check_same(path, config)
+        if (path / "summary.json").exists():
+            return Run(path, columns=columns, finished=_read_json(path / "summary.json"))
+    else:
+        _write_json(path / "config.json", config)
+        _remove(path.glob(_CHECKPOINTS))
+    _remove(path / name for name in _RESULTS)
     return Run(path, columns=columns)
+
+
+def _check_same(path: Path, config: Mapping[str, Any]) -> None:
+    """Refuse to go on with a run that was asked for differently."""
+    before, now = _read_json(path / "config.json"), json.loads(json.dumps(config))
+    for key in sorted(now.keys() | before.keys()):
+        if before.get(key) != now.get(key):
+            raise UsageError(
+                f"{path}: is a run with {key}={before.get(key)!r}, not {now.get(key)!r}; repeat "
+                "its command as it was, or run without --resume"
+            )
+
+
+def _remove(paths: Iterable[Path]) -> None:
+    for path in list(paths):
+        path.unlink(missing_ok=True)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return values
 
 
 def _is_run(path: Path) -> bool:

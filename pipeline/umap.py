@@ -1,116 +1,135 @@
-"""A map of a feature: every clip a point, near where its embedding's neighbours are.
+"""A map of features: every clip a point, near where its embedding's neighbours are.
 
 Shape legend: N clips, D features.
 """
 
-import difflib
-import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import _scatter as scatter
+from pipeline._drawn import Drawn, DrawnPanel, clips
+from pipeline._layout import check_seed, project, standardise
+from pipeline._layout_quality import MOST_MEASURED, measure
+from pipeline._legend import Legend
+from pipeline._panels import Panel
+from pipeline._same_clips import rows_of, same_clips
 from store import Features, UsageError
-
-_NUM_NEIGHBORS = 15
-_MIN_DIST = 0.1
-_FEWEST = 4
-"""With fewer points than this, two dimensions hold all distances and UMAP has nothing to do."""
 
 _COLORS = ("label", "group", "split")
 
 
 def umap(
-    features: Features,
+    features: Features | Sequence[Features],
     *,
     classes: list[str] | None = None,
     color: str = "label",
     seed: int = 0,
+    fast: bool = False,
     out: str | Path,
 ) -> Path:
-    """Project a feature to the plane and draw it.
+    """Project features to the plane and draw them, a panel each, of the clips that all have.
 
     Args:
-        features: What `Store.load` gives, with one vector a clip.
+        features: What `Store.load` gives, with one vector a clip; up to 12 of them.
         classes: Draw clips of these classes only; None for all clips.
         color: "label", "group" or "split": what the colours stand for.
         seed: Seed of the projection; the same seed gives the same file.
-        out: File to write: .png, .svg, .pdf, or .html for one to look around in.
+        fast: Project on all cores, without the seed: each run gives another file.
+        out: File to write: .png, .svg, .pdf, or .html for one panel to look around in.
 
     Returns:
         The file that was written.
 
     Raises:
-        UsageError: If a class or color is unknown, the ending is none of the above, or `project`
-            cannot lay the features out.
+        UsageError: If a class or color is unknown, the ending is none of the above, there are too
+            many panels, they share no clip, or `project` cannot lay one out.
     """
-    scatter.check_suffix(Path(out))
+    drawn = draw_umap(features, classes=classes, color=color, seed=seed, fast=fast, out=out)
+    return drawn.path
+
+
+def draw_umap(
+    features: Features | Sequence[Features],
+    *,
+    classes: list[str] | None = None,
+    color: str = "label",
+    seed: int = 0,
+    fast: bool = False,
+    out: str | Path,
+) -> Drawn:
+    """The same as `umap`, and tell what the panels are worth."""
+    asked = [features] if isinstance(features, Features) else list(features)
+    scatter.check(Path(out), num_panels=len(asked))
     _check_color(color)
-    chosen = features if classes is None else _of_classes(features, classes)
-    points = project(chosen.features, seed=seed)
-    title = f"{len(points)} clips by {color}" if len(points) != 1 else f"1 clip by {color}"
-    caption = f"{' + '.join(chosen.views)}\n{_describe(len(points), seed=seed)}"
-    return plot(points, chosen, color=color, title=title, caption=caption, out=Path(out))
-
-
-def project(features: NDArray[np.float32], *, seed: int) -> NDArray[np.float32]:
-    """Lay standardised features out in the plane by UMAP.
-
-    UMAP: Uniform Manifold Approximation and Projection for Dimension Reduction, 2018. With fewer
-    than four rows the principal axes are taken instead: they keep every distance.
-
-    Args:
-        features: Shape (N, D). Columns that do not vary are left out.
-        seed: Seed of the layout, 0 or more.
-
-    Returns:
-        float32, shape (N, 2).
-
-    Raises:
-        UsageError: If there is no row, rows are not vectors, are all equal or hold NaN or infinity,
-            or the seed is out of range.
-    """
-    if not 0 <= seed < 2**32:
-        raise UsageError(f"seed={seed}: must be 0 or more and below 2^32")
-    _check(features)
-    standardised = _standardise(features)
-    if len(features) < _FEWEST:
-        return _principal_axes(standardised)
-    if standardised.shape[1] == 0:
-        raise UsageError(
-            f"features: all {len(features)} rows are equal, so there is nothing to lay out; "
-            "choose another view"
-        )
-    return _umap(standardised, seed=seed)
+    check_seed(seed)
+    chosen, num_left_out = same_clips(asked)
+    if classes is not None:
+        rows = rows_of(chosen[0], classes)
+        chosen = [one.select(rows) for one in chosen]
+    points = [_lay_out(one, seed=None if fast else seed, of=len(asked)) for one in chosen]
+    labels, num_clips = chosen[0].labels, len(chosen[0].labels)
+    drawn = Drawn(
+        path=Path(out),
+        num_clips=num_clips,
+        num_left_out=num_left_out,
+        num_measured=min(num_clips, MOST_MEASURED),
+        seed=seed,
+        fast=fast,
+        panels=[
+            DrawnPanel(
+                views=one.views,
+                num_features=one.features.shape[1],
+                quality=measure(standardise(one.features), laid, labels, seed=seed),
+            )
+            for one, laid in zip(chosen, points, strict=True)
+        ],
+    )
+    plot(
+        [
+            Panel(points=laid, title=title, note=panel.note)
+            for laid, title, panel in zip(points, drawn.titles, drawn.panels, strict=True)
+        ],
+        chosen[0],
+        color=color,
+        title=f"{clips(num_clips)} by {color}",
+        caption=drawn.caption,
+        key=drawn.key,
+        out=drawn.path,
+    )
+    return drawn
 
 
 def plot(
-    points: NDArray[np.float32],
+    panels: Sequence[Panel],
     features: Features,
     *,
     color: str = "label",
     title: str,
     caption: str,
+    key: str,
     out: Path,
 ) -> Path:
     """Draw points in the plane, one colour and marker for each label, group or split.
 
     Args:
-        points: Shape (N, 2).
+        panels: 1 to 12, each of N points; of a .html, one.
         features: Whose labels, groups, splits and file names the points have, N rows.
         color: "label", "group" or "split".
-        title: Above the points.
-        caption: Below the points.
+        title: Above the panels.
+        caption: Below the panels.
+        key: Explains the panels' notes; a page leaves both out.
         out: File to write: .png, .svg, .pdf or .html; its folder is made if absent.
 
     Returns:
         The file that was written; the same arguments give the same bytes.
 
     Raises:
-        UsageError: If the color or the ending is none of the above.
+        UsageError: If the color or the ending is none of the above, or panels are too many.
     """
-    scatter.check_suffix(out)
+    scatter.check(out, num_panels=len(panels))
     _check_color(color)
     columns = {
         "label": [features.classes[i] if i >= 0 else None for i in features.labels],
@@ -119,8 +138,8 @@ def plot(
     }
     out.parent.mkdir(parents=True, exist_ok=True)
     scatter.draw(
-        points,
-        scatter.Legend(
+        panels,
+        Legend(
             title=color,
             names=[_shown(value, color) for value in columns[color]],
         ),
@@ -131,9 +150,20 @@ def plot(
         ],
         title=title,
         caption=caption,
+        key=key,
         out=out,
     )
     return out
+
+
+def _lay_out(features: Features, *, seed: int | None, of: int) -> NDArray[np.float32]:
+    """Project one of several features; what cannot be projected is named."""
+    try:
+        return project(features.features, seed=seed)
+    except UsageError as error:
+        if of == 1:
+            raise
+        raise UsageError(f"{' + '.join(features.views)}: {error}") from None
 
 
 def _shown(value: str | None, column: str) -> str:
@@ -143,73 +173,3 @@ def _shown(value: str | None, column: str) -> str:
 def _check_color(color: str) -> None:
     if color not in _COLORS:
         raise UsageError(f"color={color!r}: must be one of {', '.join(_COLORS)}")
-
-
-def _of_classes(features: Features, classes: list[str]) -> Features:
-    for name in classes:
-        if name not in features.classes:
-            close = difflib.get_close_matches(name, features.classes, n=3) or features.classes[:5]
-            few = ", ".join(close) if close else "none: no clip has a label"
-            raise UsageError(f"classes={name!r}: no such class; the nearest are {few}")
-    kept = [features.classes.index(name) for name in classes]
-    return features.select(np.flatnonzero(np.isin(features.labels, kept)))
-
-
-def _check(features: NDArray[np.float32]) -> None:
-    if features.ndim != 2:
-        raise UsageError(
-            f"features: of shape {features.shape}, must be one vector a clip; "
-            "pool the view, as in NAME:mean"
-        )
-    if len(features) == 0:
-        raise UsageError("features: no clip to draw; check the views and classes asked for")
-    num_broken = int((~np.isfinite(features)).any(axis=1).sum())
-    if num_broken:
-        raise UsageError(
-            f"features: {num_broken} of {len(features)} rows hold NaN or infinity; "
-            "extract those clips again, or leave their view out"
-        )
-
-
-def _standardise(features: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Columns at mean 0 and deviation 1, without those that vary by no more than rounding."""
-    wide = features.astype(np.float64)
-    mean, deviation = wide.mean(axis=0), wide.std(axis=0)
-    varies = deviation > 1e-6 * np.abs(mean)
-    scaled = (wide[:, varies] - mean[varies]) / deviation[varies]
-    return np.asarray(scaled, dtype=np.float32)
-
-
-def _principal_axes(standardised: NDArray[np.float32]) -> NDArray[np.float32]:
-    left, length, _ = np.linalg.svd(standardised.astype(np.float64), full_matrices=False)
-    axes = (left * length)[:, :2]
-    return np.pad(axes, ((0, 0), (0, 2 - axes.shape[1]))).astype(np.float32)
-
-
-def _umap(standardised: NDArray[np.float32], *, seed: int) -> NDArray[np.float32]:
-    with warnings.catch_warnings():
-        # It imports its Keras variant, and falls back to a seeded random start, by itself.
-        warnings.filterwarnings("ignore", "Tensorflow not installed", ImportWarning)
-        warnings.filterwarnings("ignore", "Spectral initialisation failed", UserWarning)
-        from umap import UMAP  # here, since compiling it takes seconds
-
-        model = UMAP(
-            n_neighbors=_num_neighbors(len(standardised)),
-            min_dist=_MIN_DIST,
-            random_state=seed,
-            n_jobs=1,  # what a seed makes of it anyhow, with a warning
-        )
-        return np.asarray(model.fit_transform(standardised), dtype=np.float32)
-
-
-def _num_neighbors(num_points: int) -> int:
-    return min(_NUM_NEIGHBORS, num_points - 1)
-
-
-def _describe(num_points: int, *, seed: int) -> str:
-    if num_points < _FEWEST:
-        return "Principal axes of standardised columns (too few points for UMAP)"
-    neighbors = _num_neighbors(num_points)
-    return (
-        f"UMAP of standardised columns: n_neighbors {neighbors}, min_dist {_MIN_DIST}, seed {seed}"
-    )

@@ -254,6 +254,7 @@ class Features:
         classes: Sorted class names.
         views: The views that were joined, `<extractor>@<fingerprint>`, in order.
         missing: clip_ids left out because a view lacks them.
+        widths: Features that each of `views` gives, in order; together D.
     """
 
     features: NDArray[Any]
@@ -265,6 +266,7 @@ class Features:
     classes: list[str]
     views: list[str]
     missing: list[str]
+    widths: list[int] = field(default_factory=list)
 
     def select(self, rows: NDArray[np.int64]) -> "Features":
         """The same with these rows alone, in this order; classes and views stay."""

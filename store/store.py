@@ -314,6 +314,7 @@ class Store:
             classes=classes,
             views=[column.view.name for column in columns],
             missing=sorted(set(rows).difference(complete)),
+            widths=[column.shape[-1] for column in columns],
         )
 
     def _column(self, feature: str) -> Column:

@@ -1,6 +1,7 @@
 """The federated job."""
 
 import csv
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -77,8 +78,9 @@ def test_a_partition_that_cannot_be_read_is_told(tmp_path: Path, partition: str)
 def test_summary_adds_up_what_metrics_hold(tmp_path: Path) -> None:
     ticks: list[tuple[int, int]] = []
 
-    def on_progress(done: int, total: int) -> None:
+    def on_progress(done: int, total: int, note: str) -> None:
         ticks.append((done, total))
+        assert note.startswith("accuracy ")
 
     summary = federate(
         clips(),
@@ -107,12 +109,76 @@ def test_summary_adds_up_what_metrics_hold(tmp_path: Path) -> None:
     assert ticks == [(1, 3), (2, 3), (3, 3)]
     assert json.loads((tmp_path / "summary.json").read_text()) == summary
     assert json.loads((tmp_path / "config.json").read_text())["job"] == "federate"
-    names = ["config.json", "confusion.png", "curves.png", "metrics.csv", "model.safetensors"]
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
-        *names,
-        "partition.png",
-        "summary.json",
-    ]
+    pictures = ["clients.png", "confusion.png", "curves.png", "partition.png"]
+    others = ["communication.json", "config.json", "metrics.csv", "model.safetensors"]
+    assert {path.name for path in tmp_path.iterdir()} == {*pictures, *others, "summary.json"}
+
+
+def test_communication_adds_up_by_round_by_client_and_in_all(tmp_path: Path) -> None:
+    federate(clips(), out=tmp_path, clients=5, sample=2, rounds=4, settings=SHORT)
+    sent = json.loads((tmp_path / "communication.json").read_text())
+    for name in ("parameters_up", "parameters_down", "bytes_up", "bytes_down"):
+        assert sum(row[name] for row in sent["rounds"]) == sent["run"][name]
+        assert sum(row[name] for row in sent["clients"]) == sent["run"][name]
+    assert sent["run"]["parameters_up"] == 4 * 2 * NUM_PARAMETERS
+    assert sum(row["rounds"] for row in sent["clients"]) == 4 * 2
+    taken = [client for row in sent["rounds"] for client in row["clients"]]
+    assert all(row["rounds"] == taken.count(row["client"]) for row in sent["clients"])
+    assert sent["shared_parameters"] == sent["head_parameters"] == NUM_PARAMETERS
+    printed = sent["reduction"]["flamest"]["printed"]
+    assert printed["eq_13"] == pytest.approx(0.9944, abs=1e-4)
+    assert printed["eq_14"] == pytest.approx(0.8654, abs=1e-4)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_clients_with_a_head_of_their_own_learn_what_a_common_one_cannot(
+    tmp_path: Path, seed: int
+) -> None:
+    # each group has its own names for the classes, and no feature tells the group
+    features = clips(seed)
+    features.features[:, 3:7] = 0
+    shift = np.array([int(str(group)[-1]) % 3 for group in features.groups])
+    features = dataclasses.replace(features, labels=(features.labels + shift) % 3)
+    quick = FitSettings(epochs=2, batch_size=16, learning_rate=1e-2, weight_decay=1e-4)
+    asked: dict[str, Any] = {"partition": "group", "rounds": 10, "settings": quick, "seed": seed}
+    asked |= {"clients": 4, "folds": 3, "head": "mlp:hidden=32"}
+    own = federate(features, out=tmp_path / "own", strategy="personal:private=2", **asked)
+    one = federate(features, out=tmp_path / "one", **asked)
+    assert own["top1"] >= 0.8
+    assert one["top1"] <= 0.6
+    assert own["top1"] == pytest.approx(own["mean_client_top1"])  # fifteen clips each
+    sent = json.loads((tmp_path / "own" / "communication.json").read_text())
+    assert sent["head_parameters"] - sent["shared_parameters"] == 32 * 3 + 3
+    arrays = load_file(tmp_path / "own" / "model.safetensors")
+    assert {name for name in arrays if name.startswith("client.")} == {
+        f"client.{client}.2.{kind}" for client in range(4) for kind in ("weight", "bias")
+    }
+
+
+def test_a_client_without_a_model_for_a_scored_clip_is_refused(tmp_path: Path) -> None:
+    asked: dict[str, Any] = {"partition": "group", "clients": 3, "cv": "group", "rounds": 1}
+    with pytest.raises(UsageError, match="some scored clips belong to no client"):
+        federate(clips(), out=tmp_path / "run", strategy="personal:private=4", **asked)
+    assert not (tmp_path / "run").exists()
+
+
+def test_folds_score_every_clip_once_and_the_saved_model_has_seen_all(tmp_path: Path) -> None:
+    summary = federate(clips(), out=tmp_path, folds=3, rounds=2, settings=SHORT)
+    assert (summary["num_train"], summary["num_test"], summary["num_left_out"]) == (60, 60, 0)
+    assert summary["model"] == "all rows"
+    rows = metrics(tmp_path)
+    assert [row["fold"] for row in rows] == ["1", "1", "2", "2", "3", "3", "all", "all"]
+    assert [row["accuracy"] == "" for row in rows] == [False] * 6 + [True] * 2
+
+
+def test_noise_is_accounted_for(tmp_path: Path) -> None:
+    asked: dict[str, Any] = {"clients": 4, "sample": 2, "rounds": 3, "settings": SHORT}
+    summary = federate(clips(), out=tmp_path, strategy="fedavg:clip=1,noise=2", **asked)
+    spent = summary["privacy"]
+    assert (spent["noise"], spent["clip"], spent["rate"], spent["delta"]) == (2.0, 1.0, 0.5, 1e-5)
+    # by Opacus, three rounds of noise 2 are 4.01 with all clients: half of them tell less
+    assert spent["epsilon"] == pytest.approx(2.466, abs=1e-3)
+    assert federate(clips(), out=tmp_path, rounds=1, settings=SHORT)["privacy"] is None
 
 
 def test_with_a_client_for_each_group_no_group_is_shared(tmp_path: Path) -> None:

@@ -156,7 +156,7 @@ def test_derived_seeds_differ_by_purpose_round_and_client() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"epochs": 0}, "epochs=0: must be 1 or more"),
+        ({"epochs": -1}, "epochs=-1: must be 0 or more"),
         ({"batch_size": 0}, "batch_size=0: must be 1 or more"),
         ({"learning_rate": 0.0}, "learning_rate=0.0: must be above 0 and finite"),
         ({"learning_rate": float("nan")}, "learning_rate=nan: must be above 0"),
@@ -189,9 +189,11 @@ def test_check_rows_names_a_wrong_width_and_a_label_without_output() -> None:
         check_rows(model, features, labels + 1)
     with pytest.raises(UsageError, match="features: label=-1: must be from 0 to 2"):
         check_rows(model, features, labels - 1)
+    with pytest.raises(UsageError, match=r"sequence of shape \(1, 8\), .* as VIEW:stats, or take"):
+        check_rows(model, features[:, None], labels)
 
 
-def test_to_features_takes_a_read_only_map_and_refuses_nan_and_sequences() -> None:
+def test_to_features_takes_a_read_only_map_and_refuses_nan() -> None:
     array = np.ones((4, 3), np.float32)
     array.setflags(write=False)
     assert to_features(array).shape == (4, 3)  # torch warns of read-only memory; pytest would fail
@@ -202,5 +204,6 @@ def test_to_features_takes_a_read_only_map_and_refuses_nan_and_sequences() -> No
     bad[2, 1] = np.nan
     with pytest.raises(UsageError, match="features: row 2 holds NaN or infinity, as 1 of 4"):
         to_features(bad)
-    with pytest.raises(UsageError, match=r"shape \(2, 3, 4\), must be \(rows, width\)"):
-        to_features(np.ones((2, 3, 4), np.float32))
+    assert to_features(np.ones((2, 3, 4), np.float32)).shape == (2, 3, 4)
+    with pytest.raises(UsageError, match=r"shape \(2,\), must be \(rows, width\) or \(rows, f"):
+        to_features(np.ones(2, np.float32))

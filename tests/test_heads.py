@@ -24,7 +24,12 @@ def test_mlp_on_2816_features_counts_as_in_flamest(num_classes: int, published: 
 
 @pytest.mark.parametrize(
     ("hidden", "published"),
-    [((256, 256), 812_901), ((1024, 512), 3_461_221), ((1024,) * 3, 5_087_333)],
+    [
+        ((256, 256), 812_901),
+        ((1024, 512), 3_461_221),
+        ((1024, 512, 256), 3_566_693),
+        ((1024,) * 3, 5_087_333),
+    ],
 )
 def test_other_hidden_widths_count_as_in_table_6(hidden: tuple[int, ...], published: int) -> None:
     assert count(create("mlp", in_features=2816, num_classes=101, hidden=hidden)) == published
@@ -42,8 +47,11 @@ def test_mlp_without_hidden_layers_is_linear() -> None:
 
 @pytest.mark.parametrize("name", heads.names())
 def test_every_head_can_be_built_and_learns_from_every_parameter(name: str) -> None:
-    head = create(name, in_features=5, num_classes=3)
-    logits = head(torch.randn(64, 5, generator=torch.Generator().manual_seed(0)))
+    sequence = {"temporal_rnn": {"units": 16, "dense": 16}, "temporal_transformer": {"dense": 16}}
+    settings = sequence.get(name, {"widths": (3, 2)} if name == "gated_fusion" else {})
+    head = create(name, in_features=5, num_classes=3, **settings)
+    shape = (64, 4, 5) if name in sequence else (64, 5)
+    logits = head(torch.randn(shape, generator=torch.Generator().manual_seed(0)))
     assert logits.shape == (64, 3)
     logits.square().sum().backward()
     assert all(p.grad is not None and p.grad.any() for p in head.parameters())

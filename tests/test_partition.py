@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from federated.partition import by_group, iid
+from federated.partition import by_group, iid, mirror
 from store import UsageError
 
 Parts = list[NDArray[np.int64]]
@@ -97,3 +97,15 @@ def test_what_cannot_be_dealt_is_refused() -> None:
         by_group(labels, 1, groups=["a", None, "a"], seed=0)
     with pytest.raises(UsageError, match="groups: 2 of them for 3 rows"):
         by_group(labels, 1, groups=["a", "b"], seed=0)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_test_rows_are_dealt_as_the_clients_hold_the_classes(seed: int) -> None:
+    held = [np.array([0] * 30 + [1] * 10), np.array([0] * 10 + [1] * 10), np.array([1] * 20)]
+    labels = np.array([0] * 7 + [1] * 8 + [2] * 3)
+    parts = mirror(labels, held, seed=seed)
+    counts = [np.bincount(labels[part], minlength=3).tolist() for part in parts]
+    # of 7 rows of class 0: 5.25 and 1.75, so 5 and 2; of 8 of class 1: 2, 2 and 4
+    assert counts == [[5, 2, 0], [2, 2, 0], [0, 4, 0]]
+    dealt = np.concatenate(parts)
+    assert len(set(dealt.tolist())) == len(dealt) == 15  # nobody holds class 2

@@ -1,5 +1,6 @@
 """Federated rounds in one process."""
 
+import copy
 import math
 from typing import Any
 
@@ -8,7 +9,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from federated.client import local_update
+from federated import ClientState, ServerState
+from federated.client import LocalConfig, local_update
 from federated.fedavg import FedAvg
 from federated.partition import iid
 from federated.simulation import History, RoundRecord, simulate
@@ -42,6 +44,15 @@ def run(**changes: Any) -> History:
         **changes,
     }
     return simulate(**arguments)
+
+
+def start_of(model: torch.nn.Module, *, num_clients: int) -> ServerState:
+    return ServerState(
+        arrays=model.state_dict(),
+        parameters=frozenset(name for name, _ in model.named_parameters()),
+        num_clients=num_clients,
+        per_round=num_clients,
+    )
 
 
 def overflowing() -> torch.Tensor:
@@ -89,25 +100,84 @@ def test_one_client_and_one_round_equal_central_training_bit_for_bit() -> None:
 def test_two_rounds_are_local_updates_averaged_twice() -> None:
     features, labels = map(torch.from_numpy, blobs(0))
     parts = [np.arange(50), np.arange(50, 120)]
-    state = FedAvg().init(head().state_dict())
+    state = start_of(head(), num_clients=2)
     for number in (1, 2):
         updates = [
             local_update(
-                head(seed=9),  # whatever it holds is overwritten
-                features[part],
-                labels[part],
-                arrays=state.arrays,
-                client=client,
-                round_number=number,
-                settings=LOCAL,
-                seed=0,
-            )[0]
+                state.arrays,
+                LocalConfig(client=client, round_number=number, settings=LOCAL, seed=0),
+                ClientState(),
+                model=head(seed=9),  # whatever it holds is overwritten
+                features=features[part],
+                labels=labels[part],
+            ).update
             for client, part in enumerate(parts)
         ]
         assert [update.num_samples for update in updates] == [50, 70]
-        state = FedAvg().apply(state, updates)
+        state = FedAvg().apply(state, updates, seed=0)
     history = run(parts=parts)
     assert all(torch.equal(history.state[name], array) for name, array in state.arrays.items())
+
+
+def test_buffers_of_batch_norm_are_averaged_too_and_counters_take_the_largest() -> None:
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(
+        torch.nn.Linear(8, 4), torch.nn.BatchNorm1d(4), torch.nn.ReLU(), torch.nn.Linear(4, 3)
+    )
+    features, labels = map(torch.from_numpy, blobs(0))
+    parts = [np.arange(48), np.arange(48, 120)]  # no batch of one row
+    means, counts = [], []
+    for client, part in enumerate(parts):
+        alone = local_update(
+            net.state_dict(),
+            LocalConfig(client=client, round_number=1, settings=LOCAL, seed=0),
+            ClientState(),
+            model=copy.deepcopy(net),
+            features=features[part],
+            labels=labels[part],
+        ).update.arrays
+        means.append(alone["1.running_mean"].double())
+        counts.append(int(alone["1.num_batches_tracked"]))
+    state = run(head=net, parts=parts, rounds=1).state
+    wanted = (48 * means[0] + 72 * means[1]) / 120
+    torch.testing.assert_close(state["1.running_mean"], wanted.float(), atol=1e-7, rtol=0)
+    assert int(state["1.num_batches_tracked"]) == max(counts) > min(counts)
+
+
+def appearance_and_motion(seed: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Four looks (columns 0 to 11) times four motions (columns 12 to 23): sixteen classes."""
+    rng = np.random.default_rng(seed)
+    look, motion = rng.integers(0, 4, (2, 2400))
+    centres = rng.normal(size=(2, 4, 12)) * 1.5
+    parts = [centres[0][look], centres[1][motion]]
+    features = np.concatenate(parts, axis=1) + rng.normal(size=(2400, 24)) * 0.5
+    return features.astype(np.float32), look * 4 + motion
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_only_both_modalities_together_tell_a_label_of_appearance_and_motion(seed: int) -> None:
+    features, labels = appearance_and_motion(seed)
+    accuracy = {}
+    for name, columns in {"both": slice(0, 24), "look": slice(12), "motion": slice(12, 24)}.items():
+        history = simulate(
+            "mlp",
+            features[:1600, columns],
+            labels[:1600],
+            iid(labels[:1600], 4, seed=seed),
+            rounds=8,
+            settings=FitSettings(epochs=2, batch_size=32, learning_rate=2e-3, weight_decay=0.0),
+            seed=seed,
+            test=(features[1600:, columns], labels[1600:]),
+        )
+        accuracy[name] = history.rounds[-1].accuracy or 0.0
+    assert accuracy["both"] >= 0.95
+    # a modality alone names its own part, and guesses the other's one of four
+    assert max(accuracy["look"], accuracy["motion"]) <= 0.30
+
+
+def test_a_client_with_one_row_takes_part() -> None:
+    history = run(parts=[np.array([0]), np.arange(1, 120)])
+    assert all((record.clients, record.refused) == (2, 0) for record in history.rounds)
 
 
 def test_the_seed_decides_every_bit_and_the_global_generator_stays() -> None:
@@ -153,9 +223,9 @@ def test_draws_change_from_round_to_round_and_every_client_has_its_turn() -> Non
     drawn: list[set[int]] = []
 
     class Watching(FedAvg):
-        def apply(self, state: Any, updates: Any) -> Any:
+        def apply(self, state: Any, updates: Any, *, seed: int) -> Any:
             drawn.append({update.client for update in updates})
-            return super().apply(state, updates)
+            return super().apply(state, updates, seed=seed)
 
     arguments = {"features": features, "labels": labels, "parts": parts, "rounds": 20}
     run(**arguments, strategy=Watching(), sample=2)
@@ -178,15 +248,13 @@ def test_a_client_that_overflows_is_refused_and_the_round_goes_on_with_the_rest(
     assert record.parameters_up == 2 * num_parameters  # refused, but sent
     # the client that remains is all of the average
     alone = local_update(
-        head(),
-        torch.from_numpy(features[30:]),
-        torch.from_numpy(labels[30:]),
-        arrays=head().state_dict(),
-        client=1,
-        round_number=1,
-        settings=LOCAL,
-        seed=0,
-    )[0]
+        head().state_dict(),
+        LocalConfig(client=1, round_number=1, settings=LOCAL, seed=0),
+        ClientState(),
+        model=head(),
+        features=torch.from_numpy(features[30:]),
+        labels=torch.from_numpy(labels[30:]),
+    ).update
     assert all(torch.equal(history.state[name], array) for name, array in alone.arrays.items())
 
 

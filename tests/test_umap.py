@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pipeline import _scatter as scatter
-from pipeline.umap import plot, project, umap
+from pipeline._layout import project
+from pipeline._legend import NUM_STYLES, shorten, style
+from pipeline._panels import Panel
+from pipeline.umap import plot, umap
 from store import Features, UsageError
 
 HOSTILE = ["<script>alert(1)</script>", "</script><img src=x onerror=alert(1)>", "&lt;b&gt;"]
@@ -41,9 +43,18 @@ def make_features(points: NDArray[np.float32], classes: list[str]) -> Features:
     )
 
 
-def draw(features: Features, out: Path, **choice: str) -> Path:
-    points = np.random.default_rng(0).standard_normal((len(features.labels), 2)).astype(np.float32)
-    return plot(points, features, title="A $1 title", caption="views\numap", out=out, **choice)
+def draw(features: Features, out: Path, *, num_panels: int = 1, color: str = "label") -> Path:
+    rng = np.random.default_rng(0)
+    panels = [
+        Panel(
+            points=rng.standard_normal((len(features.labels), 2)).astype(np.float32),
+            title=f"view {number}",
+            note="note",
+        )
+        for number in range(num_panels)
+    ]
+    told = {"title": "A $1 title", "caption": "views\numap", "key": "what the note is"}
+    return plot(panels, features, color=color, out=out, **told)
 
 
 def test_clusters_stay_apart_and_a_seed_repeats_the_layout() -> None:
@@ -115,11 +126,14 @@ def test_features_that_cannot_be_laid_out_are_told_in_a_sentence() -> None:
         project(clusters(6, 2), seed=-1)
 
 
-@pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf", ".html", ".PNG"])
-def test_the_same_plot_has_the_same_bytes(suffix: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("suffix", "num_panels"),
+    [(".png", 1), (".svg", 1), (".pdf", 1), (".html", 1), (".PNG", 3), (".svg", 3), (".pdf", 3)],
+)
+def test_the_same_plot_has_the_same_bytes(suffix: str, num_panels: int, tmp_path: Path) -> None:
     features = make_features(clusters(12, 3), ["$a$ and $", "_b", "c"])
-    first = draw(features, tmp_path / f"first{suffix}")
-    second = draw(features, tmp_path / "new" / f"second{suffix}")
+    first = draw(features, tmp_path / f"first{suffix}", num_panels=num_panels)
+    second = draw(features, tmp_path / "new" / f"second{suffix}", num_panels=num_panels)
     assert first.read_bytes() == second.read_bytes() != b""
 
 
@@ -147,10 +161,11 @@ def test_a_legend_names_what_is_missing(tmp_path: Path) -> None:
     assert {"(no group)", "group0", "group1", "group2"} <= set(shown)
 
 
-def test_101_names_are_told_apart_by_colour_and_marker() -> None:
-    styles = [scatter._style(number) for number in range(101)]
-    assert len({(colour, marks[0]) for colour, marks in styles}) == 101
-    assert len({(colour, marks[1]) for colour, marks in styles}) == 101
+def test_names_of_a_legend_are_told_apart_by_colour_and_marker() -> None:
+    assert NUM_STYLES >= 101
+    styles = [style(number) for number in range(NUM_STYLES)]
+    assert len({(colour, marks[0]) for colour, marks in styles}) == NUM_STYLES
+    assert len({(colour, marks[1]) for colour, marks in styles}) == NUM_STYLES
     assert len({colour for colour, _ in styles[:8]}) == 8
 
 
@@ -189,7 +204,7 @@ def test_a_page_works_offline_and_shows_hostile_names_as_text(tmp_path: Path) ->
     assert {trace["type"] for trace in traces} == {"scattergl"}
     # Plotly reads tags first and entities afterwards, once: so unescaping gives what is shown.
     assert [html.unescape(str(trace["name"])) for trace in traces] == [
-        scatter._shorten(name) for name in sorted(HOSTILE)
+        shorten(name) for name in sorted(HOSTILE)
     ]
     text = str(traces[0]["text"])
     assert set(re.findall(r"<[^>]*>", text)) == {"<b>", "</b>", "<br>"}

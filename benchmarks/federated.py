@@ -1,0 +1,271 @@
+"""Seconds a round of federated training: ours beside the best plain loop and Flower's simulation.
+
+    python -m benchmarks.federated [--clients 4 10 20] [--repeats 5] [--skip-flower] [--json FILE]
+
+10,619 made rows of 2816 values, 101 classes, MLP 2816-512-256-101, dealt evenly; five local epochs,
+batches of 128, Adam. A repetition runs each contender in turn for three rounds; the first warms up,
+and the median of the others over all repetitions counts.
+
+- `ours`: `federated.simulation.simulate`, with its guard, accounting and averages in float64.
+- `plain loop`: the same batches, fused Adam, one model and one optimiser for all clients, weights
+  averaged as they come, in float32; nothing is checked, counted or kept.
+- `Flower`: its simulation on Ray in a virtual environment of its own (`--flower-venv`), made where
+  there is none: the plain loop's steps, one worker process and one torch thread a core
+  (`--flower-cpus`), rows mapped once by each worker, FedAvg over all clients, no evaluation.
+
+The GEMM peak is what `torch.mm` reaches on the products of one step, one after another. Overhead is
+a round of no epoch. First of all run 1,000 clients with small heads, 50 a round: seconds, and
+memory that should stay as it is.
+"""
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from itertools import pairwise
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import torch
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from benchmarks import _flower
+from benchmarks._flower import BATCH, WIDTHS, Trainer, build_model
+from federated import partition
+from federated.simulation import simulate
+from heads import FitSettings, create, derive_seed, predict
+
+ROWS, TEST_ROWS = 10_619, 2_000
+ROUNDS, EPOCHS = 3, 5
+EMPTY_ROUNDS = 20
+CONTENDERS = ("ours", "plain loop", "steps", "Flower")
+
+Parts = list[NDArray[np.int64]]
+Seconds = dict[str, list[float]]
+
+
+def settings(epochs: int) -> FitSettings:
+    return FitSettings(epochs=epochs, batch_size=BATCH, learning_rate=1e-3, weight_decay=1e-4)
+
+
+def make_rows(num_rows: int, width: int, num_classes: int) -> tuple[Tensor, Tensor]:
+    """Noise around a centre for each class, near enough that some rows stay hard."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(num_rows) % num_classes
+    centres = 0.1 * rng.standard_normal((num_classes, width), np.float32)
+    features = rng.standard_normal((num_rows, width), np.float32) + centres[labels]
+    return torch.from_numpy(features), torch.from_numpy(labels)
+
+
+class Bench:
+    """The contenders on one set of rows; each gives the weights that it ended with."""
+
+    def __init__(self, rows: tuple[Tensor, Tensor]) -> None:
+        self.features, self.labels = (array[:ROWS] for array in rows)
+        self._test = tuple(array[ROWS:] for array in rows)
+        self._trainer = Trainer(self.features, self.labels)
+        torch.manual_seed(0)
+        self.start = build_model()
+
+    def ours(self, parts: Parts, *, epochs: int, rounds: int) -> tuple[Seconds, list[Tensor]]:
+        """This project's simulation."""
+        ended: list[float] = []
+        history = simulate(
+            self.start,
+            self.features,
+            self.labels,
+            parts,
+            rounds=rounds,
+            settings=settings(epochs),
+            on_round=lambda record: ended.append(time.perf_counter()),
+        )
+        return {"ours": np.diff(ended).tolist()}, list(history.state.values())
+
+    def plain(self, parts: Parts, *, epochs: int, rounds: int) -> tuple[Seconds, list[Tensor]]:
+        """The best plain loop; `steps` are its training steps alone."""
+        clients = [torch.from_numpy(part) for part in parts]
+        num_rows = sum(map(len, parts))
+        weights = [parameter.detach().clone() for parameter in self.start.parameters()]
+        total = [torch.empty_like(weight) for weight in weights]
+        seconds: Seconds = {"plain loop": [], "steps": []}
+        for number in range(1, rounds + 1):
+            began, steps = time.perf_counter(), 0.0
+            for array in total:
+                array.zero_()
+            for client, part in enumerate(clients):
+                order = torch.Generator().manual_seed(derive_seed("client", 0, number, client))
+                self._trainer.start_from(weights)
+                before = time.perf_counter()
+                self._trainer.train(part, epochs=epochs, order=order)
+                steps += time.perf_counter() - before
+                with torch.no_grad():
+                    for array, own in zip(total, self._trainer.model.parameters(), strict=True):
+                        array.add_(own, alpha=len(part) / num_rows)
+            weights, total = total, weights
+            seconds["plain loop"].append(time.perf_counter() - began)
+            seconds["steps"].append(steps)
+        return {name: rounds[1:] for name, rounds in seconds.items()}, weights
+
+    def flower(self, python: Path, parts: Parts, num_cpus: int) -> tuple[Seconds, list[Tensor]]:
+        """Flower's simulation, in its own environment."""
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            np.save(folder / "features.npy", self.features.numpy())
+            np.save(folder / "labels.npy", self.labels.numpy())
+            np.save(folder / "parts.npy", np.concatenate(parts))
+            np.save(folder / "bounds.npy", np.cumsum([len(part) for part in parts])[:-1])
+            torch.save(self.start.state_dict(), folder / "start.pt")
+            _flower.run(
+                python,
+                folder,
+                num_clients=len(parts),
+                rounds=ROUNDS,
+                epochs=EPOCHS,
+                num_cpus=num_cpus,
+            )
+            seconds = json.loads((folder / "seconds.json").read_text())
+            return {"Flower": seconds}, list(torch.load(folder / "state.pt").values())
+
+    def accuracy(self, weights: Sequence[Tensor]) -> float:
+        """On rows that nobody trained on."""
+        model = build_model()
+        model.load_state_dict(dict(zip(model.state_dict(), weights, strict=True)))
+        features, labels = self._test
+        return float((predict(model, features).argmax(1) == labels).double().mean())
+
+
+def gemm_seconds() -> float:
+    """Seconds of all matrix products of one step, one after another."""
+    total = 0.0
+    for layer, (width_in, width_out) in enumerate(pairwise(WIDTHS)):
+        x, grad = torch.randn(BATCH, width_in), torch.randn(BATCH, width_out)
+        weight = torch.randn(width_out, width_in)
+        products = [(x, weight.t()), (grad.t(), x)] + ([(grad, weight)] if layer else [])
+        for left, right in products:
+            out, times = torch.mm(left, right), []
+            for _ in range(30):
+                began = time.perf_counter()
+                torch.mm(left, right, out=out)
+                times.append(time.perf_counter() - began)
+            total += statistics.median(times)
+    return total
+
+
+def flops(num_rows: int) -> int:
+    """Of forward and backward passes; nobody needs the gradient of the rows themselves."""
+    products = sum(a * b for a, b in pairwise(WIDTHS))
+    return num_rows * (6 * products - 2 * WIDTHS[0] * WIDTHS[1])
+
+
+def measure(
+    bench: Bench, num_clients: int, *, repeats: int, python: Path | None, num_cpus: int
+) -> dict[str, float]:
+    """Median seconds of each contender, and what follows from them."""
+    parts = partition.iid(bench.labels.numpy(), num_clients, seed=0)
+    seen: Seconds = {}
+    for _ in range(repeats):
+        answers = [
+            bench.ours(parts, epochs=EPOCHS, rounds=ROUNDS),
+            bench.plain(parts, epochs=EPOCHS, rounds=ROUNDS),
+        ]
+        if python is not None:
+            answers.append(bench.flower(python, parts, num_cpus))
+        check([bench.accuracy(weights) for _, weights in answers])
+        for run in (bench.ours, bench.plain):
+            seconds, _ = run(parts, epochs=0, rounds=EMPTY_ROUNDS)
+            answers.append(({f"{name}, no epoch": times for name, times in seconds.items()}, []))
+        answers.append(({"gemm": [gemm_seconds()]}, []))
+        for seconds, _ in answers:
+            for name, times in seconds.items():
+                seen.setdefault(name, []).extend(times)
+    found = {name: statistics.median(times) for name, times in seen.items()}
+    found |= {f"{name}, fastest": min(times) for name, times in seen.items()}
+    found["flop/s"] = flops(ROWS * EPOCHS) / found["ours"]
+    found["flop/s of the peak"] = flops(BATCH) / found["gemm"]
+    return found
+
+
+def check(accuracies: Sequence[float]) -> None:
+    """Whether all learnt alike: a fast trainer of something else wins nothing."""
+    if max(accuracies) - min(accuracies) > 0.05 or min(accuracies) < 5 / WIDTHS[-1]:
+        raise ValueError(f"the contenders did not learn alike: accuracies {accuracies}")
+
+
+def crowd() -> dict[str, float]:
+    """Seconds of 200 rounds with small heads, and MiB held after some of them."""
+    rows = make_rows(20_000, 64, 10)
+    parts = partition.iid(rows[1].numpy(), 1_000, seed=0)
+    head = create("mlp", in_features=64, num_classes=10, hidden=(32,))
+    held: dict[str, float] = {}
+
+    def look(record: Any) -> None:
+        if record.round in (20, 100, 200):
+            mib = psutil.Process().memory_info().rss / 2**20
+            held[f"MiB after round {record.round}"] = mib
+
+    began = time.perf_counter()
+    simulate(head, *rows, parts, rounds=200, sample=50, settings=settings(EPOCHS), on_round=look)
+    return {"seconds": time.perf_counter() - began, **held}
+
+
+def show(console: Console, found: dict[int, dict[str, float]]) -> None:
+    names = [name for name in CONTENDERS if name in next(iter(found.values()))]
+    table = Table("clients", *(f"{name} s" for name in names), title="Median seconds a round")
+    for column in ("ours / plain", "Flower / ours", "of GEMM peak", "overhead ms", "plain's ms"):
+        table.add_column(column, justify="right")
+    for num_clients, of in found.items():
+        table.add_row(
+            str(num_clients),
+            *(f"{of[name]:.2f}" for name in names),
+            f"{of['ours'] / of['plain loop']:.3f}",
+            f"{of['Flower'] / of['ours']:.2f}" if "Flower" in of else "-",
+            f"{of['flop/s'] / of['flop/s of the peak']:.3f}",
+            f"{1e3 * of['ours, no epoch']:.1f}",
+            f"{1e3 * of['plain loop, no epoch']:.1f}",
+        )
+    console.print(table)
+    peak = statistics.median(of["flop/s of the peak"] for of in found.values())
+    console.print(f"GEMM peak: {peak / 1e9:.0f} GFLOP/s with {torch.get_num_threads()} threads")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--clients", type=int, nargs="+", default=[4, 10, 20])
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--skip-flower", action="store_true")
+    parser.add_argument("--flower-venv", type=Path, default=Path.home() / ".cache/kinestore/flower")
+    parser.add_argument("--flower-cpus", type=int, default=1, help="cores and threads a worker")
+    running = torch.__version__.split("+")[0]
+    parser.add_argument("--flower-torch", default=running, help=f"version (default {running})")
+    parser.add_argument("--json", type=Path, help="also write the figures there")
+    asked = parser.parse_args()
+    console = Console(width=120, highlight=False)
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as alone:
+        many = alone.submit(crowd).result()
+    console.print("1,000 clients, 50 a round:", {what: round(n, 1) for what, n in many.items()})
+    python = None
+    if not asked.skip_flower:
+        python = _flower.install(asked.flower_venv, torch_version=asked.flower_torch)
+    bench = Bench(make_rows(ROWS + TEST_ROWS, WIDTHS[0], WIDTHS[-1]))
+    found = {
+        number: measure(
+            bench, number, repeats=asked.repeats, python=python, num_cpus=asked.flower_cpus
+        )
+        for number in asked.clients
+    }
+    show(console, found)
+    if asked.json:
+        asked.json.write_text(json.dumps({"rounds": found, "crowd": many}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,172 @@
+"""What happens in a round: clients are drawn and train, and the server joins what they send."""
+
+import hashlib
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+
+from federated import ClientState, ServerState, Strategy
+from federated.accounting import round_traffic
+from federated.checkpoint import Checkpoint
+from federated.client import LocalConfig, LocalResult, local_update
+from federated.guard import screen
+from federated.records import RoundRecord
+from federated.scoring import HeldOut, plain_mean
+from heads import FitSettings, derive_seed
+
+
+@dataclass(kw_only=True)
+class Progress:
+    """Where a run stands: all that a round reads and changes."""
+
+    server: ServerState
+    clients: dict[int, ClientState]
+    records: list[RoundRecord]
+
+    def checkpoint(self, identity: str) -> Checkpoint:
+        return Checkpoint(
+            identity=identity, server=self.server, clients=self.clients, records=self.records
+        )
+
+
+class Rounds:
+    """What does not change over a run."""
+
+    def __init__(
+        self,
+        *,
+        model: nn.Module,
+        clients: Sequence[tuple[Tensor, Tensor]],
+        strategy: Strategy,
+        settings: FitSettings,
+        sample: int | None,
+        seed: int,
+    ) -> None:
+        self.model, self._clients, self._strategy = model, clients, strategy
+        self._settings, self._sample, self._seed = settings, sample, seed
+        self.start = {name: array.clone() for name, array in model.state_dict().items()}
+        sizes = [len(labels) for _, labels in clients]
+        self._rules = [strategy.rule(size * len(sizes) / sum(sizes)) for size in sizes]
+        self.first = begin(model, strategy, num_clients=len(clients), sample=sample)
+        self._unsent = {
+            name: array for name, array in self.start.items() if name not in self.first.arrays
+        }
+
+    def identity(self) -> str:
+        """A hash of all that decides the run, but for the number of rounds."""
+        known = hashlib.sha256(
+            repr(
+                (str(self.model), self._strategy, self._settings, self._sample, self._seed)
+            ).encode()
+        )
+        for tensors in [tuple(self.start.values()), *self._clients]:
+            for tensor in tensors:
+                known.update(repr((tensor.shape, tensor.dtype)).encode())
+                known.update(np.ascontiguousarray(tensor.numpy()).data)
+        return known.hexdigest()
+
+    def round(self, number: int, progress: Progress, test_rows: HeldOut | None) -> RoundRecord:
+        """One round, from drawing the clients to scoring the new model."""
+        started = time.perf_counter()
+        chosen = self._choose(number)
+        before = progress.server
+        results = [self._train(client, number, progress) for client in chosen]
+        updates = [result.update for result in results]
+        kept, refusals = screen(updates, reference=before.arrays)
+        progress.server = self._strategy.apply(
+            before, kept, seed=derive_seed("server", self._seed, number)
+        )
+        used = {update.client for update in kept}
+        for result in results:  # a client whose update was refused starts from its last good state
+            if result.update.client in used and (result.state.private or result.state.correction):
+                progress.clients[result.update.client] = result.state
+        traffic = round_traffic(
+            before.parameters,
+            sent_down=before.arrays,
+            sent_up=[update.arrays for update in updates],
+        )
+        return RoundRecord(
+            round=number,
+            train_loss=_mean_loss([result for result in results if result.update.client in used]),
+            **self._accuracies(progress, test_rows),
+            participants=tuple(chosen),
+            refusals=tuple(refusals),
+            **asdict(traffic),
+            seconds=time.perf_counter() - started,
+        )
+
+    def _choose(self, number: int) -> list[int]:
+        """The round's clients, in order."""
+        num_clients = len(self._clients)
+        if self._sample is None:
+            return list(range(num_clients))
+        rng = np.random.default_rng(derive_seed("sample", self._seed, number))
+        if self._strategy.draws_each:
+            drawn = np.flatnonzero(rng.random(num_clients) < self._sample / num_clients)
+        else:
+            drawn = np.sort(rng.choice(num_clients, size=self._sample, replace=False))
+        return [int(client) for client in drawn]
+
+    def _train(self, client: int, number: int, progress: Progress) -> LocalResult:
+        features, labels = self._clients[client]
+        return local_update(
+            progress.server.arrays,
+            LocalConfig(
+                client=client,
+                round_number=number,
+                settings=self._settings,
+                rule=self._rules[client],
+                seed=self._seed,
+            ),
+            progress.clients.get(client, ClientState(private=self._unsent)),
+            model=self.model,
+            features=features,
+            labels=labels,
+        )
+
+    def _accuracies(self, progress: Progress, test_rows: HeldOut | None) -> dict[str, Any]:
+        if test_rows is None:
+            return {"accuracy": None, "others": {}}
+        shared = {**self.start, **progress.server.arrays}
+        if self._unsent:
+            private = {client: kept.private for client, kept in progress.clients.items()}
+            each = test_rows.client_accuracies(
+                self.model, shared, private, num_clients=len(self._clients)
+            )
+            accuracy = plain_mean(each)
+        else:
+            accuracy = test_rows.accuracy(self.model, shared)
+        others = self._strategy.others(progress.server)
+        return {
+            "accuracy": accuracy,
+            "others": {
+                name: test_rows.accuracy(self.model, {**self.start, **arrays})
+                for name, arrays in others.items()
+            },
+        }
+
+
+def begin(
+    model: nn.Module, strategy: Strategy, *, num_clients: int, sample: int | None
+) -> ServerState:
+    """The strategy's state before the first round, from this model."""
+    return strategy.init(
+        ServerState(
+            arrays={name: array.clone() for name, array in model.state_dict().items()},
+            parameters=frozenset(name for name, _ in model.named_parameters()),
+            num_clients=num_clients,
+            per_round=num_clients if sample is None else sample,
+        )
+    )
+
+
+def _mean_loss(results: Sequence[LocalResult]) -> float:
+    if not results:
+        return math.nan
+    total = sum(result.loss * result.update.num_samples for result in results)
+    return total / sum(result.update.num_samples for result in results)

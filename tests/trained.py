@@ -1,0 +1,60 @@
+"""Small features to train on, and what a run folder then holds."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from heads import FitSettings, Standardiser, create
+from store import Features
+
+SHORT = FitSettings(epochs=3)
+
+
+def clips(seed: int = 0, num_rows: int = 60, **changes: Any) -> Features:
+    """Three classes in four groups; the first columns tell the class, one column never varies."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(num_rows) % 3
+    features = rng.normal(size=(num_rows, 10)).astype(np.float32)
+    features[:, :3] += 4 * np.eye(3, dtype=np.float32)[labels]
+    features[:, 9] = 7
+    values: dict[str, Any] = {
+        "features": features,
+        "labels": labels,
+        "clip_ids": [f"{row:032x}" for row in range(num_rows)],
+        "groups": [f"g{row // 3 % 4}" for row in range(num_rows)],
+        "splits": [None] * num_rows,
+        "uris": [f"/videos/{row}.avi" for row in range(num_rows)],
+        "classes": ["jump", "run", "walk"],
+        "views": ["motion@0123456789abcdef"],
+        "missing": [],
+    }
+    return Features(**{**values, **changes})
+
+
+def metrics(run: Path) -> list[dict[str, str]]:
+    """The rows of metrics.csv."""
+    with (run / "metrics.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def saved_weights(run: Path) -> dict[str, Tensor]:
+    """The head's tensors by their names in the head."""
+    arrays = load_file(run / "model.safetensors")
+    return {
+        name.removeprefix("head."): array
+        for name, array in arrays.items()
+        if name.startswith("head.")
+    }
+
+
+def saved_mlp(run: Path) -> tuple[nn.Module, Standardiser]:
+    """The `mlp` of a run on `clips`, and how to prepare its rows."""
+    head = create("mlp", in_features=10, num_classes=3, seed=1)
+    head.load_state_dict(saved_weights(run))
+    arrays = load_file(run / "model.safetensors")
+    mean, std = arrays["standardise.mean"].numpy(), arrays["standardise.std"].numpy()
+    return head, Standardiser(mean=mean, std=std)
