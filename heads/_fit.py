@@ -144,7 +144,12 @@ def _one_pass(
 
 
 def predict(model: nn.Module, features: Tensor, *, batch_size: int = 4096) -> Tensor:
-    """Logits, float32, shape (N, K), in evaluation mode; the model is left in it."""
+    """Logits, float32, shape (N, K), in evaluation mode; the model is left in it.
+
+    `batch_size` counts rows, or frames of sequences: what a head keeps of a frame can be large.
+    """
     model.eval()
+    num_frames = features.shape[1] if features.ndim == 3 else 1
+    size = max(1, batch_size // num_frames)
     with torch.inference_mode():
-        return torch.cat([model(part) for part in torch.split(features, batch_size)])
+        return torch.cat([model(part) for part in torch.split(features, size)])

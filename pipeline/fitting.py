@@ -132,7 +132,7 @@ class Trainer:
                     train_accuracy=epoch.accuracy,
                     validation_loss=loss,
                     validation_accuracy=accuracy,
-                    test_accuracy=_accuracy(_logits(model, test_features), test_labels),
+                    test_accuracy=_accuracy(predict(model, test_features), test_labels),
                 )
             )
             on_epoch(epochs[-1])
@@ -145,7 +145,7 @@ class Trainer:
             fitted=Fitted(model=model, standardiser=standardiser),
             best_epoch=len(epochs) if best is None else best.number,
             epochs=epochs,
-            logits=_logits(model, test_features),
+            logits=predict(model, test_features),
         )
 
     def fit_all(self, *, num_epochs: int, on_epoch: Callable[[Epoch], None]) -> Fitted:
@@ -247,15 +247,9 @@ class _BestEpoch:
 
 def _evaluate(model: nn.Module, features: Tensor, labels: Tensor) -> tuple[float, float]:
     """Mean cross-entropy, whatever the class weights, and accuracy."""
-    logits = _logits(model, features)
+    logits = predict(model, features)
     return nn.functional.cross_entropy(logits, labels).item(), _accuracy(logits, labels)
 
 
 def _accuracy(logits: Tensor, labels: Tensor) -> float:
     return float((logits.argmax(1) == labels).double().mean())
-
-
-def _logits(model: nn.Module, features: Tensor) -> Tensor:
-    """Predictions, 4,096 rows or frames at a time: what a head keeps of a frame can be large."""
-    num_frames = features.shape[1] if features.ndim == 3 else 1
-    return predict(model, features, batch_size=max(1, 4096 // num_frames))

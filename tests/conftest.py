@@ -1,6 +1,7 @@
 """Fixtures that several files of tests share."""
 
 import logging
+import os
 import signal
 import tempfile
 from collections.abc import Iterator
@@ -9,6 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.numbered import SHARED_DATA
+
+# Two threads that wait for each other over tiny networks take ten times as long on a busy machine.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # A shell that starts tests in the background has them ignore Ctrl-C, and all that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)

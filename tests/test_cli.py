@@ -101,7 +101,11 @@ def test_federate_writes_a_row_a_round(embedded: Path, tmp_path: Path) -> None:
         (["train", "S", "--features", "x", "--out", "R"], 1, "S: no store here"),
         (["train", "STORE", "--features", "x", "--out", "R"], 2, "'x': not in"),
         (["train", "STORE", "--features", "made:top", "--out", "R"], 2, "must be one of stats"),
-        (["train", "STORE", "--features", "made", "--head", "x", "--out", "R"], 2, "one of mlp"),
+        (
+            ["train", "STORE", "--features", "made", "--head", "x", "--out", "R"],
+            2,
+            "one of gated_fusion, mlp",
+        ),
         (["train", "STORE", "--features", "made", "--epochs", "0", "--out", "R"], 2, "epochs=0"),
         (["train", "STORE", "--features", "made", "--cv", "x", "--out", "R"], 2, "cv='x'"),
         (
