@@ -8,6 +8,8 @@ import tempfile
 from pathlib import Path
 
 from pipeline.demo import demo
+from pipeline.umap import umap
+from store import Store
 
 PICTURES = Path(__file__).parents[1] / "docs" / "pictures"
 
@@ -17,6 +19,9 @@ def main() -> None:
         where = Path(folder) / "demo"
         demo(where)
         shutil.copy(where / "umap.png", PICTURES / "umap.png")
+        store = Store(where / "store")
+        panels = [store.load(view) for view in ("cnn-efficientnet-lite0:mean", "motion")]
+        umap(panels, out=PICTURES / "umap-panels.png")
         shutil.copy(where / "runs" / "federated" / "curves.png", PICTURES / "federated.png")
 
 

@@ -105,7 +105,7 @@ def displayed(names: Sequence[str]) -> list[str]:
     """Names as a legend shows them; none where they are too many to be told apart."""
     if len(names) > NUM_STYLES:
         return []
-    return [clean(shorten(name)) or "(blank)" for name in names]
+    return [shorten(clean(name)) or "(blank)" for name in names]
 
 
 def add_legend(

@@ -12,6 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 
+DPI = 200  # of figures
 _BASE = "DejaVu Sans"  # comes with matplotlib
 _JOINERS = "\u200c\u200d"  # between letters, in several scripts
 _LINE = 1.25  # height of a line by the size of its letters
@@ -121,7 +122,7 @@ class Ruler:
     """Measures text as matplotlib will draw it, by the fonts that are set when it is made."""
 
     def __init__(self) -> None:
-        figure = Figure()
+        figure = Figure(dpi=DPI)  # letters are set on its pixels
         self._renderer: RendererBase = FigureCanvasAgg(figure).get_renderer()  # type: ignore[no-untyped-call]
         self._dpi = figure.dpi
 

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from pipeline._legend import NUM_STYLES, Legend, add_legend, displayed, look
-from pipeline._lettering import Ruler, clean, families, fraction, line_in, write
+from pipeline._lettering import DPI, Ruler, clean, families, fraction, line_in, write
 
 MOST_PANELS = 12
 _METADATA = {  # what the format calls title, description and creator; and what holds a date
@@ -138,7 +138,7 @@ def _draw_grid(
     )
     side = float(np.clip(36 / len(numbers) ** 0.25, 3, 9)) * (wide / 5) ** 0.5  # in points
     as_pixels = len(panels) * len(numbers) > _MOST_POINTS
-    figure = Figure(figsize=grid.size_in, dpi=200)
+    figure = Figure(figsize=grid.size_in, dpi=DPI)
     for number, (panel, title, note) in enumerate(zip(panels, titles, notes, strict=True)):
         left, top = grid.corner_in(number)
         below = top - grid.side_in[1] - _PAD_IN

@@ -1,0 +1,94 @@
+"""Features that tests draw, and what is found on the figures."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from pipeline import _panels
+from pipeline._panels import Panel
+from pipeline.umap import plot
+from store import Features
+
+
+def make(
+    rows: Sequence[int],
+    *,
+    width: int = 6,
+    name: str = "made",
+    classes: Sequence[str] = ("run", "walk"),
+    seed: int = 0,
+) -> Features:
+    """Numbered clips: a clip's vector and label depend on its number alone."""
+    vectors = np.random.default_rng(seed).standard_normal((max(rows) + 1, width))
+    vectors += 3 * (np.arange(len(vectors)) % len(classes))[:, None]
+    return Features(
+        features=vectors[list(rows)].astype(np.float32),
+        labels=np.array(rows, dtype=np.int64) % len(classes),
+        clip_ids=[f"{row:032x}" for row in rows],
+        groups=[f"g{row % 3}" for row in rows],
+        splits=[None for _ in rows],
+        uris=[f"/videos/{row}.mp4" for row in rows],
+        classes=list(classes),
+        views=[f"{name}@0123456789abcdef"],
+        missing=[],
+    )
+
+
+def labelled(names: Sequence[str], num_clips: int) -> Features:
+    return make(range(num_clips), width=2, classes=names)
+
+
+def random_points(num_points: int, *, seed: int) -> NDArray[np.float32]:
+    return np.random.default_rng(seed).standard_normal((num_points, 2)).astype(np.float32)
+
+
+def draw(
+    features: Features,
+    out: Path,
+    *,
+    num_panels: int = 1,
+    title: str = "motion",
+    color: str = "label",
+) -> Path:
+    panels = [
+        Panel(
+            points=random_points(len(features.labels), seed=number),
+            title=f"(a) {title}",
+            note="silhouette \N{MINUS SIGN}0.12, 5-NN 0.34, trust 0.56",
+        )
+        for number in range(num_panels)
+    ]
+    caption = "motion@0123456789abcdef, 891 features; " * num_panels + "\nUMAP, seed 0"
+    told = {"title": "60 clips by label", "caption": caption, "key": "Below each panel: " * 9}
+    return plot(panels, features, out=out, **told)
+
+
+def watch(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """The figures that are saved from here on."""
+    seen: list[Figure] = []
+    save = _panels._save
+
+    def keep(figure: Figure, **told: Any) -> None:
+        seen.append(figure)
+        save(figure, **told)
+
+    monkeypatch.setattr(_panels, "_save", keep)
+    return seen
+
+
+def num_points(axes: Axes) -> int:
+    return sum(np.asarray(line.get_xydata()).shape[0] for line in axes.lines)
+
+
+def words(figure: Figure) -> list[str]:
+    return [text.get_text() for text in figure.texts]
+
+
+def legend_words(figure: Figure) -> list[str]:
+    return [text.get_text() for legend in figure.legends for text in legend.get_texts()]
