@@ -14,15 +14,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-import torch
 from rich.console import Console
 from rich.table import Table
 
 from federated.client import LOCAL_SETTINGS
-from heads import Standardiser, derive_seed, fit, moments_of, predict
 from pipeline.choices import read_head, read_strategy
 from pipeline.federation import Federation
-from pipeline.folds import Fold, divide, keep_labelled
+from pipeline.fitting import Trainer
+from pipeline.folds import Fold, divide, keep_labelled, score_folds
 from store import Features, Store
 
 STRATEGIES = (
@@ -37,29 +36,24 @@ PARTITIONS = ("iid", "dirichlet:0.6", "group")
 
 def central(rows: Features, folds: Sequence[Fold], *, head: str, rounds: int, seed: int) -> float:
     """Top-1 of a head that sees all clients' clips, for as many epochs as they train."""
-    settings = replace(LOCAL_SETTINGS, epochs=rounds * LOCAL_SETTINGS.epochs)
-    num_right = 0
-    for fold in folds:
-        scaler = Standardiser.from_moments(moments_of(rows.features[fold.train]))
-        ready = torch.from_numpy(scaler.apply(rows.features))
-        labels = torch.from_numpy(rows.labels)
-        model = read_head(head).create(rows, seed=seed)
-        train = torch.from_numpy(fold.train)
-        own = derive_seed("central", seed)
-        fit(model, ready[train], labels[train], settings=settings, seed=own)
-        guesses = predict(model, ready[torch.from_numpy(fold.test)]).argmax(1).numpy()
-        num_right += int((guesses == rows.labels[fold.test]).sum())
-    return num_right / len(rows.labels)
+    trainer = Trainer(
+        features=rows,
+        head=read_head(head),
+        settings=replace(LOCAL_SETTINGS, epochs=rounds * LOCAL_SETTINGS.epochs),
+        patience=None,
+        class_weights=None,
+        seed=seed,
+    )
+    logits = [trainer.run_fold(fold, lambda _: None).logits for fold in folds]
+    return score_folds(rows, folds, logits).top1
 
 
 def together(job: Federation, folds: Sequence[Fold]) -> float:
     """Top-1 of the clients' model, or models."""
-    num_right = 0
-    for fold in folds:
-        result = job.run(job.deal(fold), checkpoints=None, on_round=lambda _: None)
-        guesses = result.logits.argmax(1).numpy()
-        num_right += int((guesses == job.rows.labels[fold.test]).sum())
-    return num_right / len(job.rows.labels)
+    logits = [
+        job.run(job.deal(fold), checkpoints=None, on_round=lambda _: None).logits for fold in folds
+    ]
+    return score_folds(job.rows, folds, logits).top1
 
 
 def told(values: Sequence[float]) -> str:

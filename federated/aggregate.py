@@ -3,6 +3,7 @@
 Shape legend: C clients.
 """
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -50,7 +51,8 @@ def trimmed_mean(tensors: Sequence[Tensor], num_samples: Sequence[int], *, trim:
         trim: Share of the clients cut from either end, from 0 to below 0.5, rounded up to clients,
             as long as one is left.
     """
-    cut = min(-int(-trim * len(tensors) // 1), (len(tensors) - 1) // 2)
+    wanted = math.ceil(trim * len(tensors) - 1e-9)  # 0.07 of 100 is 7, not 7.000000000000001
+    cut = min(wanted, (len(tensors) - 1) // 2)
     return _trimmed(tensors, cut=cut)
 
 

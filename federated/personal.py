@@ -6,25 +6,20 @@ Act Globally", 2020). Naming the head private instead gives FedPer (Arivazhagan 
 Learning with Personalization Layers", 2019).
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
-from federated._base import CROSS_ENTROPY, Arrays, ClientUpdate, LocalRule, ServerState
+from federated._base import ServerState
 from federated.fedavg import FedAvg
 from store import UsageError
 
 
 @dataclass(frozen=True, kw_only=True)
-class Personal:
-    """See `build` for the attributes."""
+class Personal(FedAvg):
+    """An average of the shared parts; see `build` for the attributes."""
 
     private: tuple[str, ...]
     public: tuple[str, ...]
-
-    @property
-    def draws_each(self) -> bool:
-        """A fixed number of clients takes part."""
-        return False
 
     def init(self, start: ServerState) -> ServerState:
         """Keep the public part alone: nothing else is ever sent.
@@ -32,40 +27,21 @@ class Personal:
         Raises:
             UsageError: If a name is not in the model, or one of the two parts is empty.
         """
-        named = self.private or self.public
+        named, side = (self.private, "private") if self.private else (self.public, "public")
+        parts = ", ".join(_parts(start.arrays))
         for prefix in named:
             if not any(_starts(name, prefix) for name in start.arrays):
-                raise UsageError(
-                    f"{'private' if self.private else 'public'}={prefix!r}: the head has "
-                    f"{', '.join(_parts(start.arrays))}"
-                )
-        shared = {name: array for name, array in start.arrays.items() if self._is_public(name)}
-        if not start.parameters.intersection(shared) or not start.parameters.difference(shared):
-            side = "private" if not start.parameters.intersection(shared) else "public"
+                raise UsageError(f"{side}={prefix!r}: the head has {parts}")
+        chosen = {name for name in start.arrays if any(_starts(name, prefix) for prefix in named)}
+        shared = set(start.arrays) - chosen if self.private else chosen
+        parameters = start.parameters & shared
+        if not parameters or parameters == start.parameters:
             raise UsageError(
-                f"{'private' if self.private else 'public'}={'-'.join(named)!r}: makes the whole "
-                f"head {side}; name some of {', '.join(_parts(start.arrays))}"
+                f"{side}={'-'.join(named)!r}: makes the whole head "
+                f"{'public' if parameters else 'private'}; name some of {parts}"
             )
-        return replace(start, arrays=shared, parameters=start.parameters.intersection(shared))
-
-    def _is_public(self, name: str) -> bool:
-        if self.private:
-            return not any(_starts(name, prefix) for prefix in self.private)
-        return any(_starts(name, prefix) for prefix in self.public)
-
-    def rule(self, share: float) -> LocalRule:
-        """Cross-entropy alone."""
-        return CROSS_ENTROPY
-
-    def apply(
-        self, state: ServerState, updates: Sequence[ClientUpdate], *, seed: int
-    ) -> ServerState:
-        """Average the public part, or keep it where there is no update."""
-        return FedAvg().apply(state, updates, seed=seed)
-
-    def others(self, state: ServerState) -> Mapping[str, Arrays]:
-        """None: each client has a model of its own instead."""
-        return {}
+        arrays = {name: array for name, array in start.arrays.items() if name in shared}
+        return replace(start, arrays=arrays, parameters=parameters)
 
 
 def _starts(name: str, prefix: str) -> bool:

@@ -57,11 +57,13 @@ class History:
         rounds: One record a round.
         state: State dict of the final model; where clients have private parts, with the first
             private values, as a client has them that never took part.
+        shared: Names in it that the server and the clients send each other.
         private: Final private tensors of each client that took part and has some.
     """
 
     rounds: list[RoundRecord]
     state: dict[str, Tensor]
+    shared: frozenset[str]
     private: dict[int, Arrays]
 
     def state_of(self, client: int) -> dict[str, Tensor]:
@@ -146,6 +148,7 @@ def simulate(
     return History(
         rounds=progress.records,
         state={**run.start, **progress.server.arrays},
+        shared=frozenset(progress.server.arrays),
         private={client: kept.private for client, kept in progress.clients.items() if kept.private},
     )
 

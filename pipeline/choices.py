@@ -6,7 +6,7 @@ A list's values are joined by "-", as in `mlp:hidden=512-256`.
 import types
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any, Union, get_args, get_origin
 
 from torch import nn
 
@@ -97,7 +97,7 @@ def _read(text: str, kind: Any) -> Any:
             return None
         (kind,) = (some for some in get_args(kind) if some is not type(None))
         return _read(text, kind)
-    if origin is not None and origin is not Literal and issubclass(origin, Sequence):
+    if origin is not None and issubclass(origin, Sequence):
         return tuple(_read(part, get_args(kind)[0]) for part in text.split("-") if part)
     if kind is bool:
         return ("false", "true").index(text.lower()) == 1

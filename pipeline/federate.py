@@ -3,25 +3,24 @@
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from federated.client import LOCAL_SETTINGS
 from federated.privacy import check_accountant, privacy_of
 from federated.records import RoundRecord
 from federated.scoring import plain_mean
 from federated.simulation import Checkpoints, History, check_rounds
-from heads import FitSettings, Scores, score, to_features
+from heads import FitSettings, to_features
 from pipeline.charts import Panel, draw_clients, draw_partition
 from pipeline.choices import read_head, read_strategy
 from pipeline.communication import communication
 from pipeline.federation import Federation, FoldResult
-from pipeline.folds import Fold, divide, keep_labelled
-from pipeline.runs import Run, open_run
+from pipeline.folds import Fold, divide, keep_labelled, score_folds
+from pipeline.runs import Run, open_run, read_finished
 from store import Features
 
 _COLUMNS = (
@@ -127,6 +126,7 @@ def federate(
         "job": "federate",
         "head": head,
         "features": rows.views,
+        "clips": rows.fingerprint,
         "strategy": strategy,
         "partition": partition,
         "clients": clients,
@@ -136,23 +136,24 @@ def federate(
         "settings": asdict(settings),
         "seed": seed,
     }
-    Checkpoints(path=Path(out), every=checkpoint_every)  # refuses a wrong number
+    checkpoints = Checkpoints(path=Path(out), every=checkpoint_every, resume=resume)
+    if resume and (finished := read_finished(out, config)) is not None:
+        return finished
     with open_run(out, config, columns=_COLUMNS, resume=resume) as run:
-        if run.finished is not None:
-            return dict(run.finished)
         tell = _Progress(run, total=rounds * len(divisions), on_progress=on_progress)
         results = [
             job.run(
                 dealt,
-                checkpoints=Checkpoints(
-                    path=run.checkpoint(number), every=checkpoint_every, resume=resume
-                ),
+                checkpoints=replace(checkpoints, path=run.checkpoint(number)),
                 on_round=tell.round_of(dealt.fold.name),
             )
             for number, dealt in enumerate(deals)
         ]
         scored, last = (results[:-1] if crossed else results), results[-1]
-        scores, own = _score_together(rows, scored, clients=clients)
+        scores = score_folds(
+            rows, [result.deal.fold for result in scored], [result.logits for result in scored]
+        )
+        own = _client_top1(rows, scored, clients=clients)
         sent = _sent(last, clients=clients, views=rows.views)
         summary = {
             **scores.fractions(),
@@ -205,36 +206,34 @@ class _Progress:
         return on_round
 
 
-def _score_together(
+def _client_top1(
     rows: Features, results: Sequence[FoldResult], *, clients: int
-) -> tuple[Scores, list[float | None]]:
-    """Scores over the test rows of all folds as one set, and each client's top-1 over its own."""
-    labels = np.concatenate([rows.labels[result.deal.fold.test] for result in results])
-    logits = torch.cat([result.logits for result in results])
+) -> list[float | None]:
+    """Each client's accuracy over its own test rows of all folds; None where it has none."""
     right = [
-        (result.logits.argmax(1).numpy() == rows.labels[result.deal.fold.test])
-        for result in results
+        result.logits.argmax(1).numpy() == rows.labels[result.deal.fold.test] for result in results
     ]
-    own: list[float | None] = []
+    fractions: list[float | None] = []
     for client in range(clients):
-        mine = [
-            some[result.deal.test_parts[client]]
-            for some, result in zip(right, results, strict=True)
-        ]
-        together = np.concatenate(mine)
-        own.append(float(together.mean()) if len(together) else None)
-    return score(logits, torch.from_numpy(labels), len(rows.classes)), own
+        own = np.concatenate(
+            [
+                some[result.deal.test_parts[client]]
+                for some, result in zip(right, results, strict=True)
+            ]
+        )
+        fractions.append(float(own.mean()) if len(own) else None)
+    return fractions
 
 
 def _sent(result: FoldResult, *, clients: int, views: Sequence[str]) -> dict[str, Any]:
     """What communication.json holds."""
     parameters = dict(result.model.named_parameters())
-    private = next(iter(result.history.private.values()), {})
+    shared = result.history.shared
     return communication(
         result.history.rounds,
         setup=result.setup,
         num_clients=clients,
-        shared=sum(array.numel() for name, array in parameters.items() if name not in private),
+        shared=sum(array.numel() for name, array in parameters.items() if name in shared),
         head=sum(array.numel() for array in parameters.values()),
         views=views,
     )

@@ -1,14 +1,16 @@
 """Which rows to fit on and which to score."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from federated.partition import iid
-from heads import derive_seed
+from heads import Scores, derive_seed, score
 from store import Features, UsageError
 
 _HOLD_OUT_PARTS = 5
@@ -232,3 +234,15 @@ def _leave_out(features: Features, name: str) -> Fold:
 
 def _where(features: Features, wanted: Callable[[int], bool]) -> NDArray[np.int64]:
     return np.array([row for row in range(len(features.labels)) if wanted(row)], dtype=np.int64)
+
+
+def score_folds(features: Features, folds: Sequence[Fold], logits: Sequence[Tensor]) -> Scores:
+    """Scores over the test rows of all folds as one set.
+
+    Args:
+        features: Labelled rows.
+        folds: One or more.
+        logits: Of each fold's test rows, shape (rows, K).
+    """
+    labels = np.concatenate([features.labels[fold.test] for fold in folds])
+    return score(torch.cat(list(logits)), torch.from_numpy(labels), len(features.classes))

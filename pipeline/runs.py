@@ -42,20 +42,10 @@ class Run:
 
     Attributes:
         path: The folder.
-        finished: What summary.json holds of a run that was to be resumed but is finished: there is
-            nothing to do then. None otherwise.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        *,
-        columns: Sequence[str],
-        finished: Mapping[str, Any] | None = None,
-    ) -> None:
-        self.path, self.finished = path, finished
-        if finished is not None:
-            return
+    def __init__(self, path: Path, *, columns: Sequence[str]) -> None:
+        self.path = path
         self._file = (path / "metrics.csv").open("w", newline="", encoding="utf-8")
         self._rows = csv.DictWriter(self._file, columns)
         self._rows.writeheader()
@@ -70,8 +60,7 @@ class Run:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self.finished is None:
-            self._file.close()
+        self._file.close()
 
     def checkpoint(self, number: int) -> Path:
         """Where the state of the fold with this number is kept until the run is finished."""
@@ -140,13 +129,24 @@ def open_run(
     path.mkdir(parents=True, exist_ok=True)
     if resume and _is_run(path):
         _check_same(path, config)
-        if (path / "summary.json").exists():
-            return Run(path, columns=columns, finished=_read_json(path / "summary.json"))
     else:
         _write_json(path / "config.json", config)
         _remove(path.glob(_CHECKPOINTS))
     _remove(path / name for name in _RESULTS)
     return Run(path, columns=columns)
+
+
+def read_finished(out: str | Path, config: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What summary.json of a finished run holds, or None where there is no such run.
+
+    Raises:
+        UsageError: If there is one that was asked for differently.
+    """
+    path = Path(out)
+    if not (path / "summary.json").exists() or not _is_run(path):
+        return None
+    _check_same(path, config)
+    return _read_json(path / "summary.json")
 
 
 def _check_same(path: Path, config: Mapping[str, Any]) -> None:

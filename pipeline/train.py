@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from heads import Epoch, FitSettings, Scores, score, to_features
+from heads import Epoch, FitSettings, to_features
 from pipeline.charts import Panel
 from pipeline.choices import read_head
 from pipeline.fitting import EpochRecord, Fitted, FoldResult, Trainer
-from pipeline.folds import Fold, divide, hold_validation, keep_labelled
+from pipeline.folds import Fold, divide, hold_validation, keep_labelled, score_folds
 from pipeline.runs import Run, open_run
 from store import Features, UsageError
 
@@ -118,7 +117,7 @@ def train(
     with open_run(out, config, columns=_COLUMNS) as run:
         results = [_run_fold(trainer, fold, run, progress) for fold in divisions]
         saved = _fit_all(trainer, results, progress) if crossed else results[0].fitted
-        scores = _score_together(rows, divisions, results)
+        scores = score_folds(rows, divisions, [result.logits for result in results])
         summary = {
             **scores.fractions(),
             **_counts(features, rows, divisions),
@@ -209,13 +208,6 @@ def _by_fold(divisions: list[Fold], results: list[FoldResult]) -> dict[str, dict
             fold.name: by_name[fold.name].best_epoch for fold in divisions if len(fold.validation)
         },
     }
-
-
-def _score_together(rows: Features, divisions: list[Fold], results: list[FoldResult]) -> Scores:
-    """Scores over the test rows of all folds as one set."""
-    labels = np.concatenate([rows.labels[fold.test] for fold in divisions])
-    logits = torch.cat([result.logits for result in results])
-    return score(logits, torch.from_numpy(labels), len(rows.classes))
 
 
 def _panels(results: list[FoldResult]) -> list[Panel]:

@@ -268,6 +268,15 @@ class Features:
     missing: list[str]
     widths: list[int] = field(default_factory=list)
 
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits that tell these clips, in this order and as they are marked, from others.
+
+        It tells nothing of their features: those have `views`.
+        """
+        marks = zip(self.clip_ids, self.labels.tolist(), self.groups, self.splits, strict=True)
+        return _fingerprint({"classes": self.classes, "clips": list(map(list, marks))})
+
     def select(self, rows: NDArray[np.int64]) -> "Features":
         """The same with these rows alone, in this order; classes and views stay."""
         return replace(

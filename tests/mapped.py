@@ -10,9 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from pipeline import _panels
-from pipeline._panels import Panel
-from pipeline.umap import plot
+from pipeline.umap import panels, plot
+from pipeline.umap.panels import Panel
 from store import Features
 
 
@@ -72,13 +71,13 @@ def draw(
 def watch(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
     """The figures that are saved from here on."""
     seen: list[Figure] = []
-    save = _panels._save
+    save = panels._save
 
     def keep(figure: Figure, **told: Any) -> None:
         seen.append(figure)
         save(figure, **told)
 
-    monkeypatch.setattr(_panels, "_save", keep)
+    monkeypatch.setattr(panels, "_save", keep)
     return seen
 
 

@@ -1,6 +1,5 @@
 """The federated job."""
 
-import csv
 import dataclasses
 import json
 from pathlib import Path
@@ -13,6 +12,7 @@ from safetensors.torch import load_file
 from heads import FitSettings
 from pipeline.federate import federate
 from store import Features, UsageError
+from tests.trained import described, metrics, three_classes
 
 SHORT = FitSettings(epochs=2, batch_size=16, learning_rate=1e-3, weight_decay=1e-4)
 NUM_PARAMETERS = 10 * 512 + 512 + 512 * 256 + 256 + 256 * 3 + 3
@@ -20,29 +20,9 @@ NUM_PARAMETERS = 10 * 512 + 512 + 512 * 256 + 256 + 256 * 3 + 3
 
 def clips(seed: int = 0, num_rows: int = 60, **changes: Any) -> Features:
     """Three classes in four groups; each group sees the world shifted in its own way."""
-    rng = np.random.default_rng(seed)
-    labels = np.arange(num_rows) % 3
-    features = rng.normal(size=(num_rows, 10)).astype(np.float32)
-    features[:, :3] += 4 * np.eye(3, dtype=np.float32)[labels]
-    group = np.arange(num_rows) // 3 % 4
-    features[:, 3:7] += 2 * np.eye(4, dtype=np.float32)[group]
-    values: dict[str, Any] = {
-        "features": features,
-        "labels": labels,
-        "clip_ids": [f"{row:032x}" for row in range(num_rows)],
-        "groups": [f"g{number}" for number in group],
-        "splits": [None] * num_rows,
-        "uris": [f"/videos/{row}.avi" for row in range(num_rows)],
-        "classes": ["jump", "run", "walk"],
-        "views": ["motion@0123456789abcdef"],
-        "missing": [],
-    }
-    return Features(**{**values, **changes})
-
-
-def metrics(run: Path) -> list[dict[str, str]]:
-    with (run / "metrics.csv").open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+    features, labels = three_classes(seed, num_rows)
+    features[:, 3:7] += 2 * np.eye(4, dtype=np.float32)[np.arange(num_rows) // 3 % 4]
+    return described(**{"features": features, "labels": labels, **changes})
 
 
 @pytest.mark.parametrize("partition", ["iid", "group"])
@@ -169,6 +149,18 @@ def test_folds_score_every_clip_once_and_the_saved_model_has_seen_all(tmp_path: 
     rows = metrics(tmp_path)
     assert [row["fold"] for row in rows] == ["1", "1", "2", "2", "3", "3", "all", "all"]
     assert [row["accuracy"] == "" for row in rows] == [False] * 6 + [True] * 2
+
+
+def test_a_finished_run_is_read_again_but_not_for_other_clips(tmp_path: Path) -> None:
+    asked: dict[str, Any] = {"out": tmp_path, "rounds": 1, "settings": SHORT, "resume": True}
+    summary = federate(clips(), **asked)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    assert federate(clips(), **asked) == summary  # seconds and all
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before
+    others = [f"{row + 1:032x}" for row in range(60)]
+    for other in (clips(splits=["a"] * 60), clips(clip_ids=others)):
+        with pytest.raises(UsageError, match="is a run with clips='"):
+            federate(other, **asked)
 
 
 def test_noise_is_accounted_for(tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """Residual gated cross fusion."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -10,15 +9,6 @@ from torch import Tensor, nn
 from heads import FitSettings, create, fit, predict
 from heads.gated_fusion import GatedFusion
 from store import UsageError
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Threads that wait for each other on a busy machine take longer than such small sums."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def count(model: nn.Module) -> int:

@@ -6,8 +6,8 @@ from numpy.typing import NDArray
 from sklearn.model_selection import LeaveOneOut, cross_val_predict
 from sklearn.neighbors import KNeighborsClassifier
 
-from pipeline import _layout_quality
-from pipeline._layout_quality import MOST_MEASURED, Quality, measure, measured_rows
+from pipeline.umap import quality
+from pipeline.umap.quality import MOST_MEASURED, Quality, measure, measured_rows
 
 NOTHING = Quality(silhouette=None, knn_accuracy=None, trustworthiness=None)
 
@@ -126,7 +126,7 @@ def test_very_many_clips_are_measured_by_a_sample(monkeypatch: pytest.MonkeyPatc
     np.testing.assert_array_equal(measured_rows(2_001, seed=0), rows)
     assert not np.array_equal(measured_rows(2_001, seed=1), rows)
 
-    monkeypatch.setattr(_layout_quality, "MOST_MEASURED", 40)
+    monkeypatch.setattr(quality, "MOST_MEASURED", 40)
     features, points, labels = random(100, 3), random(100, 2), numbers(*[0, 1] * 50)
     rows = measured_rows(100, seed=3)
     few = measure(features[rows], points[rows], labels[rows], seed=0)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 import extractors
 from extractors import _device, slowfast
 from extractors._video import VideoNetwork
+from pipeline.communication import FROZEN
 from store import UsageError
 from tests.networks import (
     cosine,
@@ -44,6 +45,7 @@ def network_of(name: str) -> VideoNetwork:
         ("r3d", 400, 33_371_472, 512),
         ("videomae", 101, 86_304_869, 768),
         ("cnn-densenet201", 0, 18_092_928, 1920),
+        ("cnn-efficientnet-lite0", 0, 3_371_008, 1280),
         ("cnn-resnet152", 0, 58_143_808, 2048),
     ],
 )
@@ -61,6 +63,7 @@ def test_networks_have_as_many_parameters_as_published_and_are_as_wide(
             network.reset_classifier(0)
             found = network.head_hidden_size
     assert (count_parameters(network), found) == (count, width)
+    assert FROZEN[name] == count  # what communication.json compares with
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """A federated run that stopped goes on to the same bits."""
 
-import csv
 import json
 import signal
 import subprocess
@@ -21,6 +20,7 @@ from federated.simulation import Checkpoints, History, RoundRecord, simulate
 from heads import FitSettings, create
 from store import Store, UsageError, ViewSpec
 from tests.stored import clip, embedding
+from tests.trained import metrics
 
 ROOT = Path(__file__).parents[1]
 ROUNDS = 6
@@ -136,9 +136,8 @@ def command(store: Path, out: Path, *more: str) -> list[str]:
     return [sys.executable, "-m", "kinestore", *asked]
 
 
-def metrics(out: Path) -> list[dict[str, str]]:
-    with (out / "metrics.csv").open(newline="", encoding="utf-8") as file:
-        return [{**row, "seconds": ""} for row in csv.DictReader(file)]
+def untimed(out: Path) -> list[dict[str, str]]:
+    return [{**row, "seconds": ""} for row in metrics(out)]
 
 
 def finish(store: Path, out: Path, *more: str) -> "subprocess.CompletedProcess[str]":
@@ -160,7 +159,7 @@ def test_a_killed_command_goes_on_with_resume(store: Path, tmp_path: Path, num_r
             job.wait()
     assert list(out.glob("checkpoint-*")) and not (out / "summary.json").exists()
     assert finish(store, out, "--resume").returncode == 0
-    assert metrics(out) == metrics(whole)
+    assert untimed(out) == untimed(whole)
     assert (out / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
     assert not list(out.glob("checkpoint-*"))
     # once more: it is finished, and says what it came to

@@ -246,6 +246,8 @@ def answers(*steps: float) -> list[ClientUpdate]:
         ({"aggregate": "median"}, (1.0, 2.0, 4.0, 1e9), 3.0),  # the middle two
         ({"aggregate": "trimmed-mean", "trim": 0.2}, (-1e9, 1.0, 2.0, 3.0, 1e9), 2.0),
         ({"aggregate": "trimmed-mean", "trim": 0.0}, (1.0, 2.0, 6.0), 3.0),
+        # seven of a hundred, although 0.07 times 100 is above 7 in float64: 85 zeros and 860 stay
+        ({"aggregate": "trimmed-mean", "trim": 0.07}, (*[0.0] * 92, 860.0, *[1e9] * 7), 10.0),
         ({"aggregate": "trimmed-mean", "trim": 0.49}, (1.0, 2.0), 1.5),  # one is left, or two
     ],
 )

@@ -1,7 +1,6 @@
 """Heads that read a sequence: the transformer encoder and the recurrent ones."""
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -26,15 +25,6 @@ SMALL: dict[str, dict[str, Any]] = {
 """One of each kind, small."""
 
 RECURRENT = ["gru", "lstm", "both ways"]
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Threads that wait for each other on a busy machine take longer than such small sums."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def small(kind: str, *, seed: int = 0, **settings: Any) -> nn.Module:

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pipeline._layout import project
-from pipeline._legend import NUM_STYLES, shorten, style
-from pipeline._panels import Panel
 from pipeline.umap import plot, umap
+from pipeline.umap.layout import project
+from pipeline.umap.legend import NUM_STYLES, shorten, style
+from pipeline.umap.panels import Panel
 from store import Features, UsageError
 
 HOSTILE = ["<script>alert(1)</script>", "</script><img src=x onerror=alert(1)>", "&lt;b&gt;"]
@@ -214,7 +214,9 @@ def test_a_page_works_offline_and_shows_hostile_names_as_text(tmp_path: Path) ->
 
 def test_a_map_shows_the_classes_asked_for(tmp_path: Path) -> None:
     features = make_features(clusters(30, 3), ["run", "jump", "walk"])
-    out = umap(features, classes=["run", "walk"], color="label", seed=0, out=tmp_path / "map.html")
+    out = umap(
+        features, classes=["run", "walk"], color="label", seed=0, out=tmp_path / "map.html"
+    ).path
     page = out.read_text(encoding="utf-8")
     assert [(trace["name"], len(list(trace["x"]))) for trace in read_traces(page)] == [  # type: ignore[call-overload]
         ("run", 10),

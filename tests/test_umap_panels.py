@@ -13,10 +13,10 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import kinestore
-from pipeline._layout import project, standardise
-from pipeline._layout_quality import measure
-from pipeline._same_clips import same_clips
-from pipeline.umap import draw_umap, umap
+from pipeline.umap import umap
+from pipeline.umap.layout import project, standardise
+from pipeline.umap.quality import measure
+from pipeline.umap.same_clips import same_clips
 from store import Clip, Embedding, Source, Store, UsageError, ViewSpec
 from tests.mapped import legend_words, make, num_points, watch, words
 from tests.stored import INFO
@@ -46,7 +46,7 @@ def test_panels_show_the_clips_that_every_feature_has(
     thrice, _ = same_clips([first, second, make([3, 9, 7, 22])])
     assert [one.clip_ids for one in thrice] == [[f"{row:032x}" for row in (7, 9)]] * 3
 
-    drawn = draw_umap([first, second], out=tmp_path / "map.png")
+    drawn = umap([first, second], out=tmp_path / "map.png")
     assert (drawn.num_clips, drawn.num_left_out) == (15, 12)
     assert [panel.num_features for panel in drawn.panels] == [6, 9]
     assert [num_points(axes) for axes in figures[0].axes] == [15, 15]
@@ -55,21 +55,21 @@ def test_panels_show_the_clips_that_every_feature_has(
 
 def test_one_feature_tells_what_its_views_lack(tmp_path: Path) -> None:
     features = replace(make(range(6)), missing=[f"{99:032x}"])
-    drawn = draw_umap(features, out=tmp_path / "map.svg")
+    drawn = umap(features, out=tmp_path / "map.svg")
     assert drawn.num_left_out == 1 and "6 clips, without 1 that lacks a view" in drawn.caption
-    assert "without" not in draw_umap(make(range(6)), out=tmp_path / "map.svg").caption
+    assert "without" not in umap(make(range(6)), out=tmp_path / "map.svg").caption
 
 
 def test_classes_are_those_of_every_panel(figures: list[Figure], tmp_path: Path) -> None:
     both = [make(range(24), name="a", classes="xyz"), make(range(24), name="b", classes="xyz")]
-    drawn = draw_umap(both, classes=["z", "x"], out=tmp_path / "map.png")
+    drawn = umap(both, classes=["z", "x"], out=tmp_path / "map.png")
     assert drawn.num_clips == 16 and legend_words(figures[0]) == ["x", "z"]
     assert all(len(axes.lines) == 2 for axes in figures[0].axes)
 
 
 def test_each_panel_is_the_one_drawn_alone(figures: list[Figure], tmp_path: Path) -> None:
     both = [make(range(20), name="a"), make(range(20), name="b", seed=1)]
-    drawn = draw_umap(both, seed=3, out=tmp_path / "map.png")
+    drawn = umap(both, seed=3, out=tmp_path / "map.png")
     for number, one in enumerate(both):
         points = project(one.features, seed=3)
         quality = measure(standardise(one.features), points, one.labels, seed=3)
@@ -119,7 +119,7 @@ def test_very_few_clips_have_a_map_with_dashes(
 
 def test_a_map_says_what_it_shows(figures: list[Figure], tmp_path: Path) -> None:
     joined = replace(make(range(20)), views=["blip@00112233aabbccdd", "slow@ffeeddcc99887766"])
-    drawn = draw_umap([joined, make(range(20), name="b")], seed=7, out=tmp_path / "map.png")
+    drawn = umap([joined, make(range(20), name="b")], seed=7, out=tmp_path / "map.png")
     told = [text.replace("\n", " ") for text in words(figures[0])]
     assert {"20 clips by label", "(a) blip + slow", "(b) b"} <= set(told)
     quality = drawn.panels[1].quality
@@ -135,10 +135,10 @@ def test_a_map_says_what_it_shows(figures: list[Figure], tmp_path: Path) -> None
 def test_a_negative_figure_has_a_minus_and_a_sample_is_told(
     figures: list[Figure], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("pipeline.umap.MOST_MEASURED", 12)
-    monkeypatch.setattr("pipeline._layout_quality.MOST_MEASURED", 12)
+    monkeypatch.setattr("pipeline.umap.draw.MOST_MEASURED", 12)
+    monkeypatch.setattr("pipeline.umap.quality.MOST_MEASURED", 12)
     mixed = replace(make(range(20)), labels=np.arange(20) // 2 % 2)
-    drawn = draw_umap(mixed, out=tmp_path / "map.png")
+    drawn = umap(mixed, out=tmp_path / "map.png")
     assert drawn.num_measured == 12 and (drawn.panels[0].quality.silhouette or 0) < -0.005
     told = "\n".join(words(figures[0]))
     assert "silhouette \N{MINUS SIGN}0." in told and "on a sample of 12 clips" in told
@@ -146,7 +146,7 @@ def test_a_negative_figure_has_a_minus_and_a_sample_is_told(
 
 @pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf"])
 def test_a_file_carries_what_it_shows_and_no_date(suffix: str, tmp_path: Path) -> None:
-    path = umap(make(range(20)), seed=5, out=tmp_path / f"map{suffix}")
+    path = umap(make(range(20)), seed=5, out=tmp_path / f"map{suffix}").path
     if suffix == ".png":
         with Image.open(path) as image:
             told: dict[str, str] = dict(image.text)  # type: ignore[attr-defined]
@@ -173,9 +173,9 @@ def test_a_file_carries_what_it_shows_and_no_date(suffix: str, tmp_path: Path) -
 @pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf"])
 def test_the_same_seed_and_arguments_give_the_same_bytes(suffix: str, tmp_path: Path) -> None:
     both = [make(range(20), name="a"), make(range(2, 22), name="b", width=9)]
-    first = umap(both, seed=1, out=tmp_path / f"first{suffix}").read_bytes()
-    assert umap(both, seed=1, out=tmp_path / f"second{suffix}").read_bytes() == first
-    assert umap(both, seed=2, out=tmp_path / f"third{suffix}").read_bytes() != first
+    first = umap(both, seed=1, out=tmp_path / f"first{suffix}").path.read_bytes()
+    assert umap(both, seed=1, out=tmp_path / f"second{suffix}").path.read_bytes() == first
+    assert umap(both, seed=2, out=tmp_path / f"third{suffix}").path.read_bytes() != first
 
 
 def test_fast_takes_no_seed_and_all_cores_and_says_so(
@@ -190,8 +190,8 @@ def test_fast_takes_no_seed_and_all_cores_and_says_so(
         return UMAP(**settings)
 
     monkeypatch.setattr("umap.UMAP", spy)
-    drawn = draw_umap(make(range(20)), fast=True, out=tmp_path / "map.png")
-    draw_umap(make(range(20)), seed=4, out=tmp_path / "map.png")
+    drawn = umap(make(range(20)), fast=True, out=tmp_path / "map.png")
+    umap(make(range(20)), seed=4, out=tmp_path / "map.png")
     assert drawn.fast and asked == [(None, -1), (4, 1)]
     fast, seeded = (words(figure)[-1].replace("\n", " ") for figure in figures)
     assert "all cores, no seed: each run differs" in fast and "seed 0" not in fast
@@ -238,7 +238,7 @@ def test_the_command_draws_a_panel_for_each_features(stored: Path, tmp_path: Pat
     assert told["path"] == str(tmp_path / "map.png") and (tmp_path / "map.png").exists()
     assert (told["num_clips"], told["num_left_out"], told["seed"]) == (22, 2, 0)
     loaded = [Store(stored).load(["a"]), Store(stored).load(["a", "b"])]
-    expected = draw_umap(loaded, out=tmp_path / "again.png")
+    expected = umap(loaded, out=tmp_path / "again.png")
     assert [panel["views"] for panel in told["panels"]] == [one.views for one in loaded]
     assert [panel["quality"] for panel in told["panels"]] == [
         vars(panel.quality) for panel in expected.panels

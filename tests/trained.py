@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -16,14 +17,24 @@ SHORT = FitSettings(epochs=3)
 
 def clips(seed: int = 0, num_rows: int = 60, **changes: Any) -> Features:
     """Three classes in four groups; the first columns tell the class, one column never varies."""
+    features, labels = three_classes(seed, num_rows)
+    features[:, 9] = 7
+    return described(**{"features": features, "labels": labels, **changes})
+
+
+def three_classes(seed: int, num_rows: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Ten columns of noise, of which the first three tell the class."""
     rng = np.random.default_rng(seed)
     labels = np.arange(num_rows) % 3
     features = rng.normal(size=(num_rows, 10)).astype(np.float32)
     features[:, :3] += 4 * np.eye(3, dtype=np.float32)[labels]
-    features[:, 9] = 7
+    return features, labels
+
+
+def described(**columns: Any) -> Features:
+    """These features and labels as a store gives them, in four groups, but for other columns."""
+    num_rows = len(columns["labels"])
     values: dict[str, Any] = {
-        "features": features,
-        "labels": labels,
         "clip_ids": [f"{row:032x}" for row in range(num_rows)],
         "groups": [f"g{row // 3 % 4}" for row in range(num_rows)],
         "splits": [None] * num_rows,
@@ -32,7 +43,7 @@ def clips(seed: int = 0, num_rows: int = 60, **changes: Any) -> Features:
         "views": ["motion@0123456789abcdef"],
         "missing": [],
     }
-    return Features(**{**values, **changes})
+    return Features(**{**values, **columns})
 
 
 def metrics(run: Path) -> list[dict[str, str]]:

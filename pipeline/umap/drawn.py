@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline._layout import describe
-from pipeline._layout_quality import NUM_NEIGHBORS, Quality
+from pipeline.umap.layout import describe
+from pipeline.umap.quality import NUM_NEIGHBORS, Quality
 
 _TIED = "\N{NO-BREAK SPACE}"
 

@@ -13,7 +13,7 @@ from matplotlib.legend import Legend as Box
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from pipeline._lettering import Ruler, clean, fraction, line_in, write
+from pipeline.umap.lettering import Ruler, clean, fraction, line_in, write
 
 _COLOURS = (  # Okabe and Ito, "Color Universal Design", 2008
     "#0072B2",

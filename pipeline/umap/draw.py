@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import _scatter as scatter
-from pipeline._drawn import Drawn, DrawnPanel, clips
-from pipeline._layout import check_seed, project, standardise
-from pipeline._layout_quality import MOST_MEASURED, measure
-from pipeline._legend import Legend
-from pipeline._panels import Panel
-from pipeline._same_clips import rows_of, same_clips
+from pipeline.umap import scatter
+from pipeline.umap.drawn import Drawn, DrawnPanel, clips
+from pipeline.umap.layout import check_seed, project, standardise
+from pipeline.umap.legend import Legend
+from pipeline.umap.panels import Panel
+from pipeline.umap.quality import MOST_MEASURED, measure
+from pipeline.umap.same_clips import rows_of, same_clips
 from store import Features, UsageError
 
 _COLORS = ("label", "group", "split")
@@ -29,7 +29,7 @@ def umap(
     seed: int = 0,
     fast: bool = False,
     out: str | Path,
-) -> Path:
+) -> Drawn:
     """Project features to the plane and draw them, a panel each, of the clips that all have.
 
     Args:
@@ -41,26 +41,12 @@ def umap(
         out: File to write: .png, .svg, .pdf, or .html for one panel to look around in.
 
     Returns:
-        The file that was written.
+        The file that was written, and what its panels are worth.
 
     Raises:
         UsageError: If a class or color is unknown, the ending is none of the above, there are too
             many panels, they share no clip, or `project` cannot lay one out.
     """
-    drawn = draw_umap(features, classes=classes, color=color, seed=seed, fast=fast, out=out)
-    return drawn.path
-
-
-def draw_umap(
-    features: Features | Sequence[Features],
-    *,
-    classes: list[str] | None = None,
-    color: str = "label",
-    seed: int = 0,
-    fast: bool = False,
-    out: str | Path,
-) -> Drawn:
-    """The same as `umap`, and tell what the panels are worth."""
     asked = [features] if isinstance(features, Features) else list(features)
     scatter.check(Path(out), num_panels=len(asked))
     _check_color(color)

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline._legend import Legend, shorten, style
-from pipeline._panels import MOST_PANELS, SUFFIXES, Panel, draw_panels
+from pipeline.umap.legend import Legend, shorten, style
+from pipeline.umap.panels import MOST_PANELS, SUFFIXES, Panel, draw_panels
 from store import UsageError
 
 _PAGE = ".html"

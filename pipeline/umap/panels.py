@@ -18,8 +18,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from pipeline._legend import NUM_STYLES, Legend, add_legend, displayed, look
-from pipeline._lettering import DPI, Ruler, clean, families, fraction, line_in, write
+from pipeline.umap.legend import NUM_STYLES, Legend, add_legend, displayed, look
+from pipeline.umap.lettering import DPI, Ruler, clean, families, fraction, line_in, write
 
 MOST_PANELS = 12
 _METADATA = {  # what the format calls title, description and creator; and what holds a date
