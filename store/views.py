@@ -41,3 +41,11 @@ class View:
         """Part by part, the clips and their embeddings as kept: shape (N, *spec.shape)."""
         for table in self.parts.tables(schema.view_schema(self.spec), ["clip_id", "embedding"]):
             yield table.column("clip_id").to_pylist(), schema.embedding_array(table, self.spec)
+
+    def captions(self) -> Iterator[tuple[str, str, int | None]]:
+        """Of each clip with a caption, its clip_id, the caption and the first frame it is of."""
+        wanted = ["clip_id", "frame_index", "caption"]
+        for table in self.parts.tables(schema.view_schema(self.spec), wanted):
+            for row in table.to_pylist():
+                if row["caption"] is not None:
+                    yield row["clip_id"], row["caption"], next(iter(row["frame_index"]), None)

@@ -84,11 +84,17 @@ def export_command(
     to: Annotated[
         Path, typer.Option(metavar="FILE", parser=local_path, help="A .parquet, .h5 or .npz file.")
     ],
+    clips: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", parser=local_path, help="Only those of a .csv's clip_id."),
+    ] = None,
 ) -> None:
     """Write joined features to one file for other programs."""
+    from pipeline.clip_list import read_clip_list
     from pipeline.export import export
     from store import Store
 
-    loaded = Store(store).load(features.split(","))
+    chosen = None if clips is None else read_clip_list(clips)
+    loaded = Store(store).load(features.split(","), clips=chosen)
     path = export(loaded, out=to)
     say(f"{len(loaded.clip_ids)} clips exported to {path}; {len(loaded.missing)} lack a feature.")
