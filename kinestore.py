@@ -18,6 +18,7 @@ import typer
 from pipeline.commands.extracting import extract_command
 from pipeline.commands.learning import federate_command, train_command
 from pipeline.commands.looking import keyframes_command, umap_command
+from pipeline.commands.reporting import report_command
 from pipeline.commands.stores import (
     export_command,
     failures_command,
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from pipeline.extract import extract
     from pipeline.federate import federate
     from pipeline.keyframes import select_keyframes
+    from pipeline.nets.train import train_net
+    from pipeline.report import report
     from pipeline.train import train
     from pipeline.umap import umap
     from store import Store
@@ -47,9 +50,11 @@ __all__ = [
     "extract",
     "federate",
     "probe",
+    "report",
     "select_keyframes",
     "simulate",
     "train",
+    "train_net",
     "umap",
 ]
 
@@ -59,9 +64,11 @@ _HOMES = {
     "extract": "pipeline.extract",
     "federate": "pipeline.federate",
     "probe": "pipeline.decode",
+    "report": "pipeline.report",
     "select_keyframes": "pipeline.keyframes",
     "simulate": "federated.simulation",
     "train": "pipeline.train",
+    "train_net": "pipeline.nets.train",
     "umap": "pipeline.umap",
 }
 
@@ -120,6 +127,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "keyframes": keyframes_command,
     "train": train_command,
     "federate": federate_command,
+    "report": report_command,
     "umap": umap_command,
 }
 """In the order of `kinestore --help`."""

@@ -10,9 +10,10 @@ import kinestore as ks
 
 def main(videos: str) -> None:
     ks.extract(videos, store="mystore", extractors=["cnn-efficientnet-lite0", "motion"])
-    clips = ks.Store("mystore").load(["cnn-efficientnet-lite0", "motion"])
+    store = ks.Store("mystore")
+    clips = store.load(["cnn-efficientnet-lite0", "motion"])
     print("top-1 over five folds:", ks.train(clips, out="run", folds=5)["top1"])
-    print("drawn in", ks.umap(clips, out="umap.html").path)
+    print("drawn in", ks.umap(clips, store=store, run="run", out="umap.html").path)
 
 
 if __name__ == "__main__":  # Dask starts its workers as new processes

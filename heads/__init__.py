@@ -1,6 +1,7 @@
-"""Networks that train on stored embeddings, and the one loop that trains them.
+"""Networks that train on stored embeddings or on frames, and the loop that trains the former.
 
 A head is a public module of this package with a function `build`: adding one is adding its file.
+One whose `build` has no in_features takes frames.
 """
 
 from typing import Any
@@ -32,6 +33,7 @@ __all__ = [
     "private_rng",
     "score",
     "settings_of",
+    "takes_frames",
     "to_features",
     "to_labels",
 ]
@@ -63,3 +65,8 @@ def create(name: str, *, seed: int = 0, **settings: Any) -> nn.Module:
 def settings_of(name: str) -> dict[str, Any]:
     """The types of the settings that a head's `build` takes, by name."""
     return _registry.settings_of(name)
+
+
+def takes_frames(name: str) -> bool:
+    """Whether the head takes frames of clips, and not embeddings."""
+    return "in_features" not in settings_of(name)

@@ -32,7 +32,16 @@ class HeadChoice:
     settings: Mapping[str, Any]
 
     def create(self, rows: Features, *, seed: int) -> nn.Module:
-        """Build it for these rows, with weights drawn from the seed alone."""
+        """Build it for these rows, with weights drawn from the seed alone.
+
+        Raises:
+            UsageError: If the head takes frames, or a setting is out of range.
+        """
+        if heads.takes_frames(self.name):
+            others = ", ".join(name for name in heads.names() if not heads.takes_frames(name))
+            raise UsageError(
+                f"head={self.name!r}: takes frames, and these are features; take one of {others}"
+            )
         of_the_clips: dict[str, Any] = {
             "in_features": rows.features.shape[-1],
             "num_classes": len(rows.classes),
@@ -48,6 +57,34 @@ def read_head(text: str) -> HeadChoice:
     """Such as "mlp" or "temporal_rnn:cell=lstm,units=64"."""
     name, settings = read_choice(text, heads.settings_of, hidden=FROM_THE_CLIPS)
     return HeadChoice(name=name, settings=settings)
+
+
+def check_input(head: str, *, features: str | None, clips: str | None, of_nets: bool) -> None:
+    """Refuse embeddings for a net that takes frames, and the other way round.
+
+    Args:
+        head: As a person named it.
+        features: Views that were given, or None.
+        clips: Frames that were given, or None.
+        of_nets: Whether an option was given that nets alone have.
+
+    Raises:
+        UsageError: If they do not go together.
+    """
+    name = head.partition(":")[0]
+    if heads.takes_frames(name):
+        if features is not None or clips is None:
+            raise UsageError(
+                f"head={name!r}: takes frames; give --input frames, or --input "
+                "videos:segments:8x5@256, and no --features"
+            )
+    elif features is None or clips is not None:
+        raise UsageError(f"head={name!r}: takes embeddings; give --features A[,B], and no --input")
+    elif of_nets:
+        raise UsageError(
+            f"head={name!r}: takes embeddings; leave away what --help lists for nets that take "
+            "frames"
+        )
 
 
 def read_strategy(text: str) -> Strategy:

@@ -103,12 +103,17 @@ def say_summary(summary: "Summary", store: "Path") -> None:
 
 
 def status_table(found: Mapping[str, Any]) -> Table:
-    """A store's views, one a row, under its number of clips."""
+    """A store's views and kinds of frames, one a row, under its number of clips."""
     title = f"{found['store']}: {found['clips']} clips, {found['failures']} failures"
     table = Table("view", "fingerprint", "rows", "shape", title=escape(title))
     for view in found["views"]:
         shape = " x ".join(map(str, view["shape"]))
         table.add_row(view["extractor"], view["fingerprint"], str(view["rows"]), shape)
+    for kind in found["frames"]:
+        shape = " x ".join(map(str, kind["shape"]))
+        clips = "" if kind["clips"] is None else str(kind["clips"])
+        size = "" if kind["bytes"] is None else f", {kind['bytes'] / 1e6:,.0f} MB"
+        table.add_row(kind["kind"], kind["fingerprint"], clips, shape + size)
     return table
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from pipeline.console import Tell
 from pipeline.extract import extract
 from pipeline.federate import federate
+from pipeline.report import report
 from pipeline.synthetic import make_clips
 from pipeline.train import train
 from pipeline.umap import umap
@@ -54,6 +55,7 @@ def demo(folder: Path, *, on_progress: Tell | None = None) -> list[Step]:
     """
     tell = on_progress or _quiet
     manifest, store = folder / "clips" / "labels.csv", folder / "store"
+    runs = folder / "runs"
     steps: list[Step] = []
 
     def step(what: str, do: Callable[[], float | None], where: Path) -> None:
@@ -92,10 +94,13 @@ def demo(folder: Path, *, on_progress: Tell | None = None) -> list[Step]:
 
     def draw(out: Path) -> None:
         tell(f"drawing {out.name}", 0, 1)
-        umap(Store(store).load(MOTION), out=out)
+        opened = Store(store)
+        umap(opened.load(MOTION), store=opened, run=runs / "federated", out=out)
         tell(f"drawing {out.name}", 1, 1)
 
-    runs = folder / "runs"
+    def tell_of(run: Path, out: Path) -> None:
+        report(run, out=out, store=store)
+
     step(f"{NUM_CLIPS} clips, 6 classes of motion", make, manifest)
     step("embeddings of both kinds", fill, store)
     step(
@@ -111,4 +116,6 @@ def demo(folder: Path, *, on_progress: Tell | None = None) -> list[Step]:
     )
     for name in ("umap.png", "umap.html"):
         step(f"motion drawn as {name}", partial(draw, folder / name), folder / name)
+    page = folder / "report.html"
+    step("the run on looks, told", partial(tell_of, runs / "frames", page), page)
     return steps

@@ -1,4 +1,4 @@
-"""What happens to clips: decode each once, let each extractor take its frames, embed in batches.
+"""What happens to clips: decode each once, take what is wanted of it, embed in batches.
 
 A video can hang a decoder, eat all memory or crash the process, and only a process can be stopped
 from outside. So clips are embedded in a process of their own (`serve`), and `pipeline.keeper`
@@ -19,22 +19,28 @@ from multiprocessing.connection import Connection
 import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-import extractors
 from extractors import Extractor, Prepared
 from pipeline._fetch import local_video, named
+from pipeline.channel import Channel
 from pipeline.decode import DecodedVideo, VideoError
 from pipeline.messages import Answer, Answered, Begun, ClipResult, Message, Ready, Request
+from pipeline.taken_frames import TakenFrames
 from store import Embedding, KinestoreError, VideoInfo
+
+Taker = Extractor | TakenFrames
+"""Takes an embedding, or the frames themselves, from a decoded clip."""
 
 
 @dataclass(kw_only=True)
 class _Clip:
-    """A decoded clip on its way to its embeddings."""
+    """A decoded clip on its way to its embeddings, with the frames that are kept."""
 
     uri: str
     info: VideoInfo
     prepared: dict[str, Prepared] = field(default_factory=dict)
+    frames: dict[str, NDArray[np.uint8]] = field(default_factory=dict)
     embeddings: dict[str, Embedding] = field(default_factory=dict)
     errors: dict[str, VideoError] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
@@ -43,7 +49,7 @@ class _Clip:
 def embed_clips(
     requests: Sequence[Request],
     *,
-    models: Mapping[str, Extractor],
+    models: Mapping[str, Taker],
     decoders: int = 1,
     tell: Callable[[Message], None] = lambda message: None,
 ) -> Iterator[tuple[int, Answer]]:
@@ -66,37 +72,36 @@ def embed_clips(
             yield from enumerate(map(_answer, some), start=first)
 
 
-def serve(handle: int) -> None:
+def serve(handle: int, memory: int) -> None:
     """Embed what is asked for over a connection until it closes, and end with whoever asks.
 
-    First the options of each extractor by name and the number of decoding threads come in, and
-    the extractors' specifications go out, or the error that says why there are none; then each
-    list of requests is followed by messages until every one is answered.
+    First what is taken from clips, by name, and the number of decoding threads come in, and the
+    specifications go out, or the error that says why there are none; then each list of requests
+    is followed by messages until every one is answered.
 
     Args:
         handle: File descriptor of the connection; standard input stays open as long as there is
             somebody to serve.
+        memory: That of the memory for frames.
     """
     threading.Thread(target=_end_with_keeper, daemon=True).start()
     use_one_thread()
-    one_at_a_time = threading.Lock()
-    with Connection(handle) as connection, contextlib.suppress(EOFError, BrokenPipeError):
-
-        def tell(message: Message) -> None:
-            with one_at_a_time:
-                connection.send(message)
-
-        options, decoders = connection.recv()
+    channel = Channel(Connection(handle), memory)
+    with contextlib.closing(channel), contextlib.suppress(EOFError, BrokenPipeError):
+        planned, decoders = channel.receive()
         try:
-            models = {name: extractors.make(name, options[name]) for name in options}
+            models = {name: plan.make() for name, plan in planned.items()}
         except KinestoreError as error:
-            connection.send(error)
+            channel.send(error)
             return
-        connection.send({name: model.spec for name, model in models.items()})
+        channel.send({name: model.spec for name, model in models.items()})
         while True:
-            requests = connection.recv()
-            for at, answer in embed_clips(requests, models=models, decoders=decoders, tell=tell):
-                tell(Answered(at, answer))
+            requests = channel.receive()
+            channel.forget()
+            for at, answer in embed_clips(
+                requests, models=models, decoders=decoders, tell=channel.send
+            ):
+                channel.send(Answered(at, answer))
 
 
 def use_one_thread() -> None:
@@ -114,10 +119,10 @@ def _end_with_keeper() -> None:
 def _decode(
     at: int,
     request: Request,
-    models: Mapping[str, Extractor],
+    models: Mapping[str, Taker],
     tell: Callable[[Message], None],
 ) -> "_Clip | VideoError":
-    """Decode a clip once and prepare it for each extractor."""
+    """Decode a clip once, prepare it for each extractor and take the frames that are kept."""
     tell(Begun(at))
     seconds: dict[str, float] = {}
     try:
@@ -125,21 +130,31 @@ def _decode(
             with _timed(seconds, "decode"):
                 video = DecodedVideo(path)
             clip = _Clip(uri=request.uri, info=video.info, seconds=seconds)
-            with _timed(seconds, "prepare"):
-                for name in request.extractors:
-                    try:
-                        with _failing_as_video(request.uri, name):
-                            clip.prepared[name] = models[name].prepare(video)
-                    except VideoError as error:
-                        clip.errors[name] = named(error, path, request.uri)
+            for name in request.extractors:
+                try:
+                    with _failing_as_video(request.uri, name):
+                        _take(name, models[name], video, clip)
+                except VideoError as error:
+                    clip.errors[name] = named(error, path, request.uri)
     except VideoError as error:
         return error
     tell(Ready(at))
     return clip
 
 
-def _embed_batch(clips: Sequence[_Clip], models: Mapping[str, Extractor]) -> None:
+def _take(name: str, model: Taker, video: DecodedVideo, clip: _Clip) -> None:
+    if isinstance(model, TakenFrames):
+        with _timed(clip.seconds, "frames"):
+            clip.frames[name] = model.take(video)
+    else:
+        with _timed(clip.seconds, "prepare"):
+            clip.prepared[name] = model.prepare(video)
+
+
+def _embed_batch(clips: Sequence[_Clip], models: Mapping[str, Taker]) -> None:
     for name, model in models.items():
+        if isinstance(model, TakenFrames):  # as they were taken
+            continue
         some = [clip for clip in clips if name in clip.prepared]
         try:
             _embed(name, model, some)
@@ -171,7 +186,11 @@ def _answer(clip: _Clip | VideoError) -> Answer:
     if isinstance(clip, VideoError):
         return clip
     return ClipResult(
-        info=clip.info, embeddings=clip.embeddings, errors=clip.errors, seconds=clip.seconds
+        info=clip.info,
+        embeddings=clip.embeddings,
+        errors=clip.errors,
+        seconds=clip.seconds,
+        frames=clip.frames,
     )
 
 

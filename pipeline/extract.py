@@ -1,7 +1,8 @@
 """The extraction job: find the videos, see what is missing, have Dask workers fill it in.
 
-Clips are cut into shards in the manifest's order. A shard is one task and, for each extractor,
-one part: it is committed whole or not at all, so a job that was killed goes on where it stood.
+Clips are cut into shards in the manifest's order. A shard is one task and, for each extractor and
+each kind of frames, one part: it is committed whole or not at all, so a job that was killed goes on
+where it stood.
 """
 
 import json
@@ -28,12 +29,15 @@ from pipeline.plan import (
     record_changed_sources,
     settle_ledger,
 )
-from pipeline.planned import Weights, plan_views, read_prompts
+from pipeline.planned import Planned, Weights, plan_views, read_prompts
 from pipeline.summary import Summary, summarise
+from pipeline.taken_frames import read_frames
 from pipeline.videos import find_videos
-from pipeline.worker import Assignment, Receipt, Shard
+from pipeline.worker import Assignment, Receipt, Shard, Spec
 from store import Store, UsageError
 from store.atomic import write_text
+from store.frames import refuse_remote
+from store.place import as_path
 
 CLIP_TIMEOUT_S = 600.0
 
@@ -45,7 +49,8 @@ def extract(
     videos: str | Path,
     *,
     store: str | Path,
-    extractors: Sequence[str],
+    extractors: Sequence[str] = (),
+    kept_frames: Sequence[str] = (),
     weights: Weights | None = None,
     frames: FrameChoice | None = None,
     prompts: str | Path | None = None,
@@ -57,7 +62,7 @@ def extract(
     clip_timeout_s: float = CLIP_TIMEOUT_S,
     on_progress: Progress | None = None,
 ) -> Summary:
-    """Fill a store with the embeddings that it lacks.
+    """Fill a store with the embeddings, and the frames, that it lacks.
 
     Dask starts its workers as new processes: call this under `if __name__ == "__main__":`.
 
@@ -65,6 +70,8 @@ def extract(
         videos: A folder, a manifest or a video, as in `pipeline.videos.find_videos`.
         store: The store's folder; made if absent.
         extractors: Names from `extractors.names()`.
+        kept_frames: What frames to keep as pictures, as in `pipeline.taken_frames.read_frames`,
+            such as "segments:8x5@256".
         weights: A file or folder of weights in the place of the default ones: a path where there
             is one extractor, or paths by name.
         frames: Which frames of a clip are looked at; by default as each extractor does.
@@ -93,11 +100,15 @@ def extract(
         raise UsageError(f"clip_timeout_s={clip_timeout_s}: must be above 0")
     if scheduler is not None and workers is not None:
         raise UsageError(f"workers={workers}: the cluster at {scheduler} has its own; leave it out")
-    if not extractors:
-        raise UsageError("extractors: name at least one")
+    if not extractors and not kept_frames:
+        raise UsageError("extractors: name at least one, or frames to keep")
+    taken = read_frames(kept_frames)
+    if taken:
+        refuse_remote(as_path(store))
     found = find_videos(videos)
     sources = found[:limit]
-    views = plan_views(
+    views: dict[str, Planned] = {**taken}
+    views |= plan_views(
         extractors,
         weights=weights,
         device=device,
@@ -105,7 +116,7 @@ def extract(
         prompts=read_prompts(prompts, found),
         elsewhere=scheduler is not None,
     )
-    specs = {name: view.spec for name, view in views.items()}
+    specs: dict[str, Spec] = {name: view.spec for name, view in views.items()}
     target = Store.create(store)
     tell = on_progress or (lambda stage, done, total: None)
 
@@ -116,7 +127,7 @@ def extract(
         shards,
         target,
         Assignment(store=str(target.path.resolve()), views=views, clip_timeout_s=clip_timeout_s),
-        device=device,
+        device=device if extractors else "cpu",  # frames alone want no GPU
         workers=workers,
         scheduler=scheduler,
         tell=tell,
@@ -137,7 +148,7 @@ def extract(
         seconds=time.perf_counter() - started,
         receipts=receipts,
         workers=worker_count,
-        views={name: spec.name for name, spec in specs.items()},
+        specs=specs,
     )
     write_text(target.path / SUMMARY, json.dumps(asdict(summary), indent=2) + "\n")
     return summary

@@ -20,7 +20,8 @@ from pipeline.choices import read_head, read_strategy
 from pipeline.communication import communication
 from pipeline.federation import Federation, FoldResult
 from pipeline.folds import Fold, divide, keep_labelled, score_folds
-from pipeline.runs import Run, open_run, read_finished
+from pipeline.predictions import by_client, predictions_of, write_deal
+from pipeline.runs import Run, open_run, read_finished, versions
 from store import Features
 
 _COLUMNS = (
@@ -150,10 +151,12 @@ def federate(
             for number, dealt in enumerate(deals)
         ]
         scored, last = (results[:-1] if crossed else results), results[-1]
-        scores = score_folds(
-            rows, [result.deal.fold for result in scored], [result.logits for result in scored]
-        )
-        own = _client_top1(rows, scored, clients=clients)
+        scored_folds = [result.deal.fold for result in scored]
+        logits = [result.logits for result in scored]
+        scores = score_folds(rows, scored_folds, logits)
+        owners = [result.deal.owners for result in scored]
+        told = predictions_of(rows, scored_folds, logits, owners=owners)
+        own = [part.top1 for part in by_client(told, num_clients=clients)]
         sent = _sent(last, clients=clients, views=rows.views)
         summary = {
             **scores.fractions(),
@@ -164,9 +167,11 @@ def federate(
             "classes": rows.classes,
             **{key: value for key, value in config.items() if key != "job"},
             "privacy": _privacy(job, last),
+            "versions": versions(),
             "seconds": round(time.perf_counter() - started, 3),
         }
         run.write_json("communication.json", sent)
+        write_deal(run.path, rows, last.deal.parts)
         held = [rows.labels[part] for part in last.deal.parts]
         counts = np.stack([np.bincount(mine, minlength=len(rows.classes)) for mine in held])
         draw_partition(run.path / "partition.png", counts, classes=rows.classes)
@@ -176,6 +181,7 @@ def federate(
             private=last.history.private,
             standardiser=last.standardiser,
             scores=scores,
+            predictions=told,
             classes=rows.classes,
             panels=_panels([result.history for result in scored]),
             x_label="round",
@@ -204,25 +210,6 @@ class _Progress:
                 self._on_progress(self._done, self._total, note)
 
         return on_round
-
-
-def _client_top1(
-    rows: Features, results: Sequence[FoldResult], *, clients: int
-) -> list[float | None]:
-    """Each client's accuracy over its own test rows of all folds; None where it has none."""
-    right = [
-        result.logits.argmax(1).numpy() == rows.labels[result.deal.fold.test] for result in results
-    ]
-    fractions: list[float | None] = []
-    for client in range(clients):
-        own = np.concatenate(
-            [
-                some[result.deal.test_parts[client]]
-                for some, result in zip(right, results, strict=True)
-            ]
-        )
-        fractions.append(float(own.mean()) if len(own) else None)
-    return fractions
 
 
 def _sent(result: FoldResult, *, clients: int, views: Sequence[str]) -> dict[str, Any]:

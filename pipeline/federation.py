@@ -34,6 +34,14 @@ class Deal:
     parts: list[NDArray[np.int64]]
     test_parts: list[NDArray[np.int64]]
 
+    @property
+    def owners(self) -> NDArray[np.int64]:
+        """The client of each of the fold's test rows, int64; -1 where it has none."""
+        owners = np.full(len(self.fold.test), -1)
+        for client, part in enumerate(self.test_parts):
+            owners[part] = client
+        return owners
+
 
 @dataclass(frozen=True, kw_only=True)
 class FoldResult:

@@ -8,14 +8,14 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
-from multiprocessing.connection import Connection, Pipe
-from typing import Any
+from multiprocessing.connection import Pipe
 
 import psutil
 
 from pipeline._reader import VideoError
+from pipeline.channel import Channel
 from pipeline.messages import Answer, Begun, Message, Ready, Request
-from pipeline.planned import PlannedView
+from pipeline.planned import Planned
 from store import KinestoreError
 
 START_TIMEOUT_S = 300.0
@@ -26,7 +26,10 @@ LOOK_EVERY_S = 0.2
 TRIES = 2
 """A clip whose process died is tried once more: the system may have picked the wrong one."""
 
-BOOT = "import sys; sys.path[:] = {path!r}; from pipeline.engine import serve; serve({handle})"
+BOOT = (
+    "import sys; sys.path[:] = {path!r}; "
+    "from pipeline.engine import serve; serve({handle}, {memory})"
+)
 
 
 class _Ended(Exception):
@@ -53,7 +56,7 @@ class Keeper:
     """A process of `pipeline.engine`, started when it is needed and again when it ended.
 
     Args:
-        views: What each extractor is made with, and must say of itself, by name.
+        views: What is taken from each clip, by name; what takes it must say the same of itself.
         timeout_s: Seconds that one clip may take to decode, and again to embed.
         memory_bytes: Memory that the process may take, or None.
         gpu: The one GPU that the process sees, as CUDA_VISIBLE_DEVICES has it; None leaves that
@@ -63,7 +66,7 @@ class Keeper:
 
     def __init__(
         self,
-        views: Mapping[str, PlannedView],
+        views: Mapping[str, Planned],
         *,
         timeout_s: float,
         memory_bytes: int | None = None,
@@ -76,7 +79,7 @@ class Keeper:
         self._memory_bytes = memory_bytes
         self._decoders = decoders
         self._process: subprocess.Popen[bytes] | None = None
-        self._connection: Connection[Any, Any] | None = None
+        self._channel: Channel | None = None
         self._closed = False
         self._one_shard = threading.Lock()
 
@@ -117,13 +120,13 @@ class Keeper:
         Raises:
             _Ended: If the process does not live to give them all.
         """
-        connection = self.start()
+        channel = self.start()
         course = _Course(numbers)
         try:
-            connection.send(requests)
+            channel.send(requests)
             while course.unanswered:
-                if connection.poll(LOOK_EVERY_S):
-                    course.take(connection.recv(), answers)
+                if channel.poll(LOOK_EVERY_S):
+                    course.take(channel.receive(), answers)
                 else:
                     self._look_at(course)
         except (EOFError, OSError):
@@ -146,7 +149,7 @@ class Keeper:
                 course.under_way(), "out-of-memory", f"took more than the {limit} of a worker"
             )
 
-    def start(self) -> "Connection[Any, Any]":
+    def start(self) -> Channel:
         """Start the process where none runs, and wait until its extractors are loaded.
 
         Raises:
@@ -154,33 +157,32 @@ class Keeper:
         """
         if self._closed:
             raise KinestoreError("the job was stopped")
-        if self._connection is not None:
-            return self._connection
-        ours, theirs = Pipe()
-        code = BOOT.format(path=sys.path, handle=theirs.fileno())
+        if self._channel is not None:
+            return self._channel
+        (ours, theirs), memory = Pipe(), os.memfd_create("kinestore-frames")
+        code = BOOT.format(path=sys.path, handle=theirs.fileno(), memory=memory)
         self._process = subprocess.Popen(
             [sys.executable, "-c", code],
             stdin=subprocess.PIPE,
-            pass_fds=[theirs.fileno()],
+            pass_fds=[theirs.fileno(), memory],
             env={**os.environ, **self._environment},
             start_new_session=True,  # Ctrl-C is for the job to answer
         )
         theirs.close()
-        self._connection = ours
+        self._channel = Channel(ours, memory)
         try:
-            self._load(ours)
+            self._load(self._channel)
         except KinestoreError:
             self._stop()  # or the next clip would go to a process that is not fit for it
             raise
-        return ours
+        return self._channel
 
-    def _load(self, connection: "Connection[Any, Any]") -> None:
+    def _load(self, channel: Channel) -> None:
         try:
-            options = {name: view.options for name, view in self._views.items()}
-            connection.send((options, self._decoders))
-            if not connection.poll(START_TIMEOUT_S):
+            channel.send((self._views, self._decoders))
+            if not channel.poll(START_TIMEOUT_S):
                 raise KinestoreError(f"extractors did not load within {START_TIMEOUT_S:.0f} s")
-            specs = connection.recv()
+            specs = channel.receive()
         except (EOFError, OSError):
             status = self._ended()
             raise KinestoreError(
@@ -217,10 +219,10 @@ class Keeper:
         return f"signal {-status}" if status < 0 else f"exit status {status}"
 
     def _stop(self) -> None:
-        process, connection = self._process, self._connection
-        self._process = self._connection = None
-        if connection is not None:
-            connection.close()
+        process, channel = self._process, self._channel
+        self._process = self._channel = None
+        if channel is not None:
+            channel.close()
         if process is not None:
             process.kill()
             process.wait()

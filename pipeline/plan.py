@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
@@ -10,8 +10,8 @@ from typing import Any
 
 from pipeline.decode import VideoError
 from pipeline.videos import identify
-from pipeline.worker import ClipTask, Shard, failures_of
-from store import MADE_GOOD, Clip, Failure, Source, Store, VideoInfo, ViewSpec
+from pipeline.worker import ClipTask, Shard, Spec, failures_of
+from store import MADE_GOOD, Clip, Failure, FramesSpec, Source, Store, VideoInfo
 from store.schema import CLIPS
 
 SHARDS = (16, 1000)
@@ -20,6 +20,9 @@ more files than this for each view."""
 SHARD_SIZES = (4, 16, 256)
 """Clips that are committed together: at the least, as a rule, and at the most. That is what a crash
 can cost a worker."""
+SHARD_BYTES = 128 << 20
+"""Of frames that are committed together: what a worker holds of them in memory. A clip that has
+more is a shard of its own."""
 
 Progress = Callable[[str, int, int], None]
 """Called with the stage's name, the clips done and the clips in all."""
@@ -60,19 +63,20 @@ def _identify(source: Source) -> str | VideoError:
 
 
 def plan(
-    inputs: Inputs, target: Store, specs: Mapping[str, ViewSpec], *, retry_failed: bool
+    inputs: Inputs, target: Store, specs: Mapping[str, Spec], *, retry_failed: bool
 ) -> list[Shard]:
     """Cut the clips into shards and keep of each what the store lacks.
 
-    Which shard a clip is in depends on the inputs alone: a job that goes on after a crash commits
-    the parts that it would have committed undisturbed.
+    Which shard a clip is in depends on the inputs and on what is asked for alone: a job that goes
+    on after a crash commits the parts that it would have committed undisturbed.
     """
     rows_of = present(target, specs)
     known = set(target.clips().column("clip_id").to_pylist())
     failed: dict[str, dict[str, int]] = defaultdict(dict)
     for failure in target.failures():
         failed[failure.clip_id][failure.view] = failure.attempt
-    base, size = target.next_number(), shard_size(len(inputs.clips))
+    kept = [math.prod(s.shape) for s in specs.values() if isinstance(s, FramesSpec)]
+    base, size = target.next_number(), shard_size(len(inputs.clips), clip_bytes=sum(kept))
     shards = []
     clips = list(inputs.clips.items())
     for index, begin in enumerate(range(0, len(clips), size)):
@@ -96,25 +100,23 @@ def plan(
     return shards
 
 
-def shard_size(num_clips: int) -> int:
-    """Clips in a shard of a job of so many."""
+def shard_size(num_clips: int, *, clip_bytes: int = 0) -> int:
+    """Clips in a shard of a job of so many, of each of which so many bytes of frames are kept."""
     (some, many), (smallest, usual, largest) = SHARDS, SHARD_SIZES
     if num_clips <= many * usual:
-        return min(max(math.ceil(num_clips / some), smallest), usual)
-    return min(math.ceil(num_clips / many), largest)
+        size = min(max(math.ceil(num_clips / some), smallest), usual)
+    else:
+        size = min(math.ceil(num_clips / many), largest)
+    return min(size, max(1, SHARD_BYTES // clip_bytes)) if clip_bytes else size
 
 
-def present(target: Store, specs: Mapping[str, ViewSpec]) -> dict[str, set[str]]:
-    """The clips that each extractor's view has."""
-    views = {view.name: view for view in target.views()}
-    return {
-        name: views[spec.name].clip_ids() if spec.name in views else set()
-        for name, spec in specs.items()
-    }
+def present(target: Store, specs: Mapping[str, Spec]) -> dict[str, Set[str]]:
+    """The clips that the store has of each kind, by name."""
+    return {name: target.clips_with(spec) for name, spec in specs.items()}
 
 
-def lacking(inputs: Inputs, target: Store, specs: Mapping[str, ViewSpec]) -> set[str]:
-    """The clips of this job that some view lacks."""
+def lacking(inputs: Inputs, target: Store, specs: Mapping[str, Spec]) -> set[str]:
+    """The clips of this job that some kind lacks."""
     rows_of = present(target, specs)
     return {clip for clip in inputs.clips if any(clip not in rows for rows in rows_of.values())}
 
@@ -152,7 +154,7 @@ def _info(row: Mapping[str, Any]) -> VideoInfo:
     return VideoInfo(**{name: row[name] for name in names}, size_bytes=row["bytes"])
 
 
-def settle_ledger(inputs: Inputs, target: Store, specs: Mapping[str, ViewSpec]) -> None:
+def settle_ledger(inputs: Inputs, target: Store, specs: Mapping[str, Spec]) -> None:
     """Take back the failures of this job's inputs that hold no longer."""
     rows_of = {specs[name].name: rows for name, rows in present(target, specs).items()}
     complete = inputs.clips.keys() - lacking(inputs, target, specs)

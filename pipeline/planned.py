@@ -1,4 +1,4 @@
-"""What each extractor of a job is made with, and the view that it will fill."""
+"""What a job takes from each clip: what an extractor is made with, and the view that it fills."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import extractors as registry
-from extractors import FrameChoice, Options
+from extractors import Extractor, FrameChoice, Options
+from pipeline.taken_frames import TakenFrames
 from store import Source, UsageError, ViewSpec
 
 Weights = str | Path | Mapping[str, str | Path]
@@ -24,6 +25,19 @@ class PlannedView:
 
     spec: ViewSpec
     options: Options
+
+    def make(self) -> Extractor:
+        """The extractor, its weights loaded.
+
+        Raises:
+            KinestoreError: If it cannot be made here.
+        """
+        return registry.make(self.spec.extractor, self.options)
+
+
+Planned = PlannedView | TakenFrames
+"""A kind of thing that is taken from a decoded clip: its `spec` says what the store keeps, and
+`make()` what takes it."""
 
 
 def plan_views(

@@ -3,15 +3,19 @@
 config.json         what was asked for
 metrics.csv         a row an epoch or round, written as it happens
 model.safetensors   the head as head.*, and standardise.mean and standardise.std (float64)
-summary.json        what came of it
+predictions.parquet what was said of each scored clip
+summary.json        what came of it; written last: a run that has it is finished
 curves.png, confusion.png
-and of a federated run communication.json, partition.png and clients.png; private parts of clients
-are in the model as client.NUMBER.*. Until it is finished it holds checkpoint-FOLD.safetensors too.
+and of a federated run communication.json, deal.parquet, partition.png and clients.png; private
+parts of clients are in the model as client.NUMBER.*. Until it is finished it holds
+checkpoint-FOLD.safetensors too.
 """
 
 import csv
 import json
+import platform
 from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Any
@@ -22,18 +26,24 @@ from torch import Tensor, nn
 
 from heads import Scores, Standardiser
 from pipeline.charts import Panel, draw_confusion, draw_curves
+from pipeline.finished import is_run, read_object
+from pipeline.predictions import DEAL, PREDICTIONS, Predictions, write_predictions
 from store import UsageError
+from store.reading import read_json
 
 _RESULTS = (
+    "summary.json",
     "metrics.csv",
     "model.safetensors",
-    "summary.json",
+    PREDICTIONS,
+    DEAL,
     "curves.png",
     "confusion.png",
     "partition.png",
     "clients.png",
     "communication.json",
 )
+_PACKAGES = ("kinestore", "numpy", "scikit-learn", "torch")
 _CHECKPOINTS = "checkpoint-*.safetensors"
 
 
@@ -81,19 +91,21 @@ class Run:
         model: nn.Module,
         standardiser: Standardiser,
         scores: Scores,
+        predictions: Predictions,
         classes: Sequence[str],
         panels: Sequence[Panel],
         x_label: str,
         summary: Mapping[str, Any],
         private: Mapping[int, Mapping[str, Tensor]] = MappingProxyType({}),
     ) -> None:
-        """Write the model, the charts and, last of all, the summary; checkpoints go then."""
+        """Write the model, predictions, charts and, last, the summary; checkpoints go then."""
         arrays = {f"head.{name}": array.contiguous() for name, array in model.state_dict().items()}
         arrays["standardise.mean"] = torch.from_numpy(standardiser.mean)
         arrays["standardise.std"] = torch.from_numpy(standardiser.std)
         for client, own in private.items():
             arrays |= {f"client.{client}.{name}": array for name, array in own.items()}
         save_file(arrays, self.path / "model.safetensors")
+        write_predictions(self.path, predictions)
         draw_curves(self.path / "curves.png", panels, x_label=x_label)
         draw_confusion(self.path / "confusion.png", scores.confusion, classes=classes)
         _write_json(self.path / "summary.json", summary)
@@ -124,10 +136,10 @@ def open_run(
     path = Path(out)
     if path.exists() and not path.is_dir():
         raise UsageError(f"out={path}: is a file; name a folder")
-    if path.is_dir() and any(path.iterdir()) and not _is_run(path):
+    if path.is_dir() and any(path.iterdir()) and not is_run(path):
         raise UsageError(f"out={path}: holds something that is no run; name a new or empty folder")
     path.mkdir(parents=True, exist_ok=True)
-    if resume and _is_run(path):
+    if resume and is_run(path):
         _check_same(path, config)
     else:
         _write_json(path / "config.json", config)
@@ -143,15 +155,27 @@ def read_finished(out: str | Path, config: Mapping[str, Any]) -> dict[str, Any] 
         UsageError: If there is one that was asked for differently.
     """
     path = Path(out)
-    if not (path / "summary.json").exists() or not _is_run(path):
+    if not (path / "summary.json").exists() or not is_run(path):
         return None
     _check_same(path, config)
-    return _read_json(path / "summary.json")
+    return read_object(path, "summary.json")
+
+
+def versions() -> dict[str, str]:
+    """Of Python and of the packages that a run's figures depend on."""
+    return {"python": platform.python_version()} | {name: _version(name) for name in _PACKAGES}
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # a checkout that is not installed
+        return "not installed"
 
 
 def _check_same(path: Path, config: Mapping[str, Any]) -> None:
     """Refuse to go on with a run that was asked for differently."""
-    before, now = _read_json(path / "config.json"), json.loads(json.dumps(config))
+    before, now = read_json(path / "config.json"), json.loads(json.dumps(config))
     for key in sorted(now.keys() | before.keys()):
         if before.get(key) != now.get(key):
             raise UsageError(
@@ -163,20 +187,6 @@ def _check_same(path: Path, config: Mapping[str, Any]) -> None:
 def _remove(paths: Iterable[Path]) -> None:
     for path in list(paths):
         path.unlink(missing_ok=True)
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return values
-
-
-def _is_run(path: Path) -> bool:
-    """Whether config.json is one of ours; other tools use that name too, beside their weights."""
-    try:
-        config = json.loads((path / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(config, dict) and config.get("job") in ("train", "federate")
 
 
 def _write_json(path: Path, values: Mapping[str, Any]) -> None:

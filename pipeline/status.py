@@ -1,10 +1,12 @@
 """What a store holds, in numbers."""
 
+import math
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from store import Store
+from store import FramesSpec, Store
+from store.place import is_remote
 
 
 def status(path: str | Path) -> dict[str, Any]:
@@ -12,7 +14,9 @@ def status(path: str | Path) -> dict[str, Any]:
 
     Returns:
         `clips` (distinct by content), `sources`, `labels` (clips a label), `failures`, and `views`:
-        of each `extractor`, `fingerprint`, `shape`, `dim`, `dtype` and `rows`.
+        of each `extractor`, `fingerprint`, `shape`, `dim`, `dtype` and `rows`; and `frames`: of
+        each `kind`, `fingerprint`, `shape`, `clips` and their `bytes`, both null in an object
+        store, from which frames are not read.
 
     Raises:
         StoreError: If the store cannot be used.
@@ -40,4 +44,16 @@ def status(path: str | Path) -> dict[str, Any]:
             }
             for view in store.views()
         ],
+        "frames": [_frames(store, spec) for spec in store.kinds_of_frames()],
+    }
+
+
+def _frames(store: Store, spec: FramesSpec) -> dict[str, Any]:
+    clips = None if is_remote(store.path) else len(store.clips_with(spec))
+    return {
+        "kind": spec.kind,
+        "fingerprint": spec.fingerprint,
+        "shape": list(spec.shape),
+        "clips": clips,
+        "bytes": None if clips is None else clips * math.prod(spec.shape),
     }

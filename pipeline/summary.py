@@ -4,9 +4,10 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pipeline.worker import Receipt
+from pipeline.worker import Receipt, Spec
+from store import ViewSpec
 
-BY_DECODERS = ("fetch", "decode", "prepare")
+BY_DECODERS = ("fetch", "decode", "prepare", "frames")
 """Stages that several threads of a worker may do."""
 
 
@@ -15,7 +16,7 @@ class Summary:
     """What an extraction job did; done + skipped + failed is the number of inputs.
 
     Attributes:
-        done: Inputs whose missing embeddings were computed now.
+        done: Inputs whose missing embeddings and frames were taken now.
         skipped: Inputs that had everything already.
         failed: Inputs that lack something now; the ledger says why.
         seconds: Wall time.
@@ -29,6 +30,8 @@ class Summary:
             alone to do, the job would have been faster by no more than one over this.
         workers: Worker processes.
         views: The views that the job filled, by extractor.
+        frames: The folders of frames that it filled, by what was asked for.
+        frames_bytes: Of the frames that were kept now.
     """
 
     done: int
@@ -44,6 +47,8 @@ class Summary:
     bound_share: float
     workers: int
     views: Mapping[str, str]
+    frames: Mapping[str, str]
+    frames_bytes: int
 
 
 def summarise(
@@ -54,7 +59,7 @@ def summarise(
     seconds: float,
     receipts: Sequence[Receipt],
     workers: int,
-    views: Mapping[str, str],
+    specs: Mapping[str, Spec],
 ) -> Summary:
     """Add up what the workers did, and name the stage that took most of their time."""
     stages: dict[str, float] = defaultdict(float)
@@ -78,5 +83,7 @@ def summarise(
         bound_by=bound_by,
         bound_share=round(busy[bound_by] / (workers * seconds), 3) if bound_by else 0.0,
         workers=workers,
-        views=dict(views),
+        views={n: spec.name for n, spec in specs.items() if isinstance(spec, ViewSpec)},
+        frames={n: spec.name for n, spec in specs.items() if not isinstance(spec, ViewSpec)},
+        frames_bytes=sum(receipt.frames_bytes for receipt in receipts),
     )

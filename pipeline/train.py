@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from heads import Epoch, FitSettings, to_features
-from pipeline.charts import Panel
 from pipeline.choices import read_head
+from pipeline.evaluation import by_fold, choose_folds, counts, panels
 from pipeline.fitting import EpochRecord, Fitted, FoldResult, Trainer
-from pipeline.folds import Fold, divide, hold_validation, keep_labelled, score_folds
-from pipeline.runs import Run, open_run
-from store import Features, UsageError
+from pipeline.folds import Fold, keep_labelled, score_folds
+from pipeline.predictions import predictions_of
+from pipeline.runs import Run, open_run, versions
+from store import Features
 
 TRAIN_SETTINGS = FitSettings()
 """How `train` trains where nothing else is asked for."""
@@ -81,16 +81,15 @@ def train(
     """
     started = time.perf_counter()
     rows = keep_labelled(features)
-    evaluation, divisions = divide(rows, split=split, cv=cv, folds=folds, seed=seed)
-    if validation is not None:
-        divisions = hold_validation(
-            rows, divisions, share=validation, whole_groups=cv == "group", seed=seed
-        )
-    if patience is not None and not len(divisions[0].validation):
-        raise UsageError(
-            f"patience={patience}: there is no validation part; give --validation 0.2, or mark "
-            "clips 'val' in the split column"
-        )
+    evaluation, divisions = choose_folds(
+        rows,
+        split=split,
+        cv=cv,
+        folds=folds,
+        validation=validation,
+        patience=patience,
+        seed=seed,
+    )
     to_features(rows.features)  # refuse NaN before anything is written
     trainer = Trainer(
         features=rows,
@@ -117,21 +116,24 @@ def train(
     with open_run(out, config, columns=_COLUMNS) as run:
         results = [_run_fold(trainer, fold, run, progress) for fold in divisions]
         saved = _fit_all(trainer, results, progress) if crossed else results[0].fitted
-        scores = score_folds(rows, divisions, [result.logits for result in results])
+        logits = [result.logits for result in results]
+        scores = score_folds(rows, divisions, logits)
         summary = {
             **scores.fractions(),
-            **_counts(features, rows, divisions),
-            **_by_fold(divisions, results),
+            **counts(features, rows, divisions),
+            **by_fold(rows, divisions, results),
             "classes": rows.classes,
             **{key: value for key, value in config.items() if key != "job"},
+            "versions": versions(),
             "seconds": round(time.perf_counter() - started, 3),
         }
         run.finish(
             model=saved.model,
             standardiser=saved.standardiser,
             scores=scores,
+            predictions=predictions_of(rows, divisions, logits),
             classes=rows.classes,
-            panels=_panels(results),
+            panels=panels(results),
             x_label="epoch",
             summary=summary,
         )
@@ -179,57 +181,3 @@ def _fit_all(trainer: Trainer, results: list[FoldResult], progress: _Progress) -
     fitted = trainer.fit_all(num_epochs=num_epochs, on_epoch=progress.step)
     progress.end_fit()
     return fitted
-
-
-def _counts(features: Features, rows: Features, divisions: list[Fold]) -> dict[str, Any]:
-    """How many clips went where."""
-    crossed, first = len(divisions) > 1, divisions[0]
-    num_used = len(first.train) + len(first.validation) + len(first.test)
-    return {
-        "num_train": len(rows.labels) if crossed else len(first.train),
-        "num_validation": sum(len(fold.validation) for fold in divisions),
-        "num_test": sum(len(fold.test) for fold in divisions),
-        "num_unlabelled": len(features.labels) - len(rows.labels),
-        "num_missing": len(features.missing),
-        "num_left_out": 0 if crossed else len(rows.labels) - num_used,
-        "model": "all rows" if crossed else "train rows",
-    }
-
-
-def _by_fold(divisions: list[Fold], results: list[FoldResult]) -> dict[str, dict[str, Any]]:
-    """Each fold's accuracy, and its best epoch where there was one to choose."""
-    by_name = {fold.name: result for fold, result in zip(divisions, results, strict=True)}
-    return {
-        "fold_top1": {
-            name: result.epochs[result.best_epoch - 1].test_accuracy
-            for name, result in by_name.items()
-        },
-        "best_epochs": {
-            fold.name: by_name[fold.name].best_epoch for fold in divisions if len(fold.validation)
-        },
-    }
-
-
-def _panels(results: list[FoldResult]) -> list[Panel]:
-    losses = {"fitted": _curves(results, lambda epoch: epoch.train_loss)}
-    accuracies = {"fitted": _curves(results, lambda epoch: epoch.train_accuracy)}
-    title = "Cross-entropy on fitted clips"
-    if results[0].epochs[0].validation_loss is not None:
-        losses["validation"] = _curves(results, lambda epoch: epoch.validation_loss)
-        accuracies["validation"] = _curves(results, lambda epoch: epoch.validation_accuracy)
-        title = "Cross-entropy"
-    accuracies["unseen"] = _curves(results, lambda epoch: epoch.test_accuracy)
-    return [
-        Panel(title=title, lines=losses),
-        Panel(title="Accuracy", lines=accuracies, is_fraction=True),
-    ]
-
-
-def _curves(
-    results: list[FoldResult], figure: Callable[[EpochRecord], float | None]
-) -> NDArray[np.float64]:
-    """A figure of each fold and epoch; NaN where a fold had stopped."""
-    curves = np.full((len(results), max(len(result.epochs) for result in results)), np.nan)
-    for curve, result in zip(curves, results, strict=True):
-        curve[: len(result.epochs)] = [figure(epoch) for epoch in result.epochs]
-    return curves

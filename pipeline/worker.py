@@ -1,23 +1,28 @@
 """What one worker does: have each clip of a shard embedded, commit the shard's parts.
 
-Only names travel to a worker and only a receipt travels back; frames stay in one process.
+Only names travel to a worker and only a receipt travels back; frames never go through Dask.
 """
 
 import functools
 import importlib.metadata
 import os
+import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from typing import Any
 
 from distributed import Worker, WorkerPlugin, get_worker
 
 from pipeline._reader import VideoError
 from pipeline.keeper import Keeper
 from pipeline.messages import Answer, Request
-from pipeline.planned import PlannedView
-from store import Clip, Embedding, Failure, Source, Store, ViewSpec
+from pipeline.planned import Planned
+from store import Clip, Failure, FramesSpec, Source, Store, ViewSpec
+
+Spec = ViewSpec | FramesSpec
+"""What the store knows a kind of embedding, or of frames, by."""
 
 ENDED = frozenset({"killed-worker", "out-of-memory", "timeout"})
 """Kinds of failure that cost the process that embeds."""
@@ -47,7 +52,7 @@ class ClipTask:
     Attributes:
         clip_id: Identity of its bytes.
         sources: The paths with those bytes; the first is read.
-        extractors: Names of the extractors whose embedding is missing.
+        extractors: Names of those whose embedding, or frames, are missing.
         known: Whether the store has the clip itself already.
         attempt: 1, or more where it failed before.
     """
@@ -76,8 +81,9 @@ class Receipt:
         failures: One for each source that has not, as they stand in the ledger.
         num_frames: Frames decoded.
         num_warnings: Clips that were decoded past some damage.
-        seconds: Time by stage, as `pipeline.messages.ClipResult` has it.
+        seconds: Time by stage, as `pipeline.messages.ClipResult` has it, and "commit".
         decoders: Threads that decoded, fetched and prepared; the other stages have one.
+        frames_bytes: Of the frames that were kept.
     """
 
     done: tuple[str, ...]
@@ -86,6 +92,7 @@ class Receipt:
     num_warnings: int
     seconds: Mapping[str, float]
     decoders: int = 1
+    frames_bytes: int = 0
 
 
 GPU = "GPU"
@@ -98,14 +105,14 @@ class Assignment:
 
     Attributes:
         store: The folder of what the job fills, the same for all workers.
-        views: By extractor.
+        views: What is taken from each clip, by name.
         clip_timeout_s: Seconds that one clip may take.
         on_gpu_workers: Whether workers with the resource `GPU` alone work on it.
         gpus: GPUs that workers of this machine share out among them, by CUDA's names.
     """
 
     store: str
-    views: Mapping[str, PlannedView]
+    views: Mapping[str, Planned]
     clip_timeout_s: float
     on_gpu_workers: bool = False
     gpus: Sequence[str] = ()
@@ -116,7 +123,7 @@ class EmbeddingProcess(WorkerPlugin):
 
     Attributes:
         store: What the job fills, once the worker has started.
-        specs: The view that each extractor fills.
+        specs: The view, or the frames, that each name fills.
         keeper: The process, once the worker has started.
         decoders: Threads of the process that decode: one beside a worker that computes on a core.
         name: Of the plugin, one a job.
@@ -125,7 +132,7 @@ class EmbeddingProcess(WorkerPlugin):
     def __init__(self, assignment: Assignment, *, name: str) -> None:
         self.name = name
         self.store: Store | None = None
-        self.specs = {name: view.spec for name, view in assignment.views.items()}
+        self.specs: dict[str, Spec] = {n: view.spec for n, view in assignment.views.items()}
         self.keeper: Keeper | None = None
         self.decoders = 1
         self._assignment = assignment
@@ -173,12 +180,11 @@ class _Shelf:
     """What a shard has so far."""
 
     clips: list[Clip] = field(default_factory=list)
-    embeddings: dict[str, list[tuple[str, Embedding]]] = field(
-        default_factory=lambda: defaultdict(list)
-    )
+    taken: dict[str, list[tuple[str, Any]]] = field(default_factory=lambda: defaultdict(list))
     failures: list[Failure] = field(default_factory=list)
     num_frames: int = 0
     num_warnings: int = 0
+    frames_bytes: int = 0
     seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
 
 
@@ -186,20 +192,21 @@ Embed = Callable[[Sequence[Request]], Sequence[Answer]]
 """Embeds clips, each to a result or an error, in the order of the requests."""
 
 
-def extract_shard(
-    store: Store, shard: Shard, specs: Mapping[str, ViewSpec], embed: Embed
-) -> Receipt:
+def extract_shard(store: Store, shard: Shard, specs: Mapping[str, Spec], embed: Embed) -> Receipt:
     """Have each clip embedded and commit all that came out.
 
     A clip that cannot be done becomes a failure; the rest of the shard goes on. What another job
     has committed since this one was planned is left out.
     """
     shelf = _Shelf()
-    tasks = [t for task in shard.clips if (t := _as_of_now(task, store, specs)) is not None]
+    there = {name: store.clips_with(spec) for name, spec in specs.items()}
+    tasks = [t for task in shard.clips if (t := _as_of_now(task, there)) is not None]
     requests = [Request(task.sources[0].uri, task.extractors) for task in tasks]
     for task, answer in zip(tasks, embed(requests), strict=True):
         _put(shelf, task, answer, specs)
+    started = time.perf_counter()
     _commit(store, shard.number, specs, shelf)
+    shelf.seconds["commit"] = time.perf_counter() - started
     failed = {failure.clip_id for failure in shelf.failures}
     return Receipt(
         done=tuple(task.clip_id for task in tasks if task.clip_id not in failed),
@@ -207,18 +214,19 @@ def extract_shard(
         num_frames=shelf.num_frames,
         num_warnings=shelf.num_warnings,
         seconds=dict(shelf.seconds),
+        frames_bytes=shelf.frames_bytes,
     )
 
 
-def _as_of_now(task: ClipTask, store: Store, specs: Mapping[str, ViewSpec]) -> ClipTask | None:
-    """What of a task is still to be done."""
-    wanted = tuple(n for n in task.extractors if not store.has_embedding(specs[n], task.clip_id))
+def _as_of_now(task: ClipTask, there: Mapping[str, Set[str]]) -> ClipTask | None:
+    """What of a task is still to be done, where clips are there already, by name."""
+    wanted = tuple(name for name in task.extractors if task.clip_id not in there[name])
     if task.extractors and not wanted:
         return None
     return replace(task, extractors=wanted)
 
 
-def _put(shelf: _Shelf, task: ClipTask, result: Answer, specs: Mapping[str, ViewSpec]) -> None:
+def _put(shelf: _Shelf, task: ClipTask, result: Answer, specs: Mapping[str, Spec]) -> None:
     if isinstance(result, VideoError):
         stage = "worker" if result.kind in ENDED else "decode"
         shelf.failures += failures_of(task, result, stage=stage)
@@ -229,21 +237,26 @@ def _put(shelf: _Shelf, task: ClipTask, result: Answer, specs: Mapping[str, View
         shelf.clips += [
             Clip(clip_id=task.clip_id, source=source, info=result.info) for source in task.sources
         ]
-    for name, embedding in result.embeddings.items():
-        shelf.embeddings[name].append((task.clip_id, embedding))
+    for name, taken in (*result.embeddings.items(), *result.frames.items()):
+        shelf.taken[name].append((task.clip_id, taken))
+    shelf.frames_bytes += sum(frames.nbytes for frames in result.frames.values())
     for name, reason in result.errors.items():
         shelf.failures += failures_of(task, reason, stage="extract", view=specs[name].name)
     for stage, seconds in result.seconds.items():
         shelf.seconds[stage] += seconds
 
 
-def _commit(store: Store, number: int, specs: Mapping[str, ViewSpec], shelf: _Shelf) -> None:
-    """Clips first: an embedding never stands without its clip, whenever the power goes."""
+def _commit(store: Store, number: int, specs: Mapping[str, Spec], shelf: _Shelf) -> None:
+    """Clips first: what was taken never stands without its clip, whenever the power goes."""
     if shelf.clips:
         store.append_clips(shelf.clips, number=number)
-    for name, rows in shelf.embeddings.items():
-        clip_ids, embeddings = zip(*rows, strict=True)
-        store.append(specs[name], clip_ids, embeddings, number=number, made_with=_versions())
+    for name, rows in shelf.taken.items():
+        clip_ids, taken = zip(*rows, strict=True)
+        spec = specs[name]
+        if isinstance(spec, FramesSpec):
+            store.append_frames(spec, clip_ids, taken, number=number, made_with=_versions())
+        else:
+            store.append(spec, clip_ids, taken, number=number, made_with=_versions())
     if shelf.failures:
         store.append_failures(shelf.failures, number=number)
 

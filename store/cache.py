@@ -1,7 +1,8 @@
 """Joined views kept in one piece, so that training opens them in no time and shares their memory.
 
 `cache/<features>-<parts>-<hash>.h5`: a hash of what was joined, of the parts that it was joined
-from, and of the file's own bytes. All of it can be made again: it is safe to delete.
+from, and of the file's own bytes. All of it can be made again: it is safe to delete. Layouts of
+maps, which `pipeline.umap.kept` writes, lie beside.
 """
 
 import contextlib
@@ -30,6 +31,9 @@ WORTH_KEEPING_BYTES = 64 << 20
 """Below this, reading the parts is as quick."""
 
 _NAME = re.compile(r"[0-9a-f]{16}-(?P<parts>[0-9a-f]{16})-(?P<hash>[0-9a-f]{16})\.h5")
+
+LAYOUT = re.compile(r"layout-[0-9a-f]{16}-(?P<hash>[0-9a-f]{16})\.h5")
+"""Names of layouts; only their bytes are checked here."""
 
 VERSION = 1
 """Of how columns are pooled and joined."""
@@ -110,15 +114,19 @@ def _keep(
 
 
 def fault_of(path: Path, view: Callable[[str], View]) -> tuple[str, str] | None:
-    """What is wrong with a kept join, as the kind of a finding and a sentence.
+    """What is wrong with a kept join or layout, as the kind of a finding and a sentence.
 
     Args:
         path: Of the file.
         view: From a view's name to the view; raises UsageError where there is none.
     """
-    named = _NAME.fullmatch(path.name)
+    named = _NAME.fullmatch(path.name) or LAYOUT.fullmatch(path.name)
+    if not path.is_file():  # hashing a pipe would wait
+        return "broken-cache", "not a regular file"
     if named is None or parts.digest(path)[:16] != named["hash"]:
         return "broken-cache", "its bytes have changed"
+    if named.re is LAYOUT:
+        return None
     try:
         columns = [Column(view=view(n), pool=pool) for n, pool in json.loads(read_note(path))]
         map_array(path, ARRAY)

@@ -5,7 +5,8 @@ Shape legend: N clips, T frames, H and W pixels down and across, C colours.
 
 import json
 import operator
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, SupportsIndex
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from store import parts
-from store.atomic import locked, temporary, write_text_once
+from store.atomic import flush, locked, publish, temporary, write_text_once
 from store.contiguous import lay_out, locate
 from store.errors import StoreError, UsageError
 from store.folder import PartFolder
@@ -99,21 +100,25 @@ def open_frames(folder: PartFolder) -> Frames:
         StoreError: If frames.json or a part cannot be used.
         UsageError: If they lie in an object store.
     """
-    _refuse_remote(folder)
+    refuse_remote(folder.path)
     spec = read_spec(folder.path / MARKER, FramesSpec)
     size = int(np.prod(spec.shape))
     places = {}
     for path in folder.paths():
-        try:
-            part = read_part(path, spec)
-        except StoreError as error:
-            raise StoreError(
-                f"{error}; `kinestore verify {folder.store} --repair` will delete it, and its "
-                "clips may be added again"
-            ) from error
+        part = _read_part_of(folder, path, spec)
         for row, clip_id in enumerate(part.clip_ids):
             places[clip_id] = path, part.offset + row * size
     return Frames(spec, sorted(places), places)
+
+
+def _read_part_of(folder: PartFolder, path: Path, spec: FramesSpec) -> Part:
+    try:
+        return read_part(path, spec)
+    except StoreError as error:
+        raise StoreError(
+            f"{error}; `kinestore verify {folder.store} --repair` will delete it, and its "
+            "clips may be added again"
+        ) from error
 
 
 def read_part(path: Path, spec: FramesSpec) -> Part:
@@ -137,9 +142,11 @@ def append(
     folder: PartFolder,
     spec: FramesSpec,
     clip_ids: Sequence[str],
-    frames: NDArray[np.uint8],
+    frames: Sequence[NDArray[np.uint8]] | NDArray[np.uint8],
     *,
     known: Known,
+    number: int | None = None,
+    made_with: Mapping[str, str] | None = None,
 ) -> int:
     """Commit frames as one part, but for clips that are there already.
 
@@ -147,8 +154,10 @@ def append(
         folder: That of the specification.
         spec: Noted in frames.json.
         clip_ids: One a row, length N.
-        frames: uint8, shape (N, T, H, W, C).
+        frames: uint8, shape (N, T, H, W, C), or N arrays of shape (T, H, W, C).
         known: What earlier calls found in the folder; brought up to date.
+        number: The part's place; None puts it last.
+        made_with: Versions of the software, noted in frames.json when that is made.
 
     Returns:
         How many clips were added.
@@ -156,49 +165,82 @@ def append(
     Raises:
         UsageError: If the frames are others, or a clip comes twice.
     """
-    _refuse_remote(folder)
-    if frames.dtype != np.uint8 or frames.shape != (len(clip_ids), *spec.shape):
-        raise UsageError(
-            f"frames: {frames.dtype} of shape {frames.shape}, not uint8 of "
-            f"{(len(clip_ids), *spec.shape)}"
-        )
+    refuse_remote(folder.path)
+    _check(spec, clip_ids, frames)
     refuse_repeated("frames", clip_ids)
     if bad := [clip for clip in clip_ids if not clip or "\0" in clip]:
         raise UsageError(f"frames: clip {bad[0]!r} is empty or holds a zero byte")
     marker = folder.path / MARKER
     if not marker.exists():
         described: dict[str, Any] = {"fingerprint": spec.fingerprint, **spec.to_json()}
+        described["made_with"] = dict(made_with or {})
         write_text_once(marker, json.dumps(described, indent=2, sort_keys=True) + "\n")
-    with locked(marker):  # two jobs may have cut the same clip
-        _update(known, folder, spec)
-        there = {clip for clips in known.values() for clip in clips}
-        new = [row for row, clip in enumerate(clip_ids) if clip not in there]
-        if new:
-            path = _commit(folder.path, [clip_ids[row] for row in new], frames, new)
-            known[path.name] = [clip_ids[row] for row in new]
-    return len(new)
+    there = look_up(folder, spec, known=known)
+    while new := {c: clip for c, clip in zip(clip_ids, frames, strict=True) if c not in there}:
+        with temporary(folder.path) as unfinished:
+            named = _write(unfinished, spec, new)
+            with locked(marker):  # two jobs may have cut the same clip
+                there = look_up(folder, spec, known=known)
+                if there.isdisjoint(new):
+                    place = number
+                    if place is None:
+                        place = parts.next_number(folder.path, parts.HDF5)
+                    final = folder.path / f"{place:05d}-{named}{parts.HDF5}"
+                    publish(unfinished, final)
+                    known[final.name] = list(new)
+                    return len(new)
+    return 0
 
 
-def _refuse_remote(folder: PartFolder) -> None:
-    if is_remote(folder.path):
-        raise UsageError(
-            f"{folder.path}: frames are mapped, so they need a store on a local file system"
-        )
+def look_up(folder: PartFolder, spec: FramesSpec, *, known: Known) -> set[str]:
+    """The clips that are there now; arguments as for `append`.
 
-
-def _update(known: Known, folder: PartFolder, spec: FramesSpec) -> None:
+    Raises:
+        StoreError: If a part cannot be used.
+        UsageError: If they lie in an object store.
+    """
+    refuse_remote(folder.path)
     there = {path.name: path for path in folder.paths()}
     for name in known.keys() - there.keys():  # a repair has dropped it
         del known[name]
     for name in there.keys() - known.keys():
-        known[name] = read_part(there[name], spec).clip_ids
+        known[name] = _read_part_of(folder, there[name], spec).clip_ids
+    return {clip for clips in known.values() for clip in clips}
 
 
-def _commit(folder: Path, clip_ids: list[str], frames: NDArray[np.uint8], rows: list[int]) -> Path:
-    number = parts.next_number(folder, parts.HDF5)
-    with temporary(folder) as unfinished:
-        array = lay_out(unfinished, ARRAY, clip_ids, frames.shape[1:], np.uint8)
-        for place, row in enumerate(rows):
-            array[place] = frames[row]
-        del array
-        return parts.seal(unfinished, folder, number=number, suffix=parts.HDF5)
+def refuse_remote(path: Path) -> None:
+    """Frames are not kept in an object store.
+
+    Raises:
+        UsageError: If the path lies in one.
+    """
+    if is_remote(path):
+        raise UsageError(f"{path}: frames are mapped, so they need a store on a local file system")
+
+
+def _check(
+    spec: FramesSpec,
+    clip_ids: Sequence[str],
+    frames: Sequence[NDArray[np.uint8]] | NDArray[np.uint8],
+) -> None:
+    whole = (len(clip_ids), *spec.shape)
+    if isinstance(frames, np.ndarray):
+        given = [(frames.dtype.name, frames.shape)]
+    else:
+        given = [(clip.dtype.name, (len(frames), *clip.shape)) for clip in frames]
+    for dtype, shape in given or [("uint8", (0, *spec.shape))]:
+        if (dtype, shape) != ("uint8", whole):
+            raise UsageError(f"frames: {dtype} of shape {shape}, not uint8 of {whole}")
+
+
+def _write(path: Path, spec: FramesSpec, clips: Mapping[str, NDArray[np.uint8]]) -> str:
+    """Write a part in whole, before other writers are kept out; gives the hash in its name."""
+    array = lay_out(path, ARRAY, list(clips), spec.shape, np.uint8)
+    for row, frames in enumerate(clips.values()):
+        array[row] = frames
+    del array
+    with ThreadPoolExecutor(1) as pool:
+        flushed = pool.submit(flush, path)  # the disk writes while the processor hashes
+        named = parts.digest(path)[:16]
+        flushed.result()
+    return named

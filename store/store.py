@@ -4,7 +4,7 @@ Shape legend: N clips, T frames, D features.
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from store.atomic import is_temporary, locked, write_text_once
 from store.cache import load_rows
 from store.errors import StoreError, UsageError
 from store.folder import PartFolder
-from store.frames import Frames, open_frames
+from store.frames import Frames, look_up, open_frames
 from store.frames import append as append_frames
 from store.join import Column
 from store.known import KnownRows, rows_of_clips, rows_of_view
@@ -99,6 +99,13 @@ class Store:
         kept = table.take(pa.array(sorted(newest.values()), pa.int64()))
         return kept.sort_by([("clip_id", "ascending"), ("uri", "ascending")])
 
+    def sources(self) -> list[Mapping[str, Any]]:
+        """clip_id, uri, label, group and split of each source; the newest come last."""
+        columns = ["clip_id", "uri", "label", "group", "split"]
+        rows = self._folder("clips").read(schema.CLIPS, columns).to_pylist()
+        newest = {row["uri"]: number for number, row in enumerate(rows)}
+        return [rows[number] for number in sorted(newest.values())]
+
     def views(self) -> list[View]:
         """Every view, ordered by name."""
         found = [self._folder(name) for name in self._folders("views", "view.json")]
@@ -126,10 +133,34 @@ class Store:
         folders = {folder.path.name: folder for folder in self._frames()}
         return open_frames(folders[choose(name, folders, of=self.path, what=("frames", "kind"))])
 
+    def kinds_of_frames(self) -> list[FramesSpec]:
+        """The specification of each kind of frames, ordered by name."""
+        return [schema.read_spec(f.path / "frames.json", FramesSpec) for f in self._frames()]
+
+    def clips_with(self, spec: ViewSpec | FramesSpec) -> Set[str]:
+        """The clips that have a row under a specification, as of now.
+
+        Raises:
+            StoreError: If a part, or what describes them, cannot be used.
+            UsageError: If they are frames in an object store.
+        """
+        of_frames = isinstance(spec, FramesSpec)
+        marker = "frames/{}/frames.json" if of_frames else "views/{}/view.json"
+        described = self.path / marker.format(spec.name)
+        if not described.exists():  # what lies there counts once it is described again
+            return frozenset()
+        if isinstance(spec, ViewSpec):
+            schema.read_spec(described, ViewSpec)
+            return self._known_embeddings(spec).look_up().keys()
+        schema.read_spec(described, FramesSpec)
+        known = self._known_frames.setdefault(spec.name, {})
+        return look_up(self._folder(f"frames/{spec.name}"), spec, known=known)
+
     def next_number(self) -> int:
         """A part number above all that are there."""
         kinds = ["clips", "failures", *(f"views/{view.name}" for view in self.views())]
-        return max(parts.next_number(self.path / kind) for kind in kinds)
+        folders = [*map(self._folder, kinds), *self._frames()]
+        return max(parts.next_number(folder.path, folder.suffix) for folder in folders)
 
     def failures(self) -> list[Failure]:
         """The newest failure of each source and view that was not made good since."""
@@ -212,14 +243,22 @@ class Store:
             return _commit(known, table, number)
 
     def append_frames(
-        self, spec: FramesSpec, clip_ids: Sequence[str], frames: NDArray[np.uint8]
+        self,
+        spec: FramesSpec,
+        clip_ids: Sequence[str],
+        frames: Sequence[NDArray[np.uint8]] | NDArray[np.uint8],
+        *,
+        number: int | None = None,
+        made_with: Mapping[str, str] | None = None,
     ) -> int:
         """Commit clips of frames as one part; see `frames()`.
 
         Args:
             spec: What the frames depend on; a new one makes a new folder.
             clip_ids: Clips as in `clips()`, length N.
-            frames: uint8, shape (N, T, H, W, C).
+            frames: uint8, shape (N, T, H, W, C), or N arrays of shape (T, H, W, C).
+            number: The part's place; None puts it last.
+            made_with: Versions of the software, noted when the folder is made.
 
         Returns:
             How many were added. A clip that is there already stays as it is.
@@ -230,11 +269,9 @@ class Store:
         self._refuse_if_pinned()
         known = self._known_frames.setdefault(spec.name, {})
         folder = self._folder(f"frames/{spec.name}")
-        return append_frames(folder, spec, clip_ids, frames, known=known)
-
-    def has_embedding(self, spec: ViewSpec, clip_id: str) -> bool:
-        """Whether a clip has a row in the view of that specification, as of now."""
-        return clip_id in self._known_embeddings(spec).look_up()
+        return append_frames(
+            folder, spec, clip_ids, frames, known=known, number=number, made_with=made_with
+        )
 
     def take_snapshot(
         self, name: str, *, on_progress: Callable[[int, int], None] | None = None
@@ -293,7 +330,7 @@ class Store:
         if dtype not in ("float32", "float16"):
             raise UsageError(f"dtype={dtype!r}: must be 'float32' or 'float16'")
         filters = {"split": split, "label": labels, "group": groups, "clip_id": clips}
-        rows = {row["clip_id"]: row for row in self._newest_source_last()}
+        rows = {row["clip_id"]: row for row in self.sources()}
         rows = select_rows(rows, filters, wanted=", ".join(named))
         columns = [self._column(feature) for feature in named]
         complete, values = load_rows(self.path, columns, rows, dtype=dtype)
@@ -320,12 +357,6 @@ class Store:
     def _column(self, feature: str) -> Column:
         name, pool = split_feature(feature)
         return Column(view=self.view(name), pool=pool)
-
-    def _newest_source_last(self) -> list[Mapping[str, Any]]:
-        columns = ["clip_id", "uri", "label", "group", "split"]
-        rows = self._folder("clips").read(schema.CLIPS, columns).to_pylist()
-        newest = {row["uri"]: number for number, row in enumerate(rows)}
-        return [rows[number] for number in sorted(newest.values())]
 
     def _known(
         self,

@@ -10,9 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from pipeline.umap import panels, plot
-from pipeline.umap.panels import Panel
-from store import Features
+from pipeline.umap import panels
+from pipeline.umap.legend import Legend
+from pipeline.umap.panels import Panel, draw_panels
+from store import Clip, Features, Source, Store, ViewSpec
+from tests.stored import INFO
 
 
 def make(
@@ -53,9 +55,8 @@ def draw(
     *,
     num_panels: int = 1,
     title: str = "motion",
-    color: str = "label",
 ) -> Path:
-    panels = [
+    drawn = [
         Panel(
             points=random_points(len(features.labels), seed=number),
             title=f"(a) {title}",
@@ -63,9 +64,15 @@ def draw(
         )
         for number in range(num_panels)
     ]
-    caption = "motion@0123456789abcdef, 891 features; " * num_panels + "\nUMAP, seed 0"
-    told = {"title": "60 clips by label", "caption": caption, "key": "Below each panel: " * 9}
-    return plot(panels, features, out=out, **told)
+    views = "motion@0123456789abcdef, 891 features; " * num_panels
+    draw_panels(
+        drawn,
+        Legend(title="label", names=[features.classes[label] for label in features.labels]),
+        title="60 clips by label",
+        caption=f"{views}\nUMAP, seed 0\n" + "Below each panel: " * 9,
+        out=out,
+    )
+    return out
 
 
 def watch(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
@@ -91,3 +98,31 @@ def words(figure: Figure) -> list[str]:
 
 def legend_words(figure: Figure) -> list[str]:
     return [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+
+
+def vectors(rows: Sequence[int], *, width: int, seed: int = 0) -> NDArray[np.float32]:
+    """Numbered clips about eight centres: a clip's vector depends on its number alone."""
+    centres = 4 * np.random.default_rng(seed).standard_normal((8, width))
+    noise = [np.random.default_rng([seed, row]).standard_normal(width) for row in rows]
+    return np.asarray(centres[np.array(rows) % 8] + noise, dtype=np.float32)
+
+
+def add_clips(
+    path: Path, rows: Sequence[int], *, views: Sequence[str] = ("a",), width: int = 6
+) -> Store:
+    """Add numbered clips of eight labels to a store; each view has other vectors of them."""
+    store = Store.create(path)
+    names = [f"{row:032x}" for row in rows]
+    sources = [
+        Source(uri=f"/v/{row}.avi", label=f"class {row % 8}", group=f"g{row % 3}") for row in rows
+    ]
+    store.append_clips(
+        [
+            Clip(clip_id=name, source=source, info=INFO)
+            for name, source in zip(names, sources, strict=True)
+        ]
+    )
+    for number, view in enumerate(views):
+        spec = ViewSpec(extractor=view, shape=(width,), settings={})
+        store.append(spec, names, vectors(rows, width=width, seed=number))
+    return store

@@ -91,7 +91,8 @@ def test_summary_adds_up_what_metrics_hold(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "config.json").read_text())["job"] == "federate"
     pictures = ["clients.png", "confusion.png", "curves.png", "partition.png"]
     others = ["communication.json", "config.json", "metrics.csv", "model.safetensors"]
-    assert {path.name for path in tmp_path.iterdir()} == {*pictures, *others, "summary.json"}
+    others += ["deal.parquet", "predictions.parquet", "summary.json"]
+    assert {path.name for path in tmp_path.iterdir()} == {*pictures, *others}
 
 
 def test_communication_adds_up_by_round_by_client_and_in_all(tmp_path: Path) -> None:

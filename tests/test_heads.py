@@ -1,5 +1,7 @@
 """Heads by name, their parameter counts, scores and standardisation."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -45,16 +47,43 @@ def test_mlp_without_hidden_layers_is_linear() -> None:
     )
 
 
+NARROW = {"layers": (1, 1, 1, 1), "width": 16}
+
+LITTLE: dict[str, tuple[dict[str, Any], tuple[int, ...]]] = {
+    "mlp": ({}, (64, 5)),
+    "gated_fusion": ({"widths": (3, 2)}, (64, 5)),
+    "temporal_rnn": ({"units": 16, "dense": 16}, (64, 4, 5)),
+    "temporal_transformer": ({"dense": 16}, (64, 4, 5)),
+    "c3d": ({"num_frames": 2, "size": 32}, (4, 2, 3, 32, 32)),
+    "correlation": (NARROW, (2, 4, 3, 64, 64)),
+    "differential": ({"num_segments": 3, **NARROW}, (2, 3, 5, 3, 64, 64)),
+}
+"""Settings of small ones, and what they take."""
+
+
 @pytest.mark.parametrize("name", heads.names())
 def test_every_head_can_be_built_and_learns_from_every_parameter(name: str) -> None:
-    sequence = {"temporal_rnn": {"units": 16, "dense": 16}, "temporal_transformer": {"dense": 16}}
-    settings = sequence.get(name, {"widths": (3, 2)} if name == "gated_fusion" else {})
-    head = create(name, in_features=5, num_classes=3, **settings)
-    shape = (64, 4, 5) if name in sequence else (64, 5)
-    logits = head(torch.randn(shape, generator=torch.Generator().manual_seed(0)))
-    assert logits.shape == (64, 3)
-    logits.square().sum().backward()
-    assert all(p.grad is not None and p.grad.any() for p in head.parameters())
+    settings, shape = LITTLE[name]
+    width = {} if heads.takes_frames(name) else {"in_features": 5}
+    head = create(name, num_classes=3, **width, **settings)
+    inputs = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    optimizer = torch.optim.SGD(head.parameters(), lr=1e-3)
+    still = {name for name, _ in head.named_parameters()}
+    for _ in range(2):  # a branch whose last scale starts from zero learns from the second step on
+        optimizer.zero_grad()
+        logits = head(inputs)
+        assert logits.shape == (shape[0], 3)
+        logits.square().sum().backward()
+        still -= {n for n, p in head.named_parameters() if p.grad is not None and p.grad.any()}
+        optimizer.step()
+    assert still == set()
+
+
+def test_a_head_takes_frames_whose_build_has_no_in_features() -> None:
+    vectors = {"gated_fusion", "mlp", "temporal_rnn", "temporal_transformer"}
+    assert {name for name in heads.names() if not heads.takes_frames(name)} == vectors
+    with pytest.raises(UsageError, match=r"head='mpl': must be one of"):
+        heads.takes_frames("mpl")
 
 
 def test_names_are_the_public_modules_that_define_build() -> None:

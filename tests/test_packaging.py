@@ -53,7 +53,7 @@ def test_the_wheel_holds_the_five_packages_and_the_facade(tmp_path: Path) -> Non
         expected |= {
             str(path.relative_to(ROOT))
             for path in inside
-            if path.suffix == ".py" or path.name == "py.typed"
+            if path.suffix == ".py" or path.name == "py.typed" or path.parent.name == "assets"
         }
     assert set(names) == expected and all(f"{p}/py.typed" in expected for p in PACKAGES)
 

@@ -80,10 +80,10 @@ def test_a_changed_byte_is_found_dropped_and_filled_again(address: str, tmp_path
 def test_what_another_writer_adds_is_seen_at_once(address: str) -> None:
     reader, writer = filled(address), Store(address)
     assert reader.load("vector").clip_ids == ["a", "b", "c"]
-    assert not reader.has_embedding(SPEC, "d")
+    assert reader.clips_with(SPEC) == {"a", "b", "c"}
     writer.append(SPEC, ["d"], [embedding(7, 8)])
     writer.append_clips([clip("e")])
-    assert reader.has_embedding(SPEC, "d")
+    assert reader.clips_with(SPEC) == {"a", "b", "c", "d"}
     loaded = reader.load("vector")
     assert (loaded.clip_ids, loaded.missing) == (["a", "b", "c", "d"], ["e"])
 

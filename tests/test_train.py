@@ -26,6 +26,7 @@ FILES = {
     "config.json",
     "metrics.csv",
     "model.safetensors",
+    "predictions.parquet",
     "summary.json",
     "curves.png",
     "confusion.png",

@@ -25,7 +25,9 @@ def test_demo_goes_the_whole_way(tmp_path: Path) -> None:
     # The mean look of frames stays at chance, 2 of 12: three sigma are 3.9 clips more.
     assert top1["frames"] <= 5.9 / 12
     assert (tmp_path / "demo" / "umap.png").read_bytes().startswith(b"\x89PNG")
-    assert "plotly" in (tmp_path / "demo" / "umap.html").read_text(encoding="utf-8").lower()
+    for page in ("umap.html", "report.html"):
+        text = (tmp_path / "demo" / page).read_text(encoding="utf-8")
+        assert "Content-Security-Policy" in text and "data:image/webp" in text
     assert all(step.where.exists() for step in steps)
 
 

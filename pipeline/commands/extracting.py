@@ -1,4 +1,4 @@
-"""Computing embeddings."""
+"""Computing embeddings and taking frames."""
 
 import json
 import logging
@@ -24,7 +24,13 @@ SOME_INPUTS_FAILED = 3
 def extract_command(
     videos: Annotated[str, typer.Argument(metavar="VIDEOS", help="A folder, manifest or video.")],
     store: Annotated[str, typer.Option(help="The store's folder; made if absent.")],
-    extractor: Annotated[list[str], typer.Option("-e", "--extractor", help="May be repeated.")],
+    extractor: Annotated[
+        list[str] | None, typer.Option("-e", "--extractor", help="May be repeated.")
+    ] = None,
+    frames: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FRAMES", help="Frames to keep, as segments:8x5@256; repeatable."),
+    ] = None,
     weights: Annotated[
         list[str] | None,
         typer.Option(metavar="[NAME=]PATH", help="In the place of the publisher's; repeatable."),
@@ -49,8 +55,8 @@ def extract_command(
     clip_timeout: Annotated[float, typer.Option(help="Seconds that a clip may take.")] = 600,
     as_json: JsonOption = False,
 ) -> None:
-    """Compute the embeddings that the store lacks."""
-    target = as_path(store)
+    """Compute the embeddings, and take the frames, that the store lacks."""
+    target, extractors = as_path(store), extractor or []
     try:
         with interrupts_held():  # half-imported libraries answer Ctrl-C in many ways
             from extractors import FrameChoice
@@ -58,16 +64,17 @@ def extract_command(
             from pipeline.planned import read_weights
         logging.getLogger("distributed").setLevel(logging.CRITICAL)  # of connections cut
 
-        frames = FrameChoice(
+        choice = FrameChoice(
             kind=sampling, num_keyframes=keyframes, space=keyframe_space, seed=seed
         )
         with progress() as tell:
             summary = extract(
                 videos,
                 store=target,
-                extractors=extractor,
-                weights=read_weights(weights or [], extractor),
-                frames=frames,
+                extractors=extractors,
+                kept_frames=frames or [],
+                weights=read_weights(weights or [], extractors),
+                frames=choice,
                 prompts=prompts,
                 device=device,
                 workers=workers,

@@ -2,10 +2,27 @@
 
 import json
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from pipeline.commands.net_options import (
+    AccumulateOption,
+    DeviceOption,
+    InputOption,
+    PrecisionOption,
+    RecomputeOption,
+    ResumeOption,
+    ScheduleOption,
+    SizeOption,
+    SwapOption,
+    TestClipsOption,
+    TestCropsOption,
+    WarmupOption,
+    WeightsOption,
+    given,
+    is_first_process,
+)
 from pipeline.commands.options import (
     BatchSizeOption,
     CvOption,
@@ -30,8 +47,12 @@ from pipeline.console import (
 
 def train_command(
     store: StoreArgument,
-    features: FeaturesOption,
     out: RunOption,
+    features: Annotated[
+        str | None,
+        typer.Option(metavar="A[,B]", help="Views as VIEW or VIEW:POOL, for a head on vectors."),
+    ] = None,
+    clips: InputOption = None,
     head: HeadOption = "mlp",
     split: SplitOption = None,
     cv: CvOption = None,
@@ -46,41 +67,91 @@ def train_command(
     class_weights: Annotated[
         str | None, typer.Option(metavar="balanced", help="Let each class count the same.")
     ] = None,
-    epochs: EpochsOption = 40,
-    batch_size: BatchSizeOption = 32,
-    learning_rate: LearningRateOption = 1e-3,
-    weight_decay: WeightDecayOption = 1e-2,
+    epochs: Annotated[int | None, typer.Option(help="Passes; 40, of a net 60.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Clips a step; 32.")] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="Adam's, 0.001; of a net SGD's highest, 0.01.")
+    ] = None,
+    weight_decay: Annotated[
+        float | None, typer.Option(help="L2 penalty, 0.01; of a net 0.0005.")
+    ] = None,
     seed: SeedOption = 0,
     as_json: JsonOption = False,
+    size: SizeOption = None,
+    swap: SwapOption = None,
+    test_clips: TestClipsOption = None,
+    test_crops: TestCropsOption = None,
+    weights: WeightsOption = None,
+    schedule: ScheduleOption = None,
+    warmup: WarmupOption = None,
+    accumulate: AccumulateOption = None,
+    recompute: RecomputeOption = None,
+    precision: PrecisionOption = None,
+    device: DeviceOption = None,
+    resume: ResumeOption = None,
 ) -> None:
-    """Train a head on stored features and score it on clips that it has not seen."""
-    from heads import FitSettings
-    from pipeline.train import train
-    from store import Store
+    """Train a head on stored features, or a net on frames, and score it on unseen clips."""
+    from pipeline.choices import check_input
 
-    settings = FitSettings(
+    how = given(
         epochs=epochs,
         batch_size=batch_size,
         learning_rate=learning_rate,
         weight_decay=weight_decay,
     )
-    loaded = Store(store).load(features.split(","))
+    net_how = given(
+        schedule=schedule,
+        warmup=warmup,
+        accumulate=accumulate,
+        recompute=recompute,
+        precision=precision,
+    )
+    looks = given(clips=test_clips, crops=test_crops)
+    net = given(size=size, swaps=swap, weights=weights, device=device, resume=resume)
+    check_input(head, features=features, clips=clips, of_nets=bool(net_how or looks or net))
+    shared: dict[str, Any] = {
+        "out": out,
+        "head": head,
+        "split": split,
+        "cv": cv,
+        "folds": folds,
+        "validation": validation,
+        "patience": patience,
+        "class_weights": class_weights,
+        "seed": seed,
+    }
     with progress() as tell:
-        summary = train(
-            loaded,
-            out=out,
-            head=head,
-            split=split,
-            cv=cv,
-            folds=folds,
-            validation=validation,
-            patience=patience,
-            class_weights=class_weights,
-            settings=settings,
-            seed=seed,
-            on_progress=partial(tell, "training"),
-        )
+        shared["on_progress"] = partial(tell, "training")
+        if features is not None:
+            summary = _train_head(store, features, how, shared)
+        else:
+            summary = _train_net(store, str(clips), how | net_how, looks, shared | net)
+    if not is_first_process():
+        return
     say(json.dumps(summary) if as_json else run_table(summary, out))
+
+
+def _train_head(
+    store: str, features: str, how: dict[str, Any], shared: dict[str, Any]
+) -> dict[str, Any]:
+    from heads import FitSettings
+    from pipeline.train import train
+    from store import Store
+
+    loaded = Store(store).load(features.split(","))
+    return train(loaded, settings=FitSettings(**how), **shared)
+
+
+def _train_net(
+    store: str, clips: str, how: dict[str, Any], looks: dict[str, Any], shared: dict[str, Any]
+) -> dict[str, Any]:
+    from pipeline.nets.settings import Looks, NetSettings
+    from pipeline.nets.train import train_net
+    from store import Store
+
+    return train_net(
+        Store(store), clips=clips, settings=NetSettings(**how), looks=Looks(**looks), **shared
+    )
 
 
 def federate_command(

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -14,9 +15,7 @@ from pipeline.commands.options import (
     SeedOption,
     StoreArgument,
 )
-from pipeline.console import (
-    say,
-)
+from pipeline.console import progress, say
 from store.place import local_path
 
 
@@ -46,19 +45,53 @@ def umap_command(
         Path,
         typer.Option(metavar="FILE", parser=local_path, help="A .png, .svg, .pdf or .html file."),
     ],
-    classes: Annotated[str | None, typer.Option(metavar="A,B", help="Only these labels.")] = None,
-    color: Annotated[str, typer.Option(help="label, group or split.")] = "label",
+    classes: Annotated[
+        list[str] | None,
+        typer.Option(metavar="A[,B]", help="Only these labels; repeatable."),
+    ] = None,
+    color: Annotated[
+        str, typer.Option(help="label, group, split, client (with --run) or extractor.")
+    ] = "label",
+    run: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RUN", parser=local_path, help="Whose clients, and predictions on a page."
+        ),
+    ] = None,
+    snapshot: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Of the parts that it pins.")
+    ] = None,
     seed: SeedOption = 0,
     fast: Annotated[bool, typer.Option("--fast", help="All cores, no seed of the layout.")] = False,
+    afresh: Annotated[
+        bool, typer.Option("--afresh", help="Lay all clips out anew, as if no layout was kept.")
+    ] = False,
+    no_thumbnails: Annotated[
+        bool, typer.Option("--no-thumbnails", help="A page without pictures of the clips.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Draw the clips on a plane, near where their embeddings are near."""
     from pipeline.umap import umap
+    from pipeline.umap.same_clips import named_classes
     from store import Store
 
-    chosen = classes.split(",") if classes else None
-    loaded = [Store(store).load(one.split(","), labels=chosen) for one in features]
-    drawn = umap(loaded, color=color, seed=seed, fast=fast, out=out)
+    opened = Store(store, snapshot=snapshot)
+    chosen = named_classes(opened, classes) if classes else None
+    loaded = [opened.load(one.split(","), labels=chosen) for one in features]
+    with progress() as tell:
+        drawn = umap(
+            loaded,
+            color=color,
+            seed=seed,
+            fast=fast,
+            afresh=afresh,
+            store=opened,
+            run=run,
+            thumbnails=not no_thumbnails,
+            on_progress=partial(tell, "thumbnails"),
+            out=out,
+        )
     lacking = f"; {drawn.num_left_out} lack a view and are left out" if drawn.num_left_out else ""
     told = f"{drawn.num_clips} clips drawn in {out}{lacking}"
     say(json.dumps(asdict(drawn), default=str) if as_json else told)

@@ -25,21 +25,7 @@ _COLOURS = (  # Okabe and Ito, "Color Universal Design", 2008
     "#000000",
     "#F0E442",
 )
-_MARKERS = (  # matplotlib's name, plotly's name
-    ("o", "circle"),
-    ("s", "square"),
-    ("^", "triangle-up"),
-    ("D", "diamond"),
-    ("v", "triangle-down"),
-    ("P", "cross"),
-    ("X", "x"),
-    ("*", "star"),
-    ("<", "triangle-left"),
-    (">", "triangle-right"),
-    ("p", "pentagon"),
-    ("h", "hexagon"),
-    ("d", "diamond-tall"),
-)
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">", "p", "h", "d")
 _SCALES = {"D": 0.8, "*": 1.4}  # so that all look equally large
 NUM_STYLES = len(_COLOURS) * len(_MARKERS)
 """Names that colour and marker tell apart: 104. Then styles repeat."""
@@ -67,14 +53,8 @@ class Legend:
         names, numbers = np.unique(np.array(self.names, dtype=object), return_inverse=True)
         return names.tolist(), numbers.astype(np.int64)
 
-    def parts(self) -> list[tuple[str, NDArray[np.int64]]]:
-        """Each name, in alphabetical order, with the numbers of its points."""
-        names, numbers = self.numbered()
-        rows = np.split(np.argsort(numbers, kind="stable"), np.cumsum(np.bincount(numbers))[:-1])
-        return list(zip(names, rows, strict=True))
 
-
-def style(number: int) -> tuple[str, tuple[str, str]]:
+def style(number: int) -> tuple[str, str]:
     """Colour and marker of the nth name."""
     turn, place = divmod(number, len(_COLOURS))
     return _COLOURS[place], _MARKERS[turn % len(_MARKERS)]
@@ -89,7 +69,7 @@ def shorten(name: str) -> str:
 
 def look(number: int, *, side: float) -> dict[str, Any]:
     """What matplotlib's lines take: a point of the nth name, `side` points large."""
-    colour, (marker, _) = style(number)
+    colour, marker = style(number)
     return {
         "color": colour,
         "marker": marker,

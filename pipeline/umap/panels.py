@@ -102,7 +102,8 @@ def draw_panels(
         legend: What the colours stand for.
         title: Above all.
         caption: Below all, a paragraph a line.
-        out: File to write, with one of `SUFFIXES`.
+        out: File to write, with one of `SUFFIXES`; its folder is made if absent. The same
+            arguments give the same bytes.
     """
     names, numbers = legend.numbered()
     texts = [*displayed(names), legend.title, title, caption, *(panel.title for panel in panels)]
@@ -183,6 +184,7 @@ def _described(panels: Sequence[Panel], caption: str) -> str:
 
 
 def _save(figure: Figure, *, title: str, description: str, out: Path) -> None:
+    out.parent.mkdir(parents=True, exist_ok=True)
     suffix = out.suffix.lower()
     called, dates = _METADATA[suffix]
     told = (clean(title), description, "Kinestore")

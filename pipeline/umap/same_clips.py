@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from store import Features, UsageError
+from store import Features, Store, UsageError
 
 
 def same_clips(features: Sequence[Features]) -> tuple[list[Features], int]:
@@ -50,3 +50,16 @@ def rows_of(features: Features, classes: Sequence[str]) -> NDArray[np.int64]:
             raise UsageError(f"classes={name!r}: no such class; the nearest are {few}")
     kept = [features.classes.index(name) for name in classes]
     return np.flatnonzero(np.isin(features.labels, kept))
+
+
+def named_classes(store: Store, given: Sequence[str]) -> list[str]:
+    """The labels that a person named on the command line.
+
+    Args:
+        store: Whose labels.
+        given: Each a label as it is, or several with commas between them where there is no such
+            label.
+    """
+    known = set(store.clips().column("label").to_pylist())
+    named = (([one] if one in known else one.split(",")) for one in given)
+    return [label for some in named for label in some]

@@ -1,0 +1,67 @@
+"""torchvision's residual network of Bottlenecks, which nets for frames take their stages from."""
+
+import pickle
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from store import UsageError
+
+RESNET50 = (3, 4, 6, 3)
+"""Bottlenecks in res2, res3, res4 and res5."""
+
+
+def residual_network(
+    *, layers: Sequence[int] = RESNET50, width: int = 64, weights: Path | None = None
+) -> Any:
+    """A `torchvision.models.ResNet`: the stride of a stage's first block is on its 3x3.
+
+    Args:
+        layers: Bottlenecks in res2, res3, res4 and res5, each 1 or more.
+        width: Of the 3x3 in res2, a multiple of 16; each later stage has twice the one before, and
+            gives four times its own. The stem stays 64 wide.
+        weights: A state dict that torch saved of that very network, with a classifier of any size,
+            such as torchvision's of ImageNet; None for random weights.
+
+    Raises:
+        UsageError: If a number is out of range, or the file is absent, is no state dict, or has a
+            key that is missing, left over, or of another shape.
+    """
+    from torchvision.models.resnet import Bottleneck, ResNet  # takes a second to import
+
+    if len(layers) != 4 or min(layers) < 1:
+        raise UsageError(
+            f"layers={tuple(layers)}: must be four, each 1 or more: the blocks of res2 to res5"
+        )
+    if width < 16 or width % 16:
+        raise UsageError(f"width={width}: must be a multiple of 16; ResNet-50 has 64")
+    # ResNet has 64 channels for res2 whatever the width, times the expansion: 4 widths come out.
+    scaled = {"expansion": width // 16}
+    block = Bottleneck if width == 64 else type("ScaledBottleneck", (Bottleneck,), scaled)
+    state = {} if weights is None else _read(Path(weights))
+    num_outputs = state["fc.bias"].numel() if "fc.bias" in state else 1
+    trunk = ResNet(block, list(layers), num_classes=num_outputs, width_per_group=width)
+    if weights is None:
+        return trunk
+    try:
+        trunk.load_state_dict(state)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:300]
+        raise UsageError(f"weights {weights}: do not fit the network ({reason})") from error
+    return trunk
+
+
+def _read(path: Path) -> dict[str, torch.Tensor]:
+    """A file's named tensors, without running any pickle."""
+    try:
+        state: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise UsageError(f"weights {path}: no such file") from None
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        reason = str(error).partition("\n")[0]
+        raise UsageError(f"weights {path}: not a state dict of tensors ({reason})") from error
+    if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
+        raise UsageError(f"weights {path}: not a state dict of tensors")
+    return dict(state)
