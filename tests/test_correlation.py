@@ -618,15 +618,6 @@ def answers(net: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_a_small_net_learns_directions(seed: int) -> None:
-    frames, labels = dots(0, 512, seed=seed)
-    net = learn(small(seed=seed), (frames,), labels, epochs=8, rate=5e-3)
-    others, wanted = dots(512, 712, seed=seed)
-    assert (answers(net, (others,)) == wanted).float().mean() >= 0.9
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", [0, 1, 2])
 def test_correlations_alone_tell_directions_and_their_means_no_sense(seed: int) -> None:
     frames, labels = dots(0, 712, seed=seed)
     maps, earlier = stages(frames, seed=seed)

@@ -507,7 +507,7 @@ def test_killed_at_random_moments_the_job_goes_on_to_the_same_bytes(tmp_path: Pa
     whole, store, moments = tmp_path / "whole", tmp_path / "store", 0
     extract(videos, store=whole, extractors=["motion"], kept_frames=kinds, workers=2)
     expected = parts(whole)
-    while moments < 8:
+    while moments < 4:
         started = start(videos, store, kinds)
         wanted = len(paths(store)) + draw.choice([0, 1, 2, 5, 9])
         moments += kill_at(started, store, wanted, draw.random(), turn=moments)
