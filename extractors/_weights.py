@@ -2,24 +2,18 @@
 
 import functools
 import hashlib
-import pickle
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from store import UsageError
+from store.tensors import read_tensors
 
 StateDict = Mapping[str, Tensor]
 
 Network = TypeVar("Network", bound=nn.Module)
-
-WRAPPERS = ("model_state", "state_dict")
-"""Keys under which pytorchvideo's files, and others, keep the state dict."""
 
 
 def sha256(path: Path) -> str:
@@ -35,29 +29,14 @@ def _sha256(path: Path, mtime_ns: int, size_bytes: int) -> str:
 
 
 def read_state_dict(path: Path) -> StateDict:
-    """Read a safetensors file, or a state dict that torch saved (`weights_only`), as float32.
+    """Read a file of named tensors, as float32.
 
     Raises:
         UsageError: If it is absent or holds anything but named tensors.
     """
-    state: Any
-    try:
-        if path.suffix == ".safetensors":
-            state = load_file(path)
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise UsageError(f"weights {path}: no such file") from None
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, SafetensorError) as error:
-        reason = str(error).partition("\n")[0]
-        raise UsageError(f"weights {path}: not a state dict of tensors ({reason})") from error
-    for wrapper in WRAPPERS:
-        if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
-            state = state[wrapper]
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise UsageError(f"weights {path}: not a state dict of tensors")
     return {
-        key: value.float() if value.is_floating_point() else value for key, value in state.items()
+        name: tensor.float() if tensor.is_floating_point() else tensor
+        for name, tensor in read_tensors(path).items()
     }
 
 

@@ -1,13 +1,11 @@
 """torchvision's residual network of Bottlenecks, which nets for frames take their stages from."""
 
-import pickle
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from store import UsageError
+from store.tensors import read_tensors
 
 RESNET50 = (3, 4, 6, 3)
 """Bottlenecks in res2, res3, res4 and res5."""
@@ -22,7 +20,7 @@ def residual_network(
         layers: Bottlenecks in res2, res3, res4 and res5, each 1 or more.
         width: Of the 3x3 in res2, a multiple of 16; each later stage has twice the one before, and
             gives four times its own. The stem stays 64 wide.
-        weights: A state dict that torch saved of that very network, with a classifier of any size,
+        weights: A state dict of that very network, with a classifier of any size,
             such as torchvision's of ImageNet; None for random weights.
 
     Raises:
@@ -40,7 +38,7 @@ def residual_network(
     # ResNet has 64 channels for res2 whatever the width, times the expansion: 4 widths come out.
     scaled = {"expansion": width // 16}
     block = Bottleneck if width == 64 else type("ScaledBottleneck", (Bottleneck,), scaled)
-    state = {} if weights is None else _read(Path(weights))
+    state = {} if weights is None else read_tensors(Path(weights))
     num_outputs = state["fc.bias"].numel() if "fc.bias" in state else 1
     trunk = ResNet(block, list(layers), num_classes=num_outputs, width_per_group=width)
     if weights is None:
@@ -51,17 +49,3 @@ def residual_network(
         reason = " ".join(str(error).split())[:300]
         raise UsageError(f"weights {weights}: do not fit the network ({reason})") from error
     return trunk
-
-
-def _read(path: Path) -> dict[str, torch.Tensor]:
-    """A file's named tensors, without running any pickle."""
-    try:
-        state: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise UsageError(f"weights {path}: no such file") from None
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        reason = str(error).partition("\n")[0]
-        raise UsageError(f"weights {path}: not a state dict of tensors ({reason})") from error
-    if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
-        raise UsageError(f"weights {path}: not a state dict of tensors")
-    return dict(state)

@@ -90,6 +90,18 @@ def is_temporary(path: Path) -> bool:
     return path.name.startswith(TEMPORARY_PREFIX)
 
 
+def is_occupied(folder: Path) -> bool:
+    """Whether a folder is a file, or holds more than files that are being written."""
+    if folder.is_file():
+        return True
+    try:
+        return any(not is_temporary(path) for path in folder.iterdir())
+    except FileNotFoundError:
+        return False
+    except NotADirectoryError:
+        return True
+
+
 def is_abandoned(path: Path) -> bool:
     """Whether the process that wrote a temporary file is gone.
 

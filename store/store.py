@@ -13,8 +13,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from store import parts, schema
-from store.atomic import is_temporary, locked, write_text_once
+from store.atomic import is_occupied, locked, write_text_once
 from store.cache import load_rows
+from store.described import describe_clips
 from store.errors import StoreError, UsageError
 from store.folder import PartFolder
 from store.frames import Frames, look_up, open_frames
@@ -85,7 +86,7 @@ class Store:
         marker = folder / MARKER
         if not marker.exists():
             # Looked for again: another job may be making the same store.
-            if _is_occupied(folder) and not marker.exists():
+            if is_occupied(folder) and not marker.exists():
                 raise UsageError(f"{folder}: is there already and is not a store; name another")
             write_text_once(marker, json.dumps({"format": schema.FORMAT}))
         return cls(folder)
@@ -338,19 +339,11 @@ class Store:
             raise UsageError(
                 f"{self.path}: no clip{describe(filters)} has all of {', '.join(named)}"
             )
-        kept = [rows[clip] for clip in complete]
-        classes = sorted({row["label"] for row in kept if row["label"] is not None})
-        number = {label: index for index, label in enumerate(classes)}
-        return Features(
-            features=values,
-            labels=np.array([number.get(row["label"], -1) for row in kept], dtype=np.int64),
-            clip_ids=complete,
-            groups=[row["group"] for row in kept],
-            splits=[row["split"] for row in kept],
-            uris=[row["uri"] for row in kept],
-            classes=classes,
+        return describe_clips(
+            values,
+            complete,
+            rows=rows,
             views=[column.view.name for column in columns],
-            missing=sorted(set(rows).difference(complete)),
             widths=[column.shape[-1] for column in columns],
         )
 
@@ -394,18 +387,6 @@ class Store:
             return sorted(f"{within}/{name}" for name in found)
         folders = {part.rpartition("/")[0] for part in self.pinned.parts}
         return sorted(folder for folder in folders if folder.startswith(f"{within}/"))
-
-
-def _is_occupied(folder: Path) -> bool:
-    """Whether something stands in the way of a new store."""
-    if folder.is_file():
-        return True
-    try:
-        return any(not is_temporary(path) for path in folder.iterdir())
-    except FileNotFoundError:
-        return False
-    except NotADirectoryError:
-        return True
 
 
 def _commit(known: KnownRows, table: pa.Table, number: int | None) -> int:

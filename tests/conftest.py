@@ -6,10 +6,14 @@ import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.numbered import SHARED_DATA
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 # Two threads that wait for each other over tiny networks take ten times as long on a busy machine.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -52,3 +56,11 @@ def bucket() -> Iterator[str]:
         botocore.session.get_session().create_client("s3").create_bucket(Bucket="kinestore")
         yield "s3://kinestore"
     server.stop()
+
+
+@pytest.fixture(scope="module")
+def browser() -> "Iterator[Browser]":
+    """A browser for the tests of one file."""
+    from tests.browser import launched
+
+    yield from launched()

@@ -1,5 +1,8 @@
 """Small records for tests of the store."""
 
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -56,3 +59,14 @@ def overwrite(path: Path, content: bytes, tmp_path: Path) -> None:
         path.upload(tmp_path / "content")
     else:
         path.write_bytes(content)
+
+
+@contextmanager
+def small_disk() -> Iterator[None]:
+    """No fixture: one would hold while pytest writes its dots, to a file perhaps."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -8,13 +8,7 @@ from playwright.sync_api import Browser, expect
 from playwright.sync_api import Page as Tab
 
 from pipeline.explorer import Page
-from tests.browser import launched
 from tests.explored import WRONG, lines, pixels, place, rows, shown, twelve_clips
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    yield from launched()
 
 
 @pytest.fixture

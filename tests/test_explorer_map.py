@@ -12,13 +12,7 @@ from playwright.sync_api import Page as Tab
 
 from pipeline.explorer import Page
 from pipeline.umap.legend import style
-from tests.browser import launched
 from tests.explored import LABELS, WRONG, lines, pixels, place, rows, settle, shown, twelve_clips
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    yield from launched()
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import csv
 import io
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,13 +13,8 @@ from playwright.sync_api import Page as Tab
 
 from pipeline.explorer import Page
 from pipeline.umap.legend import style
-from tests.browser import another, launched
+from tests.browser import another
 from tests.explored import lines, pixels, place, rows, settle, shown, twelve_clips
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    yield from launched()
 
 
 @pytest.fixture

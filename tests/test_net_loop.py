@@ -153,6 +153,19 @@ def test_each_epoch_shows_every_clip_once_in_an_order_of_its_own() -> None:
     assert sorted(first) == sorted(wanted) and first != wanted
 
 
+@pytest.mark.parametrize(("num_clips", "sizes"), [(13, [3, 3, 3, 4]), (8, [4, 4]), (3, [3])])
+def test_no_step_is_left_with_a_clip_or_two(num_clips: int, sizes: list[int]) -> None:
+    seen: list[int] = []
+
+    class Watched(Tiny):
+        def forward(self, frames: Tensor) -> Tensor:
+            seen.append(len(frames))
+            return super().forward(frames)
+
+    trained(Watched(), examples(noise(num_clips)), epochs=1, batch_size=4, **FLAT)
+    assert seen == sizes
+
+
 @pytest.mark.parametrize("stop", [1, 3])
 def test_training_goes_on_from_a_state_to_the_same_bits(stop: int) -> None:
     given = examples(noise(9))

@@ -20,20 +20,10 @@ from pipeline.predictions import read_predictions
 from store import KinestoreError, Store, UsageError
 from tests.filmed import coloured_store, numbered_store
 from tests.tiny_nets import ALONE, examples, noise
-from tests.trained import metrics
+from tests.trained import FILES, metrics
 
 NET = "differential:layers=1-1-1-1,width=16,strides=,dropout=0.1"
 SHORT = NetSettings(epochs=3, batch_size=6, learning_rate=0.02)
-
-FILES = {
-    "config.json",
-    "metrics.csv",
-    "model.safetensors",
-    "predictions.parquet",
-    "summary.json",
-    "curves.png",
-    "confusion.png",
-}
 
 
 @pytest.fixture(scope="module")
@@ -76,11 +66,11 @@ def test_a_run_folder_holds_what_other_heads_leave(store: Store, tmp_path: Path)
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_a_net_learns_what_its_clips_show(store: Store, tmp_path: Path, seed: int) -> None:
-    settings = NetSettings(epochs=10, batch_size=6, learning_rate=0.05)
+    settings = NetSettings(epochs=10, batch_size=6, learning_rate=0.01)
     summary = train(store, tmp_path, seed=seed, settings=settings)
     assert summary["top1"] == 1  # chance is 1/3
     losses = [float(row["train_loss"]) for row in metrics(tmp_path)]
-    assert losses[-1] < 0.75 * losses[0]
+    assert min(losses) < 0.5 * losses[0]  # 19 clips, cut anew each time: no epoch is like the last
 
 
 def test_the_saved_net_says_what_the_run_says(store: Store, tmp_path: Path) -> None:
@@ -335,11 +325,11 @@ class TestWeights:
         with pytest.raises(UsageError, match=r"absent\.pt: no such file"):
             self.net(store, tmp_path / "absent.pt")
         (tmp_path / "text.safetensors").write_text("hello")
-        with pytest.raises(UsageError, match=r"text\.safetensors: not a file of named tensors"):
+        with pytest.raises(UsageError, match=r"text\.safetensors: not a state dict of tensors"):
             self.net(store, tmp_path / "text.safetensors")
         torch.save(nn.Linear(1, 1), tmp_path / "code.pt")  # a pickle that would run code
-        with pytest.raises(UsageError, match=r"code\.pt: not a file of named tensors"):
+        with pytest.raises(UsageError, match=r"code\.pt: not a state dict of tensors"):
             self.net(store, tmp_path / "code.pt")
         torch.save([1], tmp_path / "list.pt")
-        with pytest.raises(UsageError, match=r"list\.pt: not a file of named tensors"):
+        with pytest.raises(UsageError, match=r"list\.pt: not a state dict of tensors"):
             self.net(store, tmp_path / "list.pt")

@@ -2,7 +2,6 @@
 
 import json
 import os
-import resource
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ from store.contiguous import lay_out as lay_out_file
 from store.parts import digest
 from store.verify import verify
 from tests.mapped import add_clips, vectors
+from tests.stored import small_disk
 
 
 @pytest.fixture
@@ -327,17 +327,6 @@ def test_a_changed_byte_is_told_and_dropped(store: Store) -> None:
 
 
 # Where nothing can be kept.
-
-
-@contextmanager
-def small_disk() -> Iterator[None]:
-    """No fixture: one would hold while pytest writes its dots, to a file perhaps."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_a_full_disk_costs_the_layout_alone(store: Store) -> None:

@@ -13,7 +13,7 @@ from pipeline.federate import federate
 from pipeline.report import report
 from pipeline.report.palette import NUM_LEVELS, NUM_LINES, contrast, variables
 from pipeline.train import train
-from tests.browser import launched, opened
+from tests.browser import opened
 from tests.reported import HOSTILE, retold, without_pictures
 from tests.trained import clips
 
@@ -23,11 +23,6 @@ QUICK = FitSettings(epochs=2, batch_size=16)
 @pytest.fixture(scope="module", autouse=True)
 def _no_pictures() -> Iterator[None]:
     yield from without_pictures()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    yield from launched()
 
 
 @pytest.fixture(scope="module")

@@ -2,9 +2,6 @@
 
 import json
 import os
-import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
@@ -16,7 +13,7 @@ from store import Store, StoreError, UsageError, ViewSpec
 from store import cache as cached
 from store.contiguous import lay_out, map_array, read_note
 from store.verify import verify
-from tests.stored import SPEC, clip, embedding
+from tests.stored import SPEC, clip, embedding, small_disk
 
 OTHER = ViewSpec(extractor="other", shape=(3,), settings={}, dtype="float16")
 SEQUENCE = ViewSpec(extractor="sequence", shape=(4, 2), settings={})
@@ -130,17 +127,6 @@ def test_a_file_that_is_none_is_passed_over_and_made_again(spoil: bytes, store: 
     path.write_bytes(spoil)
     assert store.load("vector").features.tolist() == expected
     assert files(store) == [path] and verify(store.path).sound
-
-
-@contextmanager
-def small_disk() -> Iterator[None]:
-    """No fixture: one would hold while pytest writes its dots, to a file perhaps."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_a_disk_that_takes_no_more_costs_the_file_alone(store: Store) -> None:

@@ -20,17 +20,7 @@ from pipeline.folds import by_left_out_group, by_stratified_folds, keep_labelled
 from pipeline.runs import open_run
 from pipeline.train import train
 from store import Features, KinestoreError, UsageError
-from tests.trained import SHORT, clips, metrics, saved_mlp, saved_weights
-
-FILES = {
-    "config.json",
-    "metrics.csv",
-    "model.safetensors",
-    "predictions.parquet",
-    "summary.json",
-    "curves.png",
-    "confusion.png",
-}
+from tests.trained import FILES, SHORT, clips, metrics, saved_mlp, saved_weights
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])

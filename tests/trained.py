@@ -14,6 +14,17 @@ from store import Features
 
 SHORT = FitSettings(epochs=3)
 
+FILES = {
+    "config.json",
+    "metrics.csv",
+    "model.safetensors",
+    "predictions.parquet",
+    "summary.json",
+    "curves.png",
+    "confusion.png",
+}
+"""What a run folder of `train` holds."""
+
 
 def clips(seed: int = 0, num_rows: int = 60, **changes: Any) -> Features:
     """Three classes in four groups; the first columns tell the class, one column never varies."""

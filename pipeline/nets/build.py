@@ -1,18 +1,14 @@
 """Nets by name, for the clips that there are, from random weights or from a file."""
 
-import pickle
 from pathlib import Path
-from typing import Any
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 import heads
 from pipeline.choices import check_input, read_choice
 from pipeline.nets.sources import Source
 from store import UsageError
+from store.tensors import read_tensors
 
 FROM_THE_JOB = ("num_classes", "num_segments", "num_frames", "size", "weights")
 """Settings of nets that the clips and other options decide."""
@@ -69,21 +65,9 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     Raises:
         UsageError: If it is absent, or no file of tensors.
     """
-    try:
-        if path.suffix == ".safetensors":
-            state: Any = load_file(path)
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise UsageError(f"weights {path}: no such file") from None
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, SafetensorError) as error:
-        reason = str(error).partition("\n")[0]
-        raise UsageError(f"weights {path}: not a file of named tensors ({reason})") from error
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise UsageError(f"weights {path}: not a file of named tensors")
     return {
-        str(name).removeprefix(_RUN_PREFIX): tensor
-        for name, tensor in state.items()
+        name.removeprefix(_RUN_PREFIX): tensor
+        for name, tensor in read_tensors(path).items()
         if name not in _RUN_ONLY
     }
 

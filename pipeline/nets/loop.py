@@ -3,6 +3,7 @@
 Shape legend: B clips, K classes.
 """
 
+import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -92,9 +93,7 @@ class Training:
             group["lr"] = settings.learning_rate_of(number - 1)
         rng = np.random.default_rng(derive_seed("order", self._seed, number))
         order = [self._examples.draw(row, epoch=number) for row in rng.permutation(rows).tolist()]
-        steps = [
-            order[at : at + settings.batch_size] for at in range(0, len(order), settings.batch_size)
-        ]
+        steps = _steps(order, settings.batch_size)
         passes = [_passes(step, processes, settings.accumulate) for step in steps]
         flat = [clips for step in passes for clips in step]
         pictures = self._examples.training(flat, device=processes.device)
@@ -191,6 +190,17 @@ def predict(
     if answers:
         logits[places.to(processes.device)] = torch.cat(answers).to(logits)
     return processes.total(logits).cpu()
+
+
+def _steps(order: Sequence[Drawn], batch_size: int) -> list[Sequence[Drawn]]:
+    """As few batches as there must be, of sizes that differ by one at most.
+
+    A last batch of the one or two clips left over would move the weights as far as a full one, by
+    batch norm over almost nothing.
+    """
+    count = math.ceil(len(order) / batch_size)
+    bounds = [len(order) * number // count for number in range(count + 1)]
+    return [order[begin:end] for begin, end in itertools.pairwise(bounds)]
 
 
 def _passes(step: Sequence[Drawn], processes: Processes, accumulate: int) -> list[Sequence[Drawn]]:

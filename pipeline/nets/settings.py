@@ -15,8 +15,8 @@ class NetSettings:
 
     Attributes:
         epochs: Passes over the clips, 1 or more.
-        batch_size: Clips a step over all processes, 1 or more; an epoch's last batch may be
-            smaller.
+        batch_size: The most clips of a step, over all processes, 1 or more; the batches of an epoch
+            are as equal as can be.
         learning_rate: The highest step size of SGD, above 0.
         momentum: 0 or more and below 1.
         weight_decay: L2 penalty of matrices and convolutions, 0 or more; biases and norms have
