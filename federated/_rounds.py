@@ -15,9 +15,10 @@ from federated.accounting import round_traffic
 from federated.checkpoint import Checkpoint
 from federated.client import LocalConfig, LocalResult, local_update
 from federated.guard import screen
+from federated.local import LocalData, fingerprint
 from federated.records import RoundRecord
 from federated.scoring import HeldOut, plain_mean
-from heads import FitSettings, derive_seed
+from heads import derive_seed
 
 
 @dataclass(kw_only=True)
@@ -41,16 +42,15 @@ class Rounds:
         self,
         *,
         model: nn.Module,
-        clients: Sequence[tuple[Tensor, Tensor]],
+        clients: Sequence[LocalData],
         strategy: Strategy,
-        settings: FitSettings,
         sample: int | None,
         seed: int,
     ) -> None:
         self.model, self._clients, self._strategy = model, clients, strategy
-        self._settings, self._sample, self._seed = settings, sample, seed
-        self.start = {name: array.clone() for name, array in model.state_dict().items()}
-        sizes = [len(labels) for _, labels in clients]
+        self._sample, self._seed = sample, seed
+        self.start = starting_arrays(model)
+        sizes = [len(data) for data in clients]
         self._rules = [strategy.rule(size * len(sizes) / sum(sizes)) for size in sizes]
         self.first = begin(model, strategy, num_clients=len(clients), sample=sample)
         self._unsent = {
@@ -60,17 +60,15 @@ class Rounds:
     def identity(self) -> str:
         """A hash of all that decides the run, but for the number of rounds."""
         known = hashlib.sha256(
-            repr(
-                (str(self.model), self._strategy, self._settings, self._sample, self._seed)
-            ).encode()
+            repr((str(self.model), self._strategy, self._sample, self._seed)).encode()
         )
-        for tensors in [tuple(self.start.values()), *self._clients]:
-            for tensor in tensors:
-                known.update(repr((tensor.shape, tensor.dtype)).encode())
-                known.update(np.ascontiguousarray(tensor.numpy()).data)
+        for tensor in self.start.values():
+            known.update(fingerprint(tensor))
+        for data in self._clients:
+            known.update(data.identity().encode())
         return known.hexdigest()
 
-    def round(self, number: int, progress: Progress, test_rows: HeldOut | None) -> RoundRecord:
+    def round(self, number: int, progress: Progress, held_out: HeldOut | None) -> RoundRecord:
         """One round, from drawing the clients to scoring the new model."""
         started = time.perf_counter()
         chosen = self._choose(number)
@@ -93,7 +91,7 @@ class Rounds:
         return RoundRecord(
             round=number,
             train_loss=_mean_loss([result for result in results if result.update.client in used]),
-            **self._accuracies(progress, test_rows),
+            **self._accuracies(progress, held_out),
             participants=tuple(chosen),
             refusals=tuple(refusals),
             **asdict(traffic),
@@ -113,39 +111,36 @@ class Rounds:
         return [int(client) for client in drawn]
 
     def _train(self, client: int, number: int, progress: Progress) -> LocalResult:
-        features, labels = self._clients[client]
         return local_update(
             progress.server.arrays,
             LocalConfig(
                 client=client,
                 round_number=number,
-                settings=self._settings,
                 rule=self._rules[client],
                 seed=self._seed,
             ),
             progress.clients.get(client, ClientState(private=self._unsent)),
             model=self.model,
-            features=features,
-            labels=labels,
+            data=self._clients[client],
         )
 
-    def _accuracies(self, progress: Progress, test_rows: HeldOut | None) -> dict[str, Any]:
-        if test_rows is None:
+    def _accuracies(self, progress: Progress, held_out: HeldOut | None) -> dict[str, Any]:
+        if held_out is None:
             return {"accuracy": None, "others": {}}
         shared = {**self.start, **progress.server.arrays}
         if self._unsent:
             private = {client: kept.private for client, kept in progress.clients.items()}
-            each = test_rows.client_accuracies(
+            each = held_out.client_accuracies(
                 self.model, shared, private, num_clients=len(self._clients)
             )
             accuracy = plain_mean(each)
         else:
-            accuracy = test_rows.accuracy(self.model, shared)
+            accuracy = held_out.accuracy(self.model, shared)
         others = self._strategy.others(progress.server)
         return {
             "accuracy": accuracy,
             "others": {
-                name: test_rows.accuracy(self.model, {**self.start, **arrays})
+                name: held_out.accuracy(self.model, {**self.start, **arrays})
                 for name, arrays in others.items()
             },
         }
@@ -157,12 +152,17 @@ def begin(
     """The strategy's state before the first round, from this model."""
     return strategy.init(
         ServerState(
-            arrays={name: array.clone() for name, array in model.state_dict().items()},
+            arrays=starting_arrays(model),
             parameters=frozenset(name for name, _ in model.named_parameters()),
             num_clients=num_clients,
             per_round=num_clients if sample is None else sample,
         )
     )
+
+
+def starting_arrays(model: nn.Module) -> dict[str, Tensor]:
+    """A copy of its state dict, which nothing that happens to the model changes."""
+    return {name: array.detach().to("cpu", copy=True) for name, array in model.state_dict().items()}
 
 
 def _mean_loss(results: Sequence[LocalResult]) -> float:

@@ -1,14 +1,14 @@
 """One client's round; a simulation and a deployment both run this very function."""
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from federated._base import CROSS_ENTROPY, Arrays, ClientState, ClientUpdate, LocalRule
-from heads import FitSettings, derive_seed, fit
+from federated.local import LocalData, OnGradients
+from heads import FitSettings, derive_seed
 
 LOCAL_SETTINGS = FitSettings(epochs=5, batch_size=128, learning_rate=1e-3, weight_decay=1e-4)
 """A client's training a round. FLAMeST prints a learning rate of .01; on standardised features it
@@ -22,14 +22,12 @@ class LocalConfig:
     Attributes:
         client: The client's number, from 0.
         round_number: 1 for the first.
-        settings: How to train; `epochs` is the number of local epochs.
         rule: What the strategy adds to the loss.
         seed: The run's seed, 0 or more.
     """
 
     client: int
     round_number: int
-    settings: FitSettings
     rule: LocalRule = CROSS_ENTROPY
     seed: int
 
@@ -55,8 +53,7 @@ def local_update(
     state: ClientState,
     *,
     model: nn.Module,
-    features: Tensor,
-    labels: Tensor,
+    data: LocalData,
 ) -> LocalResult:
     """Start from the server's tensors and one's own private ones, train, and part the two again.
 
@@ -68,42 +65,41 @@ def local_update(
         arrays: What the server sent; left as it is.
         config: What to do with it.
         state: What the client kept; its private tensors complete the model.
-        model: A network to work in; its weights are overwritten.
-        features: The client's rows, float32, shape (n, D).
-        labels: int64, shape (n,).
+        model: A network to work in, on any device; its weights are overwritten.
+        data: The client's samples.
     """
     model.load_state_dict({**arrays, **state.private})
     shared = {name: weight for name, weight in model.named_parameters() if name in arrays}
-    epochs = fit(
+    loss = data.fit(
         model,
-        features,
-        labels,
-        settings=config.settings,
         seed=derive_seed("client", config.seed, config.round_number, config.client),
         on_gradients=_pull_of(config.rule, shared, arrays, state.correction),
     )
-    learnt = {name: array.detach().clone() for name, array in model.state_dict().items()}
+    learnt = {
+        name: array.detach().to("cpu", copy=True) for name, array in model.state_dict().items()
+    }
     update = ClientUpdate(
         client=config.client,
-        num_samples=len(features),
+        num_samples=len(data),
         arrays={name: learnt[name] for name in arrays},
     )
     kept = ClientState(
         private={name: array for name, array in learnt.items() if name not in arrays},
         correction=_corrected(config.rule, update.arrays, shared, arrays, state.correction),
     )
-    return LocalResult(update=update, state=kept, loss=epochs[-1].loss if epochs else math.nan)
+    return LocalResult(update=update, state=kept, loss=loss)
 
 
 def _pull_of(
     rule: LocalRule, shared: Mapping[str, Tensor], arrays: Arrays, correction: Arrays
-) -> Callable[[], None] | None:
+) -> OnGradients | None:
     """Adds pull (w - w_t) - h to the gradients, or None where that is nothing."""
     if not rule.pull:
         return None
     weights = list(shared.values())
     offsets = [
-        rule.pull * arrays[name] + (correction[name] if correction else 0.0) for name in shared
+        (rule.pull * arrays[name] + (correction[name] if correction else 0.0)).to(weight.device)
+        for name, weight in shared.items()
     ]
 
     def add() -> None:

@@ -1,9 +1,9 @@
 """How good a federated model is, in the round and at the end.
 
-Shape legend: N rows, D features.
+Shape legend: N samples, n of them, K classes.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,22 +12,24 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from federated._base import Arrays
-from heads import predict
 from store import UsageError
+
+Predict = Callable[[nn.Module, NDArray[np.int64]], Tensor]
+"""Logits (n, K) that a model gives the samples of these numbers, int64, shape (n,)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class HeldOut:
-    """Rows that nobody trains on.
+    """Samples that nobody trains on.
 
     Attributes:
-        features: float32, shape (N, D) or (N, T, D).
         labels: int64, shape (N,).
-        parts: Each client's own rows among them; None where every client is scored on all.
+        predict: Asks a model for some of them.
+        parts: Each client's own samples among them; None where every client is scored on all.
     """
 
-    features: Tensor
     labels: Tensor
+    predict: Predict
     parts: Sequence[NDArray[np.int64]] | None
 
     def check(self, num_clients: int) -> None:
@@ -43,36 +45,46 @@ class HeldOut:
                     f"{len(self.labels) - 1}"
                 )
 
-    def right(self, model: nn.Module, arrays: Arrays) -> NDArray[np.bool_]:
-        """Whether this state dict has each row right, shape (N,)."""
-        model.load_state_dict(dict(arrays))
-        right: NDArray[np.bool_] = (predict(model, self.features).argmax(1) == self.labels).numpy()
-        return right
+    def accuracy(
+        self, model: nn.Module, arrays: Arrays, numbers: NDArray[np.int64] | None = None
+    ) -> float:
+        """Fraction of all samples, or of some, that this state dict has right; NaN of none.
 
-    def accuracy(self, model: nn.Module, arrays: Arrays) -> float:
-        """Fraction of the rows that this state dict has right."""
-        return float(self.right(model, arrays).mean())
+        Args:
+            model: A network to work in.
+            arrays: What its weights become.
+            numbers: int64, shape (n,).
+        """
+        if numbers is None:
+            numbers = np.arange(len(self.labels))
+        if not len(numbers):
+            return float("nan")
+        model.load_state_dict(dict(arrays))
+        said = self.predict(model, numbers).argmax(1)
+        return float((said == self.labels[numbers]).double().mean())
 
     def client_accuracies(
         self, model: nn.Module, common: Arrays, private: Mapping[int, Arrays], *, num_clients: int
     ) -> list[float]:
-        """Each client's fraction of its own rows that its own model has right; NaN without rows.
+        """Each client's fraction of its own samples that its own model has right.
 
         Args:
             model: A network to work in.
             common: State dict of a client without private tensors of its own.
             private: Private tensors of the clients that have some.
             num_clients: C.
+
+        Returns:
+            C fractions, NaN for a client without samples.
         """
-        of_common = self.right(model, common)
-        fractions = []
-        for client in range(num_clients):
-            right = of_common
-            if client in private:
-                right = self.right(model, {**common, **private[client]})
-            own = right if self.parts is None else right[self.parts[client]]
-            fractions.append(float(own.mean()) if len(own) else float("nan"))
-        return fractions
+        return [
+            self.accuracy(
+                model,
+                {**common, **private.get(client, {})},
+                None if self.parts is None else self.parts[client],
+            )
+            for client in range(num_clients)
+        ]
 
 
 def plain_mean(fractions: Sequence[float]) -> float:

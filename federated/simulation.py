@@ -19,13 +19,22 @@ from federated._rounds import Progress, Rounds, begin
 from federated.checkpoint import read_checkpoint, write_checkpoint
 from federated.client import LOCAL_SETTINGS
 from federated.guard import screen
+from federated.local import LocalData, LocalRows
 from federated.records import RoundRecord
 from federated.scoring import HeldOut
-from heads import FitSettings, check_rows, to_features, to_labels
+from heads import FitSettings, check_rows, predict, to_features, to_labels
 from heads import create as create_head
 from store import UsageError
 
-__all__ = ["Checkpoints", "History", "RoundRecord", "begin", "check_rounds", "simulate"]
+__all__ = [
+    "Checkpoints",
+    "History",
+    "RoundRecord",
+    "begin",
+    "check_rounds",
+    "simulate",
+    "simulate_clients",
+]
 
 Rows = tuple[NDArray[np.float32] | Tensor, NDArray[np.int64] | Tensor]
 
@@ -117,29 +126,74 @@ def simulate(
     """
     check_rounds(rounds=rounds, sample=sample, num_clients=len(parts))
     rows = (to_features(features), to_labels(labels))
-    test_rows = None
-    if test is not None:
-        test_rows = HeldOut(
-            features=to_features(test[0], name="test"), labels=to_labels(test[1]), parts=test_parts
-        )
-    model = _own_model(head, rows, test_rows, seed=seed)
+    unseen = None if test is None else (to_features(test[0], name="test"), to_labels(test[1]))
+    model = _own_model(head, rows, unseen, seed=seed)
     check_rows(model, *rows)
-    if test_rows is not None:
-        check_rows(model, test_rows.features, test_rows.labels, name="test")
-        test_rows.check(len(parts))
-    clients = _deal(rows, parts)
+    held_out = None
+    if unseen is not None:
+        check_rows(model, *unseen, name="test")
+        held_out = _held_out(*unseen, parts=test_parts)
+    return simulate_clients(
+        model,
+        [
+            LocalRows(features=rows[0][part], labels=rows[1][part], settings=settings)
+            for part in _checked(parts, num_rows=len(rows[0]))
+        ],
+        rounds=rounds,
+        strategy=strategy,
+        sample=sample,
+        seed=seed,
+        held_out=held_out,
+        checkpoints=checkpoints,
+        on_round=on_round,
+    )
+
+
+def simulate_clients(
+    model: nn.Module,
+    clients: Sequence[LocalData],
+    *,
+    rounds: int,
+    strategy: str | Strategy = "fedavg",
+    sample: int | None = None,
+    seed: int = 0,
+    held_out: HeldOut | None = None,
+    checkpoints: Checkpoints | None = None,
+    on_round: Callable[[RoundRecord], None] | None = None,
+) -> History:
+    """Train one model together, whatever it is that the clients hold.
+
+    Args:
+        model: On any device; it is worked in, and what it holds afterwards is nobody's model.
+        clients: Each one's samples.
+        rounds: As for `simulate`, and so what follows.
+        strategy: Likewise.
+        sample: Likewise.
+        seed: Likewise.
+        held_out: What each round's model is scored on; None for nothing.
+        checkpoints: As for `simulate`.
+        on_round: Likewise.
+
+    Returns:
+        A record for each round, and the final model, on the CPU.
+
+    Raises:
+        UsageError: If an argument is out of range, or a checkpoint is damaged or of another run.
+    """
+    check_rounds(rounds=rounds, sample=sample, num_clients=len(clients))
+    if held_out is not None:
+        held_out.check(len(clients))
     run = Rounds(
         model=model,
         clients=clients,
         strategy=create_strategy(strategy) if isinstance(strategy, str) else strategy,
-        settings=settings,
         sample=sample,
         seed=seed,
     )
     identity = "" if checkpoints is None else run.identity()
     progress = _begin(run, checkpoints, identity, on_round)
     for number in range(len(progress.records) + 1, rounds + 1):
-        record = run.round(number, progress, test_rows)
+        record = run.round(number, progress, held_out)
         progress.records.append(record)
         if checkpoints is not None and (number % checkpoints.every == 0 or number == rounds):
             write_checkpoint(checkpoints.path, progress.checkpoint(identity))
@@ -164,7 +218,7 @@ def check_rounds(*, rounds: int, sample: int | None, num_clients: int) -> None:
 def _own_model(
     head: str | nn.Module,
     rows: tuple[Tensor, Tensor],
-    test_rows: HeldOut | None,
+    unseen: tuple[Tensor, Tensor] | None,
     *,
     seed: int,
 ) -> nn.Module:
@@ -172,30 +226,36 @@ def _own_model(
     if isinstance(head, nn.Module):
         return copy.deepcopy(head)
     features, labels = rows
-    known = [labels] if test_rows is None else [labels, test_rows.labels]
+    known = [labels] if unseen is None else [labels, unseen[1]]
     num_classes = 1 + max((int(some.max()) for some in known if len(some)), default=0)
     return create_head(
         head, in_features=features.shape[-1], num_classes=max(num_classes, 1), seed=seed
     )
 
 
-def _deal(
-    rows: tuple[Tensor, Tensor], parts: Sequence[NDArray[np.int64]]
-) -> list[tuple[Tensor, Tensor]]:
-    """Each client's own rows."""
-    features, labels = rows
+def _held_out(
+    features: Tensor, labels: Tensor, *, parts: Sequence[NDArray[np.int64]] | None
+) -> HeldOut:
+    return HeldOut(
+        labels=labels,
+        predict=lambda model, numbers: predict(model, features[numbers]),
+        parts=parts,
+    )
+
+
+def _checked(parts: Sequence[NDArray[np.int64]], *, num_rows: int) -> Sequence[NDArray[np.int64]]:
+    """The parts, each with a row or more, and none beyond the last."""
     if not parts:
         raise UsageError("parts=[]: must hold one client or more")
     for client, part in enumerate(parts):
         if len(part) == 0:
             raise UsageError(f"parts: client {client} has no row; give it one or use fewer clients")
-        outside = [int(row) for row in part if not 0 <= row < len(features)]
+        outside = [int(row) for row in part if not 0 <= row < num_rows]
         if outside:
             raise UsageError(
-                f"parts: client {client} has row {outside[0]}, "
-                f"must be from 0 to {len(features) - 1}"
+                f"parts: client {client} has row {outside[0]}, must be from 0 to {num_rows - 1}"
             )
-    return [(features[part], labels[part]) for part in parts]
+    return parts
 
 
 def _begin(

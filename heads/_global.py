@@ -9,6 +9,7 @@ channels, H height, W width.
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate
 
@@ -78,10 +79,10 @@ class TimeModule(nn.Module):
         """(S, C, H, W) to the same; H and W 2 or more."""
         backward, forward = differences(self.reduce(features), self.smooth, stride=self.stride,
                                         settings=self.settings)  # fmt: skip
-        gate = (self._gate(backward, 0) + self._gate(forward, -1)) / 2
+        gates = self._gate(backward, 0) + self._gate(forward, -1)
         if self.settings.center_gate:
-            gate = gate - 0.5
-        return features + features * gate
+            gates = gates - 1
+        return torch.addcmul(features, features, gates, value=0.5)
 
     def _gate(self, difference: Tensor, direction: int) -> Tensor:
         """H' (Eq. 6): from 0 to 1, shape (S, C, H, W)."""

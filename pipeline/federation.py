@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -10,14 +11,97 @@ from torch import Tensor, nn
 
 from federated import Strategy
 from federated.accounting import Traffic
+from federated.local import LocalData, LocalRows
 from federated.moments import agree
 from federated.records import RoundRecord
-from federated.simulation import Checkpoints, History, begin, simulate
+from federated.scoring import HeldOut, Predict
+from federated.simulation import Checkpoints, History, begin, simulate_clients
 from heads import FitSettings, Standardiser, check_rows, predict, to_features, to_labels
 from pipeline.choices import HeadChoice
 from pipeline.deal import deal, deal_test
 from pipeline.folds import Fold
 from store import Features, UsageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """The samples of a fold, as a simulation takes them.
+
+    Attributes:
+        clients: What each one trains on.
+        predict: Logits of rows by their numbers, to score a round by.
+        predict_last: Likewise, to score the final model by.
+        standardiser: How the model's input is scaled.
+        setup: What agreeing on it cost.
+    """
+
+    clients: Sequence[LocalData]
+    predict: Predict
+    predict_last: Predict
+    standardiser: Standardiser
+    setup: Traffic
+
+
+class Material(Protocol):
+    """What the clients of a job learn from."""
+
+    @property
+    def rows(self) -> Features:
+        """The labelled clips."""
+
+    def new_model(self) -> nn.Module:
+        """The model before training, the same each time."""
+
+    def check(self, model: nn.Module) -> None:
+        """Refuse rows that it does not take."""
+
+    def prepare(self, parts: Sequence[NDArray[np.int64]]) -> Prepared:
+        """The samples, with each client's as numbers of rows."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureRows:
+    """Stored features, for a head.
+
+    Attributes:
+        rows: Labelled.
+        head: What is trained.
+        settings: A client's training in one round.
+        seed: 0 or more; decides the first weights.
+    """
+
+    rows: Features
+    head: HeadChoice
+    settings: FitSettings
+    seed: int
+
+    def new_model(self) -> nn.Module:
+        """The head before training, the same each time."""
+        return self.head.create(self.rows, seed=self.seed)
+
+    def check(self, model: nn.Module) -> None:
+        """Refuse rows that it does not take."""
+        check_rows(model, to_features(self.rows.features[:1]), to_labels(self.rows.labels[:1]))
+
+    def prepare(self, parts: Sequence[NDArray[np.int64]]) -> Prepared:
+        """Rows standardised by what the clients agree on."""
+        standardiser, setup = agree(self.rows.features, parts)
+        ready = to_features(standardiser.apply(self.rows.features))
+        labels = to_labels(self.rows.labels)
+
+        def ask(model: nn.Module, numbers: NDArray[np.int64]) -> Tensor:
+            return predict(model, ready[numbers])
+
+        return Prepared(
+            clients=[
+                LocalRows(features=ready[part], labels=labels[part], settings=self.settings)
+                for part in parts
+            ],
+            predict=ask,
+            predict_last=ask,
+            standardiser=standardiser,
+            setup=setup,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,35 +150,33 @@ class FoldResult:
 
 @dataclass(frozen=True, kw_only=True)
 class Federation:
-    """What all folds of a job share; the attributes are arguments of `pipeline.federate`."""
+    """What all folds of a job share; `pipeline.federate` tells of the other attributes.
 
-    rows: Features
-    head: HeadChoice
+    Attributes:
+        material: What is learnt from, and by which model.
+    """
+
+    material: Material
     strategy: Strategy
     partition: str
     clients: int
     rounds: int
     sample: int | None
-    settings: FitSettings
     seed: int
-
-    def new_model(self) -> nn.Module:
-        """The head before training, the same each time."""
-        return self.head.create(self.rows, seed=self.seed)
 
     def deal(self, fold: Fold) -> Deal:
         """Who holds which of the fold's rows."""
+        rows = self.material.rows
         parts = deal(
-            self.rows, fold.train, clients=self.clients, partition=self.partition, seed=self.seed
+            rows, fold.train, clients=self.clients, partition=self.partition, seed=self.seed
         )
-        own = deal_test(self.rows, parts, fold.test, partition=self.partition, seed=self.seed)
+        own = deal_test(rows, parts, fold.test, partition=self.partition, seed=self.seed)
         return Deal(fold=fold, parts=parts, test_parts=own)
 
     def check(self, deals: Sequence[Deal]) -> None:
         """Refuse what cannot be run, before anything is written."""
-        model = self.new_model()
-        first = to_features(self.rows.features[:1])
-        check_rows(model, first, to_labels(self.rows.labels[:1]))
+        model = self.material.new_model()
+        self.material.check(model)
         state = begin(model, self.strategy, num_clients=self.clients, sample=self.sample)
         shares_all = len(state.arrays) == len(model.state_dict())
         if not shares_all and any(
@@ -113,44 +195,48 @@ class Federation:
         on_round: Callable[[RoundRecord], None],
     ) -> FoldResult:
         """Train on the fold's parts and score its test rows."""
-        standardiser, setup = agree(self.rows.features, dealt.parts)
-        ready = standardiser.apply(self.rows.features)
-        model, test = self.new_model(), dealt.fold.test
-        history = simulate(
+        ready, model = self.material.prepare(dealt.parts), self.material.new_model()
+        history = simulate_clients(
             model,
-            ready,
-            self.rows.labels,
-            dealt.parts,
+            ready.clients,
             rounds=self.rounds,
             strategy=self.strategy,
-            settings=self.settings,
             sample=self.sample,
             seed=self.seed,
-            test=(ready[test], self.rows.labels[test]) if len(test) else None,
-            test_parts=dealt.test_parts if len(test) else None,
+            held_out=self._held_out(dealt, ready) if len(dealt.fold.test) else None,
             checkpoints=checkpoints,
             on_round=on_round,
         )
-        logits = _logits(model, history, torch.from_numpy(ready[test]), dealt.test_parts)
+        logits = _logits(model, history, ready.predict_last, dealt)
         model.load_state_dict(history.state)
         return FoldResult(
             deal=dealt,
-            model=model,
-            standardiser=standardiser,
-            setup=setup,
+            model=model.cpu(),
+            standardiser=ready.standardiser,
+            setup=ready.setup,
             history=history,
             logits=logits,
         )
 
+    def _held_out(self, dealt: Deal, ready: Prepared) -> HeldOut:
+        """The fold's test rows, which have numbers of their own there."""
+        test = dealt.fold.test
+        return HeldOut(
+            labels=torch.from_numpy(self.material.rows.labels[test]),
+            predict=lambda model, numbers: ready.predict(model, test[numbers]),
+            parts=dealt.test_parts,
+        )
 
-def _logits(
-    model: nn.Module, history: History, features: Tensor, parts: Sequence[NDArray[np.int64]]
-) -> Tensor:
-    """By the common model, but for rows of clients with a model of their own."""
-    model.load_state_dict(history.state)
-    logits = predict(model, features).clone()  # out of inference mode, to be written to
-    for client, part in enumerate(parts):
-        if client in history.private and len(part):
-            model.load_state_dict(history.state_of(client))
-            logits[part] = predict(model, features[part])
-    return logits
+
+def _logits(model: nn.Module, history: History, ask: Predict, dealt: Deal) -> Tensor:
+    """Of the fold's test rows; by the common model, but for clients with a model of their own."""
+    test, owners = dealt.fold.test, dealt.owners
+    alone = sorted(history.private.keys() & set(owners.tolist()))
+    asked = [(history.state, np.flatnonzero(~np.isin(owners, alone)))]
+    asked += [(history.state_of(client), dealt.test_parts[client]) for client in alone]
+    told = []
+    for state, numbers in asked:
+        model.load_state_dict(state)
+        told.append(ask(model, test[numbers]))
+    order = np.argsort(np.concatenate([numbers for _, numbers in asked]))
+    return torch.cat(told)[order]

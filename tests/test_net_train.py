@@ -14,12 +14,12 @@ from heads._trunk import residual_network
 from pipeline.nets.build import build_net
 from pipeline.nets.settings import Looks, NetSettings
 from pipeline.nets.sources import open_source
+from pipeline.nets.task import NetTask
 from pipeline.nets.train import train_net
-from pipeline.nets.trainer import NetTrainer
 from pipeline.predictions import read_predictions
 from store import KinestoreError, Store, UsageError
 from tests.filmed import coloured_store, numbered_store
-from tests.tiny_nets import ALONE, examples, noise
+from tests.tiny_nets import ALONE, described, examples, noise
 from tests.trained import FILES, metrics
 
 NET = "differential:layers=1-1-1-1,width=16,strides=,dropout=0.1"
@@ -246,21 +246,19 @@ def test_frames_that_a_net_cannot_take_are_told_by_their_shape(tmp_path: Path) -
 
 
 def test_clips_that_a_net_breaks_on_are_told_by_their_shape() -> None:
-    trainer = NetTrainer(
-        examples=examples(noise(3)),
-        num_classes=3,
+    source = noise(3)
+    task = NetTask(
+        rows=described(source),
+        examples=examples(source),
         create=lambda: nn.Linear(7, 3),
         settings=SHORT,
         looks=Looks(),
-        patience=None,
-        class_weights=None,
-        seed=0,
         processes=ALONE,
     )
     with pytest.raises(
         UsageError, match=r"size=10: clips of shape \(4, 3, 10, 10\) do not fit the"
     ):
-        trainer.check()
+        task.check(task.new_net())
 
 
 def test_divergence_names_the_epoch(store: Store, tmp_path: Path) -> None:

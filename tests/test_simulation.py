@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from federated import ClientState, ServerState
 from federated.client import LocalConfig, local_update
 from federated.fedavg import FedAvg
+from federated.local import LocalRows
 from federated.partition import iid
 from federated.simulation import History, RoundRecord, simulate
 from heads import FitSettings, create, derive_seed, fit
@@ -105,11 +106,10 @@ def test_two_rounds_are_local_updates_averaged_twice() -> None:
         updates = [
             local_update(
                 state.arrays,
-                LocalConfig(client=client, round_number=number, settings=LOCAL, seed=0),
+                LocalConfig(client=client, round_number=number, seed=0),
                 ClientState(),
                 model=head(seed=9),  # whatever it holds is overwritten
-                features=features[part],
-                labels=labels[part],
+                data=LocalRows(features=features[part], labels=labels[part], settings=LOCAL),
             ).update
             for client, part in enumerate(parts)
         ]
@@ -130,11 +130,10 @@ def test_buffers_of_batch_norm_are_averaged_too_and_counters_take_the_largest() 
     for client, part in enumerate(parts):
         alone = local_update(
             net.state_dict(),
-            LocalConfig(client=client, round_number=1, settings=LOCAL, seed=0),
+            LocalConfig(client=client, round_number=1, seed=0),
             ClientState(),
             model=copy.deepcopy(net),
-            features=features[part],
-            labels=labels[part],
+            data=LocalRows(features=features[part], labels=labels[part], settings=LOCAL),
         ).update.arrays
         means.append(alone["1.running_mean"].double())
         counts.append(int(alone["1.num_batches_tracked"]))
@@ -249,11 +248,14 @@ def test_a_client_that_overflows_is_refused_and_the_round_goes_on_with_the_rest(
     # the client that remains is all of the average
     alone = local_update(
         head().state_dict(),
-        LocalConfig(client=1, round_number=1, settings=LOCAL, seed=0),
+        LocalConfig(client=1, round_number=1, seed=0),
         ClientState(),
         model=head(),
-        features=torch.from_numpy(features[30:]),
-        labels=torch.from_numpy(labels[30:]),
+        data=LocalRows(
+            features=torch.from_numpy(features[30:]),
+            labels=torch.from_numpy(labels[30:]),
+            settings=LOCAL,
+        ),
     ).update
     assert all(torch.equal(history.state[name], array) for name, array in alone.arrays.items())
 

@@ -13,6 +13,7 @@ from torch import nn
 import federated
 from federated import ClientState, ClientUpdate, ServerState, Strategy
 from federated.client import LocalConfig, local_update
+from federated.local import LocalRows
 from heads import FitSettings
 from store import UsageError
 
@@ -145,14 +146,14 @@ def run(strategy: Strategy) -> tuple[ServerState, list[ClientState], list[Client
                 LocalConfig(
                     client=client,
                     round_number=number,
-                    settings=SETTINGS,
                     rule=strategy.rule(SIZES[client] * 3 / sum(SIZES)),
                     seed=0,
                 ),
                 kept[client],
                 model=model,
-                features=torch.from_numpy(x),
-                labels=torch.from_numpy(y),
+                data=LocalRows(
+                    features=torch.from_numpy(x), labels=torch.from_numpy(y), settings=SETTINGS
+                ),
             )
             for client, (x, y) in enumerate(clients())
         ]

@@ -12,6 +12,8 @@ from pipeline.nets.examples import Examples
 from pipeline.nets.loop import Training
 from pipeline.nets.processes import Processes
 from pipeline.nets.settings import NetSettings
+from store import Features
+from store.described import describe_clips
 
 ALONE = Processes(rank=0, count=1, device=torch.device("cpu"))
 
@@ -55,6 +57,16 @@ def examples(source: InMemory, **changes: Any) -> Examples:
         "workers": 2,
     }
     return Examples(**{**known, **changes})
+
+
+def described(source: InMemory) -> Features:
+    """Its clips as rows, of the classes "a", "b" and "c" in turn."""
+    rows = {
+        clip_id: {"label": "abc"[number % 3], "group": None, "split": None, "uri": clip_id}
+        for number, clip_id in enumerate(source.clip_ids)
+    }
+    nothing = np.zeros((len(rows), 0), np.float32)
+    return describe_clips(nothing, list(rows), rows=rows, views=[source.name], widths=[])
 
 
 class Tiny(nn.Module):

@@ -38,7 +38,7 @@ class Fits:
     ) -> None:
         self._trainer, self._run, self._out = trainer, run, out
         self._resume, self._on_progress = resume, on_progress
-        self._epochs = trainer.settings.epochs
+        self._epochs = trainer.task.settings.epochs
         self._done = self._total = self._fits = 0
         self._clips, self._seconds = 0, 0.0
 
@@ -49,7 +49,7 @@ class Fits:
         scored = [self._fit(fold, self._epochs) for fold in divisions]
         last = scored[0]
         if crossed:
-            everything = np.arange(len(self._trainer.examples.labels))
+            everything = np.arange(len(self._trainer.task.rows.labels))
             fold = Fold(name="all rows", train=everything, test=everything[:0])
             mean_best = round(float(np.mean([result.best_epoch for result in scored])))
             last = self._fit(fold, mean_best)

@@ -5,7 +5,7 @@ Shape legend: B clips, K classes.
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import numpy as np
@@ -24,6 +24,10 @@ MOMENTUM = "momentum_buffer"
 """What torch's SGD calls the velocity of a parameter."""
 
 
+class Diverged(KinestoreError):
+    """Training came to a loss or gradient that is NaN or infinite."""
+
+
 class Training:
     """A net under training by SGD, epoch after epoch.
 
@@ -39,6 +43,7 @@ class Training:
             whole batch, but for batch norm, which sees the share of one process.
         class_weights: What a clip of each class counts in a batch's weighted mean, shape (K,);
             None for 1.
+        on_gradients: Called before each step; it may add to the gradients, as federated clients do.
     """
 
     def __init__(
@@ -50,11 +55,12 @@ class Training:
         seed: int,
         processes: Processes,
         class_weights: Tensor | None = None,
+        on_gradients: Callable[[], None] | None = None,
     ) -> None:
         self.net = net
         self._examples, self._settings = examples, settings
         self._seed, self._processes = seed, processes
-        self._class_weights = class_weights
+        self._class_weights, self._on_gradients = class_weights, on_gradients
         self._shared = net if processes.count == 1 else DistributedDataParallel(net)
         self._named = {name: p for name, p in net.named_parameters() if p.requires_grad}
         self._optimizer = torch.optim.SGD(
@@ -86,7 +92,7 @@ class Training:
         """One pass over some rows, the first being epoch 1.
 
         Raises:
-            KinestoreError: If it diverges.
+            Diverged: If a loss or gradient is NaN or infinite.
         """
         settings, processes = self._settings, self._processes
         for group in self._optimizer.param_groups:
@@ -133,6 +139,8 @@ class Training:
             if has_some:
                 right = (logits.detach().argmax(1) == labels).sum()
                 sums += torch.stack([losses.detach().double().sum(), right.double()]).cpu()
+        if self._on_gradients is not None:
+            self._on_gradients()
         norm = nn.utils.clip_grad_norm_(self.net.parameters(), self._settings.clip_gradients)
         if not math.isfinite(float(norm)):  # the same in all processes: all of them stop
             raise self._diverged(number)
@@ -155,8 +163,8 @@ class Training:
     def _arithmetic(self) -> torch.autocast:
         return _arithmetic(self._settings, self._processes.device)
 
-    def _diverged(self, number: int) -> KinestoreError:
-        return KinestoreError(
+    def _diverged(self, number: int) -> "Diverged":
+        return Diverged(
             f"epoch={number}: training diverged, its loss or gradient is NaN or infinite; use a "
             f"lower learning_rate than {self._settings.learning_rate:g}"
         )

@@ -10,15 +10,14 @@ from typing import Any
 from pipeline.evaluation import by_fold, choose_folds, counts, panels
 from pipeline.fitting import EpochRecord
 from pipeline.folds import keep_labelled, score_folds
-from pipeline.nets.augment import choose_size, read_swaps
-from pipeline.nets.build import build_net, takes_segments
-from pipeline.nets.examples import Examples
+from pipeline.nets.augment import choose_size
 from pipeline.nets.fits import Fits, OnProgress
 from pipeline.nets.processes import Processes, processes
 from pipeline.nets.rows import rows_of
 from pipeline.nets.settings import Looks, NetSettings
 from pipeline.nets.sources import open_source
-from pipeline.nets.trainer import CENTRE, NetTrainer
+from pipeline.nets.task import CENTRE, make_task
+from pipeline.nets.trainer import NetTrainer
 from pipeline.predictions import predictions_of
 from pipeline.runs import Run, open_run, read_finished, versions
 from store import Store
@@ -103,13 +102,12 @@ def train_net(
         patience=patience,
         seed=seed,
     )
-    pixels = choose_size(size, source.size)
     config = {
         "job": "train",
         "head": head,
         "features": rows.views,
         "clips": rows.fingerprint,
-        "size": pixels,
+        "size": choose_size(size, source.size),
         "swaps": list(swaps),
         "looks": asdict(looks),
         "weights": None if weights is None else str(weights),
@@ -123,34 +121,20 @@ def train_net(
     if resume and (finished := read_finished(out, config)) is not None:
         return finished
     with processes(device) as group:
-        trainer = NetTrainer(
-            examples=Examples(
-                source=source,
-                clip_ids=rows.clip_ids,
-                labels=rows.labels,
-                mirrored=read_swaps(swaps, rows.classes),
-                size=pixels,
-                in_segments=takes_segments(head),
-                seed=seed,
-                workers=group.num_workers,
-            ),
-            num_classes=len(rows.classes),
-            create=lambda: build_net(
-                head,
-                num_classes=len(rows.classes),
-                source=source,
-                size=pixels,
-                weights=weights,
-                seed=seed,
-            ),
+        task = make_task(
+            rows,
+            source,
+            head=head,
+            size=size,
+            swaps=swaps,
+            weights=weights,
             settings=settings,
             looks=looks,
-            patience=patience,
-            class_weights=class_weights,
             seed=seed,
             processes=group,
         )
-        trainer.check()
+        trainer = NetTrainer(task=task, patience=patience, class_weights=class_weights, seed=seed)
+        task.check(task.new_net())
         with _open(out, config, group, resume=resume) as run:
             fits = Fits(trainer, run, Path(out), resume=resume, on_progress=on_progress)
             results = fits.run(divisions)

@@ -13,20 +13,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from heads import Epoch, Standardiser
+from heads import Epoch
 from pipeline.fitting import CLASS_WEIGHTS, EpochRecord, Fitted, FoldResult, balanced_weights
 from pipeline.folds import Fold
-from pipeline.nets.augment import MEAN, STD
 from pipeline.nets.course import Course, read_course, write_course
-from pipeline.nets.examples import Examples
-from pipeline.nets.loop import Training, predict
-from pipeline.nets.processes import Processes
-from pipeline.nets.recompute import recompute_stages
-from pipeline.nets.settings import Looks, NetSettings
+from pipeline.nets.loop import Training
+from pipeline.nets.task import CENTRE, COLOURS, NetTask
 from store import UsageError
-
-CENTRE = Looks()
-"""One look at a clip: what the figures of an epoch are measured by."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,49 +27,22 @@ class NetTrainer:
     """What all fits of a job share.
 
     Attributes:
-        examples: Labelled clips.
-        num_classes: K.
-        create: Builds the net, the same each time.
-        settings: How to train; its epochs are the most that there will be.
-        looks: How the final logits are taken.
+        task: The net and the clips; the epochs of its settings are the most that there will be.
         patience: Epochs without a lower validation loss after which training stops; None for never.
         class_weights: "balanced" to weigh a clip by `balanced_weights`, or None.
         seed: 0 or more.
-        processes: Who trains together.
     """
 
-    examples: Examples
-    num_classes: int
-    create: Callable[[], nn.Module]
-    settings: NetSettings
-    looks: Looks
+    task: NetTask
     patience: int | None
     class_weights: str | None
     seed: int
-    processes: Processes
 
     def __post_init__(self) -> None:
         if self.patience is not None and self.patience < 1:
             raise UsageError(f"patience={self.patience}: must be 1 or more")
         if self.class_weights not in (None, *CLASS_WEIGHTS):
             raise UsageError(f"class_weights={self.class_weights!r}: must be 'balanced'")
-
-    def check(self) -> None:
-        """Pass one clip through the net, so that what does not fit is refused before it starts.
-
-        Raises:
-            UsageError: If the net does not take such clips.
-        """
-        net, clip = self._new_net(), self._first_clip()
-        try:
-            with torch.inference_mode():
-                net.eval()(clip)
-        except RuntimeError as error:
-            reason = " ".join(str(error).split())[:200]
-            raise UsageError(
-                f"size={self.examples.size}: clips of shape {tuple(clip.shape[1:])} do not fit the "
-                f"net ({reason}); use another size or other frames"
-            ) from error
 
     def run_fold(
         self,
@@ -93,20 +59,21 @@ class NetTrainer:
             fold: Its test part may be empty: its accuracy is NaN then.
             checkpoint: Where the state after each epoch is kept.
             resume: Go on from there, if it exists.
-            num_epochs: Stop after so many, at the learning rates of all of `settings.epochs`.
+            num_epochs: Stop after so many, at the learning rates of all that the settings have.
             on_epoch: Called after each epoch with the seconds that its steps took, None for those
                 of the checkpoint.
 
         Raises:
             KinestoreError: If it diverges.
         """
-        net = self._new_net()
+        task = self.task
+        net = task.new_net()
         training = Training(
             net,
-            self.examples,
-            settings=self.settings,
+            task.examples,
+            settings=task.settings,
             seed=self.seed,
-            processes=self.processes,
+            processes=task.processes,
             class_weights=self._weights_of(fold.train),
         )
         course = self._resumed(training, checkpoint) if resume else Course()
@@ -118,13 +85,13 @@ class NetTrainer:
             epoch = training.epoch(len(course.records) + 1, fold.train)
             seconds = time.perf_counter() - started
             course.add(self._record(net, fold, epoch), net.state_dict())
-            if self.processes.is_first:
+            if task.processes.is_first:
                 write_course(checkpoint, course, training.state())
             on_epoch(course.records[-1], seconds)
         if len(fold.validation):
             course.check_best()
             net.load_state_dict(course.best)
-        logits = self._predict(net, fold.test, self.looks)
+        logits = task.predict(net, fold.test, task.looks)
         return FoldResult(
             fitted=Fitted(model=net.cpu(), standardiser=COLOURS),
             best_epoch=course.best_epoch or len(course.records),
@@ -136,11 +103,11 @@ class NetTrainer:
         """Look at what an epoch gave."""
         loss, accuracy = None, None
         if len(fold.validation):
-            logits = self._predict(net, fold.validation, CENTRE)
-            labels = torch.from_numpy(self.examples.labels[fold.validation])
+            logits = self.task.predict(net, fold.validation, CENTRE)
+            labels = torch.from_numpy(self.task.examples.labels[fold.validation])
             loss = nn.functional.cross_entropy(logits, labels).item()
             accuracy = self._accuracy(logits, fold.validation)
-        logits = self._predict(net, fold.test, CENTRE)
+        logits = self.task.predict(net, fold.test, CENTRE)
         return EpochRecord(
             fold=fold.name,
             epoch=epoch.number,
@@ -165,37 +132,13 @@ class NetTrainer:
             ) from error
         return course
 
-    def _new_net(self) -> nn.Module:
-        net = self.create()
-        if self.settings.recompute:
-            recompute_stages(net, self._first_clip().cpu())
-        return net.to(self.processes.device)
-
-    def _first_clip(self) -> Tensor:
-        """A batch of one, on the device."""
-        batches = self.examples.testing([0], CENTRE, batch_size=1, device=self.processes.device)
-        return next(batches)[:, 0]
-
     def _weights_of(self, train: NDArray[np.int64]) -> Tensor | None:
         if self.class_weights is None:
             return None
-        return balanced_weights(self.examples.labels[train], num_classes=self.num_classes)
-
-    def _predict(self, net: nn.Module, rows: NDArray[np.int64], looks: Looks) -> Tensor:
-        return predict(
-            net,
-            self.examples,
-            rows,
-            num_classes=self.num_classes,
-            looks=looks,
-            settings=self.settings,
-            processes=self.processes,
+        return balanced_weights(
+            self.task.examples.labels[train], num_classes=len(self.task.rows.classes)
         )
 
     def _accuracy(self, logits: Tensor, rows: NDArray[np.int64]) -> float:
-        labels = torch.from_numpy(self.examples.labels[rows])
+        labels = torch.from_numpy(self.task.examples.labels[rows])
         return float((logits.argmax(1) == labels).double().mean())
-
-
-COLOURS = Standardiser(mean=np.array(MEAN), std=np.array(STD))
-"""What a run folder says of how its net's input was scaled: by colour, of pixels from 0 to 1."""
