@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from pipeline.extract import extract
     from pipeline.federate import federate
     from pipeline.keyframes import select_keyframes
+    from pipeline.nets.federate import federate_net
     from pipeline.nets.train import train_net
     from pipeline.report import report
     from pipeline.train import train
@@ -49,6 +50,7 @@ __all__ = [
     "decode_frames",
     "extract",
     "federate",
+    "federate_net",
     "probe",
     "report",
     "select_keyframes",
@@ -68,6 +70,7 @@ _HOMES = {
     "select_keyframes": "pipeline.keyframes",
     "simulate": "federated.simulation",
     "train": "pipeline.train",
+    "federate_net": "pipeline.nets.federate",
     "train_net": "pipeline.nets.train",
     "umap": "pipeline.umap",
 }

@@ -163,7 +163,7 @@ def _sent(result: FoldResult, job: Federation) -> dict[str, Any]:
         num_clients=job.clients,
         shared=sum(array.numel() for name, array in parameters.items() if name in shared),
         head=sum(array.numel() for array in parameters.values()),
-        views=rows.views if rows.widths else [],
+        views=rows.views if rows.features.shape[-1] else [],
     )
 
 

@@ -1,6 +1,7 @@
 """Training heads, centrally and together."""
 
 import json
+from dataclasses import replace
 from functools import partial
 from typing import Annotated, Any
 
@@ -24,19 +25,14 @@ from pipeline.commands.net_options import (
     is_first_process,
 )
 from pipeline.commands.options import (
-    BatchSizeOption,
     CvOption,
-    EpochsOption,
-    FeaturesOption,
     FoldsOption,
     HeadOption,
     JsonOption,
-    LearningRateOption,
     RunOption,
     SeedOption,
     SplitOption,
     StoreArgument,
-    WeightDecayOption,
 )
 from pipeline.console import (
     progress,
@@ -44,14 +40,18 @@ from pipeline.console import (
     say,
 )
 
+HeadFeaturesOption = Annotated[
+    str | None,
+    typer.Option(
+        "--features", metavar="A[,B]", help="Views as VIEW or VIEW:POOL, for a head on vectors."
+    ),
+]
+
 
 def train_command(
     store: StoreArgument,
     out: RunOption,
-    features: Annotated[
-        str | None,
-        typer.Option(metavar="A[,B]", help="Views as VIEW or VIEW:POOL, for a head on vectors."),
-    ] = None,
+    features: HeadFeaturesOption = None,
     clips: InputOption = None,
     head: HeadOption = "mlp",
     split: SplitOption = None,
@@ -156,15 +156,18 @@ def _train_net(
 
 def federate_command(
     store: StoreArgument,
-    features: FeaturesOption,
     out: RunOption,
+    features: HeadFeaturesOption = None,
+    clips: InputOption = None,
     head: HeadOption = "mlp",
     strategy: Annotated[
         str, typer.Option(help="fedavg, fedprox:mu=0.1, feddyn, personal:private=0, ...; see docs.")
     ] = "fedavg",
     clients: Annotated[int, typer.Option(help="Number of clients.")] = 4,
     rounds: Annotated[int, typer.Option(help="Rounds of communication.")] = 80,
-    local_epochs: EpochsOption = 5,
+    local_epochs: Annotated[
+        int | None, typer.Option(help="A client's passes a round; 5, of a net 1.")
+    ] = None,
     partition: Annotated[
         str, typer.Option(help="iid, group, dirichlet:0.6, classes:2, ...; see docs.")
     ] = "iid",
@@ -172,45 +175,88 @@ def federate_command(
     split: SplitOption = None,
     cv: CvOption = None,
     folds: FoldsOption = None,
-    batch_size: BatchSizeOption = 128,
-    learning_rate: LearningRateOption = 1e-3,
-    weight_decay: WeightDecayOption = 1e-4,
+    batch_size: Annotated[int | None, typer.Option(help="Clips a step; 128, of a net 32.")] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="Adam's, 0.001; of a net SGD's, 0.01.")
+    ] = None,
+    weight_decay: Annotated[
+        float | None, typer.Option(help="L2 penalty, 0.0001; of a net 0.0005.")
+    ] = None,
     seed: SeedOption = 0,
     checkpoint_every: Annotated[int, typer.Option(help="Rounds between checkpoints.")] = 10,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the run folder's last checkpoint.")
     ] = False,
     as_json: JsonOption = False,
+    size: SizeOption = None,
+    swap: SwapOption = None,
+    test_clips: TestClipsOption = None,
+    test_crops: TestCropsOption = None,
+    weights: WeightsOption = None,
+    accumulate: AccumulateOption = None,
+    recompute: RecomputeOption = None,
+    precision: PrecisionOption = None,
+    device: DeviceOption = None,
 ) -> None:
-    """Train one head over clients that keep their clips to themselves."""
-    from heads import FitSettings
-    from pipeline.federate import federate
-    from store import Store
+    """Train one head, or a net on frames, over clients that keep their clips to themselves."""
+    from pipeline.choices import check_input
 
-    settings = FitSettings(
+    how = given(
         epochs=local_epochs,
         batch_size=batch_size,
         learning_rate=learning_rate,
         weight_decay=weight_decay,
     )
-    loaded = Store(store).load(features.split(","))
+    net_how = given(accumulate=accumulate, recompute=recompute, precision=precision)
+    looks = given(clips=test_clips, crops=test_crops)
+    net = given(size=size, swaps=swap, weights=weights, device=device)
+    check_input(head, features=features, clips=clips, of_nets=bool(net_how or looks or net))
+    shared: dict[str, Any] = {
+        "out": out,
+        "head": head,
+        "strategy": strategy,
+        "clients": clients,
+        "rounds": rounds,
+        "partition": partition,
+        "sample": sample,
+        "split": split,
+        "cv": cv,
+        "folds": folds,
+        "seed": seed,
+        "checkpoint_every": checkpoint_every,
+        "resume": resume,
+    }
     with progress() as tell:
-        summary = federate(
-            loaded,
-            out=out,
-            head=head,
-            strategy=strategy,
-            clients=clients,
-            rounds=rounds,
-            partition=partition,
-            sample=sample,
-            split=split,
-            cv=cv,
-            folds=folds,
-            settings=settings,
-            seed=seed,
-            checkpoint_every=checkpoint_every,
-            resume=resume,
-            on_progress=partial(tell, "rounds"),
-        )
+        shared["on_progress"] = partial(tell, "rounds")
+        if features is not None:
+            summary = _federate_head(store, features, how, shared)
+        else:
+            summary = _federate_net(store, str(clips), how | net_how, looks, shared | net)
     say(json.dumps(summary) if as_json else run_table(summary, out))
+
+
+def _federate_head(
+    store: str, features: str, how: dict[str, Any], shared: dict[str, Any]
+) -> dict[str, Any]:
+    from federated.client import LOCAL_SETTINGS
+    from pipeline.federate import federate
+    from store import Store
+
+    loaded = Store(store).load(features.split(","))
+    return federate(loaded, settings=replace(LOCAL_SETTINGS, **how), **shared)
+
+
+def _federate_net(
+    store: str, clips: str, how: dict[str, Any], looks: dict[str, Any], shared: dict[str, Any]
+) -> dict[str, Any]:
+    from pipeline.nets.federate import LOCAL_SETTINGS, federate_net
+    from pipeline.nets.settings import Looks
+    from store import Store
+
+    return federate_net(
+        Store(store),
+        clips=clips,
+        settings=replace(LOCAL_SETTINGS, **how),
+        looks=Looks(**looks),
+        **shared,
+    )

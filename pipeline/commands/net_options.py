@@ -1,4 +1,4 @@
-"""Options of `train` for nets that take frames; unset ones are None, to tell who gave them."""
+"""Options of `train` and `federate` for nets; unset ones are None, to tell who gave them."""
 
 import os
 from pathlib import Path

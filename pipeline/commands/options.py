@@ -27,10 +27,6 @@ CvOption = Annotated[
     str | None, typer.Option(metavar="group", help="Leave one group out at a time.")
 ]
 FoldsOption = Annotated[int | None, typer.Option(help="Stratified folds.")]
-EpochsOption = Annotated[int, typer.Option(help="Passes over the training clips.")]
-BatchSizeOption = Annotated[int, typer.Option(help="Clips a step.")]
-LearningRateOption = Annotated[float, typer.Option(help="Adam's step size.")]
-WeightDecayOption = Annotated[float, typer.Option(help="Adam's L2 penalty.")]
 KeyframesOption = Annotated[int, typer.Option(help="Frames chosen of a clip.")]
 KeyframeSpaceOption = Annotated[str, typer.Option(help="Clustered by: luma or cnn.")]
 SeedOption = Annotated[int, typer.Option(help="Seed of everything that is drawn at random.")]

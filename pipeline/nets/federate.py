@@ -17,7 +17,7 @@ from pipeline.nets.rows import rows_of
 from pipeline.nets.settings import Looks, NetSettings
 from pipeline.nets.sources import open_source
 from pipeline.nets.task import CENTRE, make_task
-from store import Store
+from store import Store, UsageError
 
 LOCAL_SETTINGS = NetSettings(epochs=1, schedule="constant")
 """A client's training a round, as `differential`'s paper has it; it prints no learning rate."""
@@ -111,6 +111,11 @@ def federate_net(
         "seed": seed,
     }
     with processes(device) as group:
+        if group.count > 1:
+            raise UsageError(
+                f"torchrun: {group.count} processes, and clients are simulated in one; start "
+                "`kinestore federate` without it"
+            )
         task = make_task(
             rows,
             source,
