@@ -76,8 +76,23 @@ class GateShiftFuse(nn.Module):
         return weights.to(moved.dtype)  # autocast has them in bfloat16
 
 
-def add_gsf(block: Any, *, ratio: float) -> None:
-    """Give one of torchvision's Bottlenecks a `GateShiftFuse`, of that share of its channels."""
+class GatedStage(nn.Sequential):
+    """One of torchvision's stages of Bottlenecks, each with a `gsf` of its own."""
+
+    def __init__(self, blocks: nn.Sequential, *, ratio: float) -> None:
+        super().__init__(*blocks)
+        for block in self:
+            _add_gsf(block, ratio=ratio)
+
+    def forward(self, maps: Tensor, num_frames: int) -> Tensor:  # type: ignore[override]
+        """(N, C, H, W) of clips of so many frames to the next stage's."""
+        for block in self:
+            maps = run_block(block, maps, num_frames=num_frames)
+        return maps
+
+
+def _add_gsf(block: Any, *, ratio: float) -> None:
+    """Give a Bottleneck a `GateShiftFuse`, of that share of its channels."""
     block.gsf = GateShiftFuse(round(ratio * block.conv3.out_channels))
 
 

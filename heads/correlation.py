@@ -10,15 +10,14 @@ with a last norm that starts from zero it would never learn, as a ReLU at 0 pass
 Shape legend: B batch, T time, H height, W width, K classes, N maps, time outermost (N = T B).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from heads._clips import check_clips
-from heads._gsf import add_gsf, run_block
+from heads._gsf import GatedStage
 from heads._sequence import check_fractions, check_sizes
 from heads._stc import SpatioTemporalCorrelation
 from heads._trunk import RESNET50, residual_network
@@ -85,18 +84,17 @@ def build(
     if not 0 < gsf_ratio <= 1 or 16 * gsf_ratio % 1:
         raise UsageError(f"gsf_ratio={gsf_ratio}: must be a multiple of 1/16, above 0 and up to 1")
     trunk = residual_network(layers=layers, width=width, weights=weights)
-    stages = dict(
-        zip(STAGES, (trunk.layer1, trunk.layer2, trunk.layer3, trunk.layer4), strict=True)
-    )
-    for stage in stages.values():
-        for block in stage:
-            add_gsf(block, ratio=gsf_ratio)
+    layers_of_trunk = (trunk.layer1, trunk.layer2, trunk.layer3, trunk.layer4)
+    stages = {
+        name: GatedStage(layer, ratio=gsf_ratio)
+        for name, layer in zip(STAGES, layers_of_trunk, strict=True)
+    }
     return CorrelationNet(
         stem=nn.Sequential(trunk.conv1, trunk.bn1, trunk.relu, trunk.maxpool),
         stages=stages,
         correlations={
             place: SpatioTemporalCorrelation(
-                stages[place][-1].conv3.out_channels,
+                layers_of_trunk[STAGES.index(place)][-1].conv3.out_channels,
                 max_offset=max_offset,
                 max_displacement=max_displacement,
                 signed=signed,
@@ -112,7 +110,7 @@ class CorrelationNet(nn.Module):
     """Frames to logits; `build` has the parts.
 
     Attributes:
-        stages: res2 to res5, each of torchvision's Bottlenecks with a `gsf` of their own.
+        stages: res2 to res5, each a `GatedStage`.
         correlations: The correlation modules, by the stage that they are behind.
     """
 
@@ -120,14 +118,14 @@ class CorrelationNet(nn.Module):
         self,
         *,
         stem: nn.Module,
-        stages: dict[str, nn.Module],
+        stages: Mapping[str, nn.Module],
         correlations: dict[str, nn.Module],
         classifier: nn.Module,
         dropout: float,
     ) -> None:
         super().__init__()
         self.stem = stem
-        self.stages = nn.ModuleDict(stages)
+        self.stages = nn.ModuleDict(dict(stages))
         self.correlations = nn.ModuleDict(correlations)
         self.dropout = nn.Dropout(dropout)
         self.classifier = classifier
@@ -148,14 +146,8 @@ class CorrelationNet(nn.Module):
         # channels innermost: a CPU is a fifth faster so, and it stays so to the end
         maps = self.stem(pixels.contiguous(memory_format=torch.channels_last))
         for name, stage in self.stages.items():
-            maps = self._run(name, stage, maps, num_frames)
+            earlier, maps = maps, stage(maps, num_frames)
+            if name in self.correlations:
+                maps = self.correlations[name](maps, earlier, num_frames=num_frames)
         logits: Tensor = self.classifier(self.dropout(maps.mean((-2, -1))))
         return logits.view(num_frames, -1, logits.shape[-1]).mean(0)
-
-    def _run(self, name: str, stage: Any, maps: Tensor, num_frames: int) -> Tensor:
-        earlier = maps
-        for block in stage:
-            maps = run_block(block, maps, num_frames=num_frames)
-        if name in self.correlations:
-            maps = self.correlations[name](maps, earlier, num_frames=num_frames)
-        return maps

@@ -268,10 +268,11 @@ def test_divergence_names_the_epoch(store: Store, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_real_net_recomputes_to_the_same_bits(store: Store, tmp_path: Path) -> None:
+@pytest.mark.parametrize("head", [NET, "correlation:layers=1-1-1-1,width=16,dropout=0.1"])
+def test_a_real_net_recomputes_to_the_same_bits(store: Store, tmp_path: Path, head: str) -> None:
     def saved(name: str, **how: Any) -> dict[str, torch.Tensor]:
         given = {"epochs": 2, "batch_size": 6, "learning_rate": 0.02, **how}
-        train(store, tmp_path / name, settings=NetSettings(**given))
+        train(store, tmp_path / name, head=head, settings=NetSettings(**given))
         return load_file(tmp_path / name / "model.safetensors")
 
     plain, recomputed = saved("plain"), saved("recomputed", recompute=True)
