@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from heads._fit import Epoch, FitSettings, fit, predict
-from heads._metrics import Scores, score
+from heads._metrics import Scores, among_best, score
 from heads._registry import Registry
 from heads._rows import check_rows, to_features, to_labels
 from heads._seeds import derive_seed, private_rng
@@ -22,6 +22,7 @@ __all__ = [
     "Registry",
     "Scores",
     "Standardiser",
+    "among_best",
     "check_rows",
     "combine",
     "create",

@@ -45,6 +45,13 @@ class Scores:
         }
 
 
+def among_best(logits: Tensor, labels: Tensor, count: int) -> NDArray[np.bool_]:
+    """Whether each row's label is among its so many highest logits, of (N, K): bool, shape (N,)."""
+    best = torch.topk(logits, min(count, logits.shape[1]), dim=1).indices
+    found: NDArray[np.bool_] = (best == labels[:, None]).any(1).numpy()
+    return found
+
+
 def score(logits: Tensor, labels: Tensor, num_classes: int) -> Scores:
     """Compare logits (N, K) with labels int64 (N,) from 0 to K - 1, N 1 or more."""
     if len(labels) == 0 or tuple(logits.shape) != (len(labels), num_classes):
@@ -52,14 +59,13 @@ def score(logits: Tensor, labels: Tensor, num_classes: int) -> Scores:
             f"logits: shape {tuple(logits.shape)} for {len(labels)} labels and "
             f"num_classes={num_classes}; must be (labels, num_classes) with a label or more"
         )
-    best = torch.topk(logits, min(5, num_classes), dim=1).indices
     truth, predicted = labels.numpy(), logits.argmax(1).numpy()
     precision, recall, f1, _ = precision_recall_fscore_support(
         truth, predicted, average="macro", zero_division=0
     )
     return Scores(
         top1=float((truth == predicted).mean()),
-        top5=float((best == labels[:, None]).any(1).double().mean()),
+        top5=float(among_best(logits, labels, 5).mean()),
         macro_f1=float(f1),
         macro_precision=float(precision),
         macro_recall=float(recall),

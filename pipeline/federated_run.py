@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from federated.privacy import check_accountant, privacy_of
 from federated.records import RoundRecord
 from federated.scoring import plain_mean
 from federated.simulation import Checkpoints, History
+from heads import among_best
 from pipeline.charts import Panel, draw_clients, draw_partition
 from pipeline.communication import communication
 from pipeline.federation import Federation, FoldResult
@@ -97,11 +99,14 @@ def carry_out(
         owners = [result.deal.owners for result in scored]
         told = predictions_of(rows, scored_folds, logits, owners=owners)
         own = [part.top1 for part in by_client(told, num_clients=job.clients)]
+        own_five = _client_top5(rows, scored, num_clients=job.clients)
         sent = _sent(last, job)
         summary = {
             **scores.fractions(),
-            "mean_client_top1": plain_mean([math.nan if top1 is None else top1 for top1 in own]),
+            "mean_client_top1": _plain_mean(own),
+            "mean_client_top5": _plain_mean(own_five),
             "client_top1": own,
+            "client_top5": own_five,
             **_counts(features, rows, scored, last, crossed=crossed),
             **_totals(sent, results),
             "classes": rows.classes,
@@ -187,6 +192,23 @@ def _counts(
         "model": "all rows" if crossed else "train rows",
         "client_sizes": [len(part) for part in last.deal.parts],
     }
+
+
+def _client_top5(
+    rows: Features, scored: Sequence[FoldResult], *, num_clients: int
+) -> list[float | None]:
+    """Of each client's own scored clips; None for a client without any."""
+    owners = np.concatenate([result.deal.owners for result in scored])
+    labels = np.concatenate([rows.labels[result.deal.fold.test] for result in scored])
+    logits = torch.cat([result.logits for result in scored])
+    right = among_best(logits, torch.from_numpy(labels), 5)
+    each = [right[owners == client] for client in range(num_clients)]
+    return [float(mine.mean()) if len(mine) else None for mine in each]
+
+
+def _plain_mean(fractions: Sequence[float | None]) -> float:
+    """Over the clients that have one, each counted once."""
+    return plain_mean([math.nan if fraction is None else fraction for fraction in fractions])
 
 
 def _totals(sent: Mapping[str, Any], results: Sequence[FoldResult]) -> dict[str, Any]:

@@ -31,7 +31,10 @@ HOSTILE = [
 ]
 """Names of classes that would do harm if they were read as anything but text."""
 
-_DRAWN = {"runs": ("draw_curves", "draw_confusion"), "federate": ("draw_partition", "draw_clients")}
+_DRAWN = {
+    "runs": ("draw_curves", "draw_confusion"),
+    "federated_run": ("draw_partition", "draw_clients"),
+}
 
 
 def without_pictures() -> Iterator[None]:

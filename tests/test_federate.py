@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 
 from heads import FitSettings
 from pipeline.federate import federate
+from pipeline.predictions import read_predictions
 from store import Features, UsageError
 from tests.trained import described, metrics, three_classes
 
@@ -109,6 +110,20 @@ def test_communication_adds_up_by_round_by_client_and_in_all(tmp_path: Path) -> 
     printed = sent["reduction"]["flamest"]["printed"]
     assert printed["eq_13"] == pytest.approx(0.9944, abs=1e-4)
     assert printed["eq_14"] == pytest.approx(0.8654, abs=1e-4)
+
+
+def test_top5_of_clients_adds_up_to_that_of_all(tmp_path: Path) -> None:
+    labels = np.arange(80) % 8
+    features = np.random.default_rng(0).normal(size=(80, 10)).astype(np.float32)
+    told = clips(features=features, labels=labels, num_rows=80, classes=list("abcdefgh"))
+    asked: dict[str, Any] = {"clients": 3, "rounds": 1, "settings": SHORT, "folds": 2}
+    summary = federate(told, out=tmp_path, partition="dirichlet:0.5", **asked)
+    owners = read_predictions(tmp_path).clients
+    each = summary["client_top5"]
+    assert 0 < summary["top5"] < 1
+    assert sum(each[owner] for owner in owners) / 80 == pytest.approx(summary["top5"])
+    assert np.mean(each) == pytest.approx(summary["mean_client_top5"])
+    assert all(one <= five for one, five in zip(summary["client_top1"], each, strict=True))
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
