@@ -17,7 +17,7 @@ import typer
 
 from pipeline.commands.extracting import extract_command
 from pipeline.commands.learning import federate_command, train_command
-from pipeline.commands.looking import keyframes_command, umap_command
+from pipeline.commands.looking import explain_command, keyframes_command, umap_command
 from pipeline.commands.reporting import report_command
 from pipeline.commands.stores import (
     export_command,
@@ -35,6 +35,7 @@ from store.errors import KinestoreError, UsageError
 if TYPE_CHECKING:
     from federated.simulation import simulate
     from pipeline.decode import decode_frames, probe
+    from pipeline.explain import explain
     from pipeline.extract import extract
     from pipeline.federate import federate
     from pipeline.keyframes import select_keyframes
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Store",
     "decode_frames",
+    "explain",
     "extract",
     "federate",
     "federate_net",
@@ -63,6 +65,7 @@ __all__ = [
 _HOMES = {
     "Store": "store",
     "decode_frames": "pipeline.decode",
+    "explain": "pipeline.explain",
     "extract": "pipeline.extract",
     "federate": "pipeline.federate",
     "probe": "pipeline.decode",
@@ -131,6 +134,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "train": train_command,
     "federate": federate_command,
     "report": report_command,
+    "explain": explain_command,
     "umap": umap_command,
 }
 """In the order of `kinestore --help`."""

@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 
 from heads._fit import Epoch, FitSettings, fit, predict
+from heads._layers import FeatureLayer
 from heads._metrics import Scores, among_best, score
 from heads._registry import Registry
 from heads._rows import check_rows, to_features, to_labels
@@ -17,6 +18,7 @@ from heads._standardise import Moments, Standardiser, combine, moments_of
 
 __all__ = [
     "Epoch",
+    "FeatureLayer",
     "FitSettings",
     "Moments",
     "Registry",

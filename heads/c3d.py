@@ -22,6 +22,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from heads._clips import check_clips
+from heads._layers import FeatureLayer
 from heads._sequence import check_fractions, check_sizes
 from store import UsageError
 
@@ -82,6 +83,22 @@ class C3D(nn.Module):
             if isinstance(layer, nn.Conv3d | nn.Linear):
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
                 nn.init.zeros_(layer.get_parameter("bias"))
+
+    @property
+    def feature_layers(self) -> dict[str, FeatureLayer]:
+        """What gives maps (B, C, t, h, w): the ReLU of each convolution, before its pool."""
+        layers = {}
+        stride = time_stride = 1
+        for number, pooled in enumerate(self.pools, start=1):
+            layers[f"conv{number}"] = FeatureLayer(
+                module=pooled.get_submodule("1"),
+                stride=stride,
+                first=(stride - 1) / 2,
+                time_stride=time_stride,
+                first_time=(time_stride - 1) / 2,
+            )
+            stride, time_stride = 2 * stride, time_stride * (2 if number > 1 else 1)
+        return layers
 
     def forward(self, frames: Tensor) -> Tensor:
         """Logits (B, K) of normalised pixels, floating, shape (B, T, 3, H, W), in order of time.

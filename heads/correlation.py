@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from heads._clips import check_clips
 from heads._gsf import GatedStage
+from heads._layers import FeatureLayer
 from heads._sequence import check_fractions, check_sizes
 from heads._stc import SpatioTemporalCorrelation
 from heads._trunk import RESNET50, residual_network
@@ -129,6 +130,15 @@ class CorrelationNet(nn.Module):
         self.correlations = nn.ModuleDict(correlations)
         self.dropout = nn.Dropout(dropout)
         self.classifier = classifier
+
+    @property
+    def feature_layers(self) -> dict[str, FeatureLayer]:
+        """What gives a map for each frame, by stage: its correlation module, or the stage."""
+        last = {**self.stages, **self.correlations}
+        return {
+            name: FeatureLayer(module=last[name], stride=4 << number)
+            for number, name in enumerate(self.stages)
+        }
 
     def forward(self, frames: Tensor) -> Tensor:
         """Logits (B, K).

@@ -16,6 +16,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from heads._global import TimeModule, TimeSettings
+from heads._layers import FeatureLayer
 from heads._local import NUM_FRAMES, LocalModule
 from heads._sequence import check_fractions, check_sizes
 from heads._trunk import RESNET50, residual_network
@@ -140,6 +141,15 @@ class DifferentialNet(nn.Module):
         self.stages = stages
         self.dropout = nn.Dropout(dropout)
         self.classifier = classifier
+
+    @property
+    def feature_layers(self) -> dict[str, FeatureLayer]:
+        """What gives a map for each segment, by stage; a stage's time module is within."""
+        stages = {"res2": self.local, **dict(self.stages.named_children())}
+        return {
+            name: FeatureLayer(module=stage, stride=4 << number)
+            for number, (name, stage) in enumerate(stages.items())
+        }
 
     def forward(self, frames: Tensor) -> Tensor:
         """Logits (B, K).

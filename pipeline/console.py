@@ -156,6 +156,19 @@ def run_table(summary: Mapping[str, Any], out: "Path") -> Table:
     return table
 
 
+def explanation(told: Mapping[str, Any]) -> str:
+    """What a net sees, and where, in a line."""
+    names = f"{told['class']} {told['probability']:.3f}"
+    if told["class"] != told["predicted"]:
+        names += f" (the net names {told['predicted']})"
+    peak, side = told["peak"], told["size"]
+    where = f"nothing in {told['layer']} speaks for it"
+    if peak is not None:
+        at = f"frame {peak['frame']} ({peak['time_s']:.2f} s), x {peak['x']}, y {peak['y']}"
+        where = f"most of all at {at} of {side} x {side}"
+    return f"{names}: {where}; drawn in {told['out']}"
+
+
 def demo_table(folder: Path, steps: Sequence["Step"]) -> Table:
     """What the demo did, how well, how fast, and where in its folder that lies."""
     total = sum(step.seconds for step in steps)

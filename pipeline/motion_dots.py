@@ -38,6 +38,9 @@ one half stands still while the other moves. In "product" all stripes are the on
 
 NUM_DOTS = 6
 
+_DEVIATION = 0.05
+"""Of a dot's Gaussian, in canvases."""
+
 FloatArray = NDArray[np.float64]
 
 
@@ -52,6 +55,7 @@ class MotionDots:
         seed: 0 or more.
         client: Whose camera, 0 or more: it decides the background's colour and waves, and nothing
             else; None, and each clip has its own. Two clients see the same dots at one index.
+        num_dots: D, 1 or more; "order" needs 2 or more.
     """
 
     task: str = "direction4"
@@ -59,11 +63,14 @@ class MotionDots:
     size: int = 64
     seed: int = 0
     client: int | None = None
+    num_dots: int = NUM_DOTS
 
     def __post_init__(self) -> None:
         if self.task not in TASKS:
             raise UsageError(f"task={self.task!r}: must be one of {', '.join(TASKS)}")
-        for name, least in {"num_frames": 2, "size": 16, "seed": 0}.items():
+        fewest = 2 if self.task == "order" else 1
+        lowest = {"num_frames": 2, "size": 16, "seed": 0, "num_dots": fewest}
+        for name, least in lowest.items():
             if getattr(self, name) < least:
                 raise UsageError(f"{name}={getattr(self, name)}: must be {least} or more")
         if self.client is not None and self.client < 0:
@@ -85,18 +92,41 @@ class MotionDots:
         Returns:
             RGB, uint8, shape (T, H, W, 3), and the label.
         """
+        label = self._label(index, label)
+        rng, look, places_TD2 = self._draw(index, label)
+        frames = self._background(rng) + _render(places_TD2, look, size=self.size)
+        return torch.from_numpy(np.rint(frames.clip(0, 255)).astype(np.uint8)), label
+
+    def covered(self, index: int, *, label: int | None = None) -> NDArray[np.bool_]:
+        """Where the dots of a clip are: the pixels within two deviations of a dot's middle.
+
+        A dot is as strong there as 0.14 of its middle or more. Arguments as for `clip`.
+
+        Returns:
+            bool, shape (T, H, W).
+        """
+        _, _, places_TD2 = self._draw(index, self._label(index, label))
+        across, down = np.moveaxis(_away(places_TD2, size=self.size), 2, 0)  # (T, D, W) each
+        squares_TDHW = across[:, :, None, :] ** 2 + down[..., None] ** 2
+        return np.asarray((squares_TDHW <= (2 * _DEVIATION) ** 2).any(1))
+
+    def _label(self, index: int, label: int | None) -> int:
+        """The class of a clip, both checked."""
         if index < 0:
             raise UsageError(f"index={index}: must be 0 or more")
         if label is None:
             label = index % len(self.classes)
         if not 0 <= label < len(self.classes):
             raise UsageError(f"label={label}: must be from 0 to {len(self.classes) - 1}")
-        name = self.classes[label]
+        return label
+
+    def _draw(self, index: int, label: int) -> tuple[np.random.Generator, "_Look", FloatArray]:
+        """The dots of a clip and their places, and the generator, which the background is next."""
         rng = np.random.default_rng(derive_seed("motion dots", self.seed, index))
-        look = _draw_look(rng, task=self.task, name=name)
-        places_TD2 = _draw_places(rng, task=self.task, name=name, num_frames=self.num_frames)
-        frames = self._background(rng) + _render(places_TD2, look, size=self.size)
-        return torch.from_numpy(np.rint(frames.clip(0, 255)).astype(np.uint8)), label
+        how = {"task": self.task, "name": self.classes[label]}
+        look = _draw_look(rng, **how, num_dots=self.num_dots)
+        places = _draw_places(rng, **how, num_frames=self.num_frames, num_dots=self.num_dots)
+        return rng, look, places
 
     def batch(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
         """The clips from number `start` to before `stop`: uint8 (B, T, H, W, 3), int64 (B,)."""
@@ -143,20 +173,24 @@ class _Look:
     phases: FloatArray
 
 
-def _draw_look(rng: np.random.Generator, *, task: str, name: str) -> _Look:
-    colours = rng.uniform(60, 110, (NUM_DOTS, 3)) * rng.choice([-1, 1], (NUM_DOTS, 1))
-    tilts = rng.uniform(0, np.pi, NUM_DOTS)  # of the stripes, from upright ones
+def _draw_look(
+    rng: np.random.Generator, *, task: str, name: str, num_dots: int = NUM_DOTS
+) -> _Look:
+    colours = rng.uniform(60, 110, (num_dots, 3)) * rng.choice([-1, 1], (num_dots, 1))
+    tilts = rng.uniform(0, np.pi, num_dots)  # of the stripes, from upright ones
     if task == "order":
-        tilts = np.where(np.arange(NUM_DOTS) % 2, np.pi / 2, 0)
+        tilts = np.where(np.arange(num_dots) % 2, np.pi / 2, 0)
     if task == "product":
-        tilts = np.full(NUM_DOTS, np.pi / 2 if name.startswith("level") else 0)
-    waves = rng.uniform(5, 8, (NUM_DOTS, 1)) * np.stack([np.cos(tilts), np.sin(tilts)], -1)
-    return _Look(colours=colours, waves=waves, phases=rng.uniform(0, 2 * np.pi, NUM_DOTS))
+        tilts = np.full(num_dots, np.pi / 2 if name.startswith("level") else 0)
+    waves = rng.uniform(5, 8, (num_dots, 1)) * np.stack([np.cos(tilts), np.sin(tilts)], -1)
+    return _Look(colours=colours, waves=waves, phases=rng.uniform(0, 2 * np.pi, num_dots))
 
 
-def _draw_places(rng: np.random.Generator, *, task: str, name: str, num_frames: int) -> FloatArray:
+def _draw_places(
+    rng: np.random.Generator, *, task: str, name: str, num_frames: int, num_dots: int = NUM_DOTS
+) -> FloatArray:
     """Where each dot is at each frame, x and y in canvases, shape (T, D, 2)."""
-    start = rng.uniform(size=(NUM_DOTS, 2))
+    start = rng.uniform(size=(num_dots, 2))
     pace, angle, sense = rng.uniform(), rng.uniform(0, 2 * np.pi), int(rng.choice([-1, 1]))
     speed = 0.024 + 0.016 * pace  # of a canvas a frame: 1.5 to 2.6 of 64 pixels
     if task == "speed":
@@ -165,7 +199,7 @@ def _draw_places(rng: np.random.Generator, *, task: str, name: str, num_frames: 
         angle = _angle(task, name, sense=sense)
     steps = np.arange(num_frames, dtype=np.float64)[:, None, None]
     if task == "order":
-        steps = _turns(steps, level_first=name == "level-first")
+        steps = _turns(steps, level_first=name == "level-first", num_dots=num_dots)
     return np.asarray(start + steps * speed * np.array([math.cos(angle), math.sin(angle)]))
 
 
@@ -178,12 +212,12 @@ def _angle(task: str, name: str, *, sense: int) -> float:
     return 2 * math.pi * TASKS[task].index(name) / len(TASKS[task])
 
 
-def _turns(steps: FloatArray, *, level_first: bool) -> FloatArray:
+def _turns(steps: FloatArray, *, level_first: bool, num_dots: int) -> FloatArray:
     """Steps that each dot has made where the two kinds take turns, shape (T, D, 1)."""
     middle = steps[-1] / 2
     first, second = np.minimum(steps, middle), np.maximum(steps - middle, 0)
     upright, level = (second, first) if level_first else (first, second)
-    return np.asarray(np.where(np.arange(NUM_DOTS)[:, None] % 2, level, upright))
+    return np.asarray(np.where(np.arange(num_dots)[:, None] % 2, level, upright))
 
 
 def _render(places_TD2: FloatArray, look: _Look, *, size: int) -> FloatArray:
@@ -191,12 +225,17 @@ def _render(places_TD2: FloatArray, look: _Look, *, size: int) -> FloatArray:
 
     A striped Gaussian is the real part of a product of two complex ones, one along each axis.
     """
-    pixels = np.arange(size) / size
-    away = (pixels - places_TD2[..., None] + 0.5) % 1 - 0.5  # (T, D, 2, W), the short way round
-    spots = np.exp(-((away / 0.05) ** 2) / 2 + 2j * np.pi * away * look.waves[..., None])
+    away = _away(places_TD2, size=size)
+    spots = np.exp(-((away / _DEVIATION) ** 2) / 2 + 2j * np.pi * away * look.waves[..., None])
     across, down = spots[:, :, 0] * np.exp(1j * look.phases)[:, None], spots[:, :, 1]
     coloured = across[..., None] * look.colours[:, None]  # (T, D, W, 3)
     rows = np.concatenate([down.real, -down.imag], 1).astype(np.float32)
     columns = np.concatenate([coloured.real, coloured.imag], 1).astype(np.float32)
     painted = rows.transpose(0, 2, 1) @ columns.reshape(*columns.shape[:2], -1)
     return np.asarray(painted.reshape(len(painted), size, size, 3), np.float64)
+
+
+def _away(places_TD2: FloatArray, *, size: int) -> FloatArray:
+    """How far each pixel is from each dot, along x and y in canvases, shape (T, D, 2, W)."""
+    pixels = np.arange(size) / size
+    return np.asarray((pixels - places_TD2[..., None] + 0.5) % 1 - 0.5)  # the short way round

@@ -158,6 +158,23 @@ def read_frames(given: Sequence[str]) -> dict[str, TakenFrames]:
     return {taken.name: taken for taken in found}
 
 
+def known_as(name: str) -> TakenFrames:
+    """The frames that a store knows by this name, such as "segments-8x5-256@0123456789abcdef".
+
+    Raises:
+        UsageError: If `extract --frames` keeps no such frames.
+    """
+    text = re.sub(r"(\w+)-(\w+)-(\w+)@\w+", r"\1:\2@\3", name)
+    taken = _read(text) if SPELLED.fullmatch(text) else None
+    if taken is None or taken.spec.name != name:
+        raise UsageError(
+            f"frames {name!r}: are none that `extract --frames` of this version keeps, so nothing "
+            "tells which frames of a video they would be; train on frames that it kept, or with "
+            "--input videos:segments:8x5@256"
+        )
+    return taken
+
+
 def _read(text: str) -> TakenFrames:
     spelled = SPELLED.fullmatch(text)
     if spelled is None:

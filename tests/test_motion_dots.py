@@ -276,6 +276,8 @@ def test_every_order_of_three_frames_is_as_likely() -> None:
         ({"size": 15}, r"size=15: must be 16 or more"),
         ({"seed": -1}, r"seed=-1: must be 0 or more"),
         ({"client": -1}, r"client=-1: must be 0 or more"),
+        ({"num_dots": 0}, r"num_dots=0: must be 1 or more"),
+        ({"num_dots": 1, "task": "order"}, r"num_dots=1: must be 2 or more"),
     ],
 )
 def test_wrong_settings_are_told_in_a_sentence(settings: dict[str, Any], message: str) -> None:
@@ -288,3 +290,26 @@ def test_a_wrong_clip_is_told_in_a_sentence() -> None:
         MotionDots().clip(-1)
     with pytest.raises(UsageError, match=r"label=4: must be from 0 to 3"):
         MotionDots().clip(0, label=4)
+
+
+def test_dots_cover_the_pixels_within_two_deviations_by_loops() -> None:
+    dots = MotionDots(num_frames=3, size=16, num_dots=2, seed=4)
+    _, _, middles = dots._draw(7, 3)
+    wanted = np.zeros((3, 16, 16), bool)
+    for frame, y, x, dot in np.ndindex(3, 16, 16, 2):
+        pairs = zip((x, y), middles[frame, dot], strict=True)
+        away = [(pixel / 16 - middle + 0.5) % 1 - 0.5 for pixel, middle in pairs]
+        wanted[frame, y, x] |= math.hypot(*away) <= 0.1
+    assert wanted.any() and not wanted.all()
+    np.testing.assert_array_equal(dots.covered(7), wanted)
+
+
+def test_a_clip_without_contrast_beyond_what_dots_cover_is_its_background() -> None:
+    """Outside of it a dot adds at most exp(-2) of 110, or 15, and mostly next to nothing."""
+    dots = MotionDots(num_frames=2, num_dots=1)
+    frames, _ = dots.clip(5)
+    one, other = frames.numpy().astype(int)
+    still = ~dots.covered(5).any(0)
+    assert 0.9 < still.mean() < 1
+    assert abs(one - other)[still].max() <= 2 * 15 + 1  # of the two frames, and a rounding
+    assert abs(one - other)[~still].max() > 40

@@ -15,7 +15,7 @@ from pipeline.commands.options import (
     SeedOption,
     StoreArgument,
 )
-from pipeline.console import progress, say
+from pipeline.console import explanation, progress, say
 from store.place import local_path
 
 
@@ -95,3 +95,33 @@ def umap_command(
     lacking = f"; {drawn.num_left_out} lack a view and are left out" if drawn.num_left_out else ""
     told = f"{drawn.num_clips} clips drawn in {out}{lacking}"
     say(json.dumps(asdict(drawn), default=str) if as_json else told)
+
+
+def explain_command(
+    run: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN", parser=local_path, help="A finished run of a net that takes frames."
+        ),
+    ],
+    video: Annotated[
+        str, typer.Option(metavar="VIDEO", help="The video to look at; also s3:// or gs://.")
+    ],
+    out: Annotated[
+        Path, typer.Option(metavar="FILE", parser=local_path, help="A .png or .gif file.")
+    ],
+    label: Annotated[
+        str | None,
+        typer.Option("--class", metavar="NAME", help="To look for; unset, what the net names."),
+    ] = None,
+    layer: Annotated[
+        str | None,
+        typer.Option(metavar="res5", help="res2 to res5, of c3d conv1 to conv5; the last."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Draw where in a video a trained net sees the class, by Grad-CAM."""
+    from pipeline.explain import explain
+
+    told = explain(run, video=video, out=out, label=label, layer=layer)
+    say(json.dumps(told) if as_json else explanation(told))

@@ -6,14 +6,14 @@ from torch import Tensor, nn
 
 import heads
 from pipeline.choices import check_input, read_choice
-from pipeline.nets.sources import Source
+from pipeline.nets.sources import Layout
 from store import UsageError
 from store.tensors import read_tensors
 
 FROM_THE_JOB = ("num_classes", "num_segments", "num_frames", "size", "weights")
 """Settings of nets that the clips and other options decide."""
 
-_RUN_PREFIX, _RUN_ONLY = "head.", ("standardise.mean", "standardise.std")
+RUN_PREFIX, _RUN_ONLY = "head.", ("standardise.mean", "standardise.std")
 """How a run folder names the tensors of its model."""
 
 
@@ -23,7 +23,7 @@ def takes_segments(text: str) -> bool:
 
 
 def build_net(
-    text: str, *, num_classes: int, source: Source, size: int, weights: Path | None, seed: int
+    text: str, *, num_classes: int, source: Layout, size: int, weights: Path | None, seed: int
 ) -> nn.Module:
     """Build a net.
 
@@ -55,7 +55,8 @@ def build_net(
     state = read_weights(weights)
     if "weights" in declared and not state.keys() & net.state_dict().keys():
         return heads.create(name, seed=seed, weights=weights, **settings)
-    _load(net, state, weights)
+    check_state(net, state, weights)
+    net.load_state_dict(state)
     return net
 
 
@@ -66,14 +67,18 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         UsageError: If it is absent, or no file of tensors.
     """
     return {
-        name.removeprefix(_RUN_PREFIX): tensor
+        name.removeprefix(RUN_PREFIX): tensor
         for name, tensor in read_tensors(path).items()
         if name not in _RUN_ONLY
     }
 
 
-def _load(net: nn.Module, state: dict[str, Tensor], path: Path) -> None:
-    """Load all tensors, or none."""
+def check_state(net: nn.Module, state: dict[str, Tensor], path: Path) -> None:
+    """Refuse what is not all tensors of a net, and no others.
+
+    Raises:
+        UsageError: If one is missing, unknown or misshapen.
+    """
     own = net.state_dict()
     for what, names in {
         "lacks": own.keys() - state.keys(),
@@ -87,4 +92,3 @@ def _load(net: nn.Module, state: dict[str, Tensor], path: Path) -> None:
                 f"weights {path}: do not fit the net: the file {what} {min(names)!r}"
                 + (f" and {len(names) - 1} more" if len(names) > 1 else "")
             )
-    net.load_state_dict(state)

@@ -14,6 +14,22 @@ from pipeline.taken_frames import read_frames
 from store import Frames, FramesSpec, Store, UsageError
 
 
+class Layout(Protocol):
+    """What a net has to know of its clips."""
+
+    @property
+    def name(self) -> str:
+        """What a run is said to be trained on."""
+
+    @property
+    def num_segments(self) -> int:
+        """S."""
+
+    @property
+    def length(self) -> int:
+        """L."""
+
+
 class Source(Protocol):
     """Clips of frames by clip_id.
 
@@ -55,7 +71,7 @@ class KeptFrames:
                 f"{frames.spec.name}: has {frames.spec.shape[-1]} colours a pixel, must have 3"
             )
         self._frames, self._num_clips = frames, num_clips
-        kept, self.length = _counts(frames.spec)
+        kept, self.length = counts(frames.spec)
         if kept % num_clips:
             raise UsageError(
                 f"clips={num_clips}: must divide the {kept} segments that {frames.spec.name} keeps "
@@ -89,7 +105,7 @@ class KeptFrames:
         return frames.reshape(shape)
 
 
-def _counts(spec: FramesSpec) -> tuple[int, int]:
+def counts(spec: FramesSpec) -> tuple[int, int]:
     """Segments and frames of each; frames that are no segments stand for one each."""
     sampling, num_frames = spec.settings.get("sampling"), spec.shape[0]
     match sampling:

@@ -14,8 +14,13 @@ _DIRECTIONS = re.compile(r"[\u202a-\u202e\u2066-\u2069]")
 
 def plain(text: object, *, most: int = 1000) -> str:
     """Escaped, in one line and no longer than so many characters, for an attribute or a picture."""
+    return html.escape(one_line(text, most=most))
+
+
+def one_line(text: object, *, most: int = 1000) -> str:
+    """In one line and no longer than so many characters; it is no HTML."""
     line = _CONTROLS.sub(" ", _DIRECTIONS.sub("", str(text))).strip() or "(blank)"
-    return html.escape(f"{line[: most - 1]}…" if len(line) > most else line)
+    return f"{line[: most - 1]}…" if len(line) > most else line
 
 
 def named(text: object, *, most: int = 60) -> str:
