@@ -87,7 +87,7 @@ class TimeModule(nn.Module):
     def _gate(self, difference: Tensor, direction: int) -> Tensor:
         """H' (Eq. 6): from 0 to 1, shape (S, C, H, W)."""
         merged: Tensor = self.expands[direction](self.paths[direction](difference))
-        return merged.sigmoid()
+        return merged.sigmoid_()
 
 
 class ThreePaths(nn.Module):
@@ -101,8 +101,9 @@ class ThreePaths(nn.Module):
     def forward(self, difference: Tensor) -> Tensor:
         """(S, c, H, W) to the same."""
         coarse = self.coarse(avg_pool2d(difference, 2))
-        whole: Tensor = difference + self.fine(difference)
-        return whole + interpolate(coarse, size=difference.shape[-2:])  # nearest
+        whole: Tensor = self.fine(difference)
+        up = interpolate(coarse, size=difference.shape[-2:])  # nearest
+        return whole.add_(difference).add_(up)
 
     def _path(self, channels: int) -> nn.Sequential:
         return nn.Sequential(

@@ -47,7 +47,7 @@ def center_diff_smooth(frames: Tensor) -> Tensor:
     that the five frames read backwards give the same bits.
     """
     outer, inner = frames[:, 0] + frames[:, 4], frames[:, 1] + frames[:, 3]
-    return frames[:, CENTRE] - (outer + inner) / 4
+    return torch.sub(frames[:, CENTRE], outer.add_(inner), alpha=0.25)
 
 
 LOCAL_INPUTS: dict[str, tuple[int, Callable[[Tensor], Tensor]]] = {
@@ -104,15 +104,15 @@ class LocalModule(nn.Module):
             still: Tensor = self.res2(rgb)
             return still
         _, differences = LOCAL_INPUTS[self.local_input]
-        change = differences(frames).contiguous(memory_format=torch.channels_last)
-        diff = self.diff_stem(avg_pool2d(_times(change, self.scale), 2))
+        pooled = _times(avg_pool2d(differences(frames), 2), self.scale)
+        diff = self.diff_stem(pooled.contiguous(memory_format=torch.channels_last))
         fused = self.res2(self._fuse(rgb, diff))
         return self._fuse(fused, self.diff_res2(diff))
 
     def _fuse(self, still: Tensor, moving: Tensor) -> Tensor:
         a, b = self.fusion_weights
-        up = interpolate(moving, size=still.shape[-2:])  # nearest
-        return torch.add(_times(still, a), up, alpha=b)
+        up = interpolate(moving, size=still.shape[-2:])  # nearest, and always larger
+        return _times(up, b).add_(_times(still, a))
 
 
 def _times(x: Tensor, factor: float) -> Tensor:
