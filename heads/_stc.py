@@ -58,7 +58,8 @@ class SpatioTemporalCorrelation(nn.Module):
         Returns:
             Shape (N, C, H, W).
         """
-        return (maps + self.told(maps, earlier, num_frames=num_frames)).relu()
+        # in place: on a CPU, what large new tensors cost most is their memory
+        return self.told(maps, earlier, num_frames=num_frames).add_(maps).relu_()
 
     def told(self, maps: Tensor, earlier: Tensor, *, num_frames: int) -> Tensor:
         """What is added; arguments and shape as those of `forward`."""

@@ -10,6 +10,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from extractors._device import choose_device
+from pipeline.nets.memory import keep_freed_memory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +53,7 @@ class Processes:
 
 @contextmanager
 def processes(device: str) -> Iterator[Processes]:
-    """Join the other processes of `torchrun`, or be the only one.
+    """Join the other processes of `torchrun`, or be the only one; freed memory is kept.
 
     Args:
         device: "auto" for a GPU if there is one, "cpu" or "cuda"; with several processes, each has
@@ -62,6 +63,7 @@ def processes(device: str) -> Iterator[Processes]:
         UsageError: If the device is another, or not there.
     """
     chosen = choose_device(device)
+    keep_freed_memory()
     if "RANK" not in os.environ:
         yield Processes(rank=0, count=1, device=chosen)
         return
