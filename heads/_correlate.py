@@ -31,8 +31,13 @@ def surrounded(maps: Tensor, *, reach: int) -> Tensor:
     Returns:
         Shape (N, H + 2 D + 1, W + D or more, C).
     """
-    right = max(reach, 2 * reach + 1 - maps.shape[2])  # room for P displacements
-    return pad(maps, (0, 0, 0, right, reach + 1, reach))
+    count, height, width, channels = maps.shape
+    above, right = reach + 1, max(reach, 2 * reach + 1 - width)  # room for P displacements
+    around = maps.new_empty(count, above + height + reach, width + right, channels)
+    for outside in (around[:, :above], around[:, above + height :], around[:, :, width:]):
+        outside.zero_()  # `pad` would write zeros everywhere first
+    around[:, above : above + height, :width] = maps
+    return around
 
 
 def correlate(first: Tensor, around: Tensor, *, reach: int) -> Tensor:
