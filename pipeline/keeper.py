@@ -23,10 +23,6 @@ START_TIMEOUT_S = 300.0
 
 LOOK_EVERY_S = 0.2
 
-HUGE_PAGES = {"THP_MEM_ALLOC_ENABLE": "1"}
-"""torch asks for tensors' memory in huge pages where the system has them (Linux): convolutional
-networks take about three quarters of the time on a CPU. Memory is given back as ever."""
-
 TRIES = 2
 """A clip whose process died is tried once more: the system may have picked the wrong one."""
 
@@ -78,7 +74,7 @@ class Keeper:
         decoders: int = 1,
     ) -> None:
         self._views = dict(views)
-        self._environment = {**HUGE_PAGES, **({} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu})}
+        self._environment = {} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu}
         self._timeout_s = timeout_s
         self._memory_bytes = memory_bytes
         self._decoders = decoders
