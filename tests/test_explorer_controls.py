@@ -8,7 +8,7 @@ from playwright.sync_api import Browser, expect
 from playwright.sync_api import Page as Tab
 
 from pipeline.explorer import Page
-from tests.explored import WRONG, lines, pixels, place, rows, shown, twelve_clips
+from tests.explored import WRONG, lines, pixels, place, rows, settle, shown, twelve_clips
 
 
 @pytest.fixture
@@ -55,6 +55,19 @@ def test_a_name_in_the_legend_hides_shows_and_stands_alone(tab: Tab) -> None:
     assert rows(tab) == [4, 5, 6, 7]
     tab.get_by_role("button", name="label: run").click()  # the filter's own button
     assert rows(tab) == list(range(12))
+
+
+def test_a_slow_click_counts(tab: Tab) -> None:
+    """The lines under a finger stay, though focus, and whatever else, has them drawn anew."""
+    box = tab.locator("#legend .line").nth(1).bounding_box()
+    assert box is not None
+    tab.mouse.move(box["x"] + 30, box["y"] + box["height"] / 2)
+    tab.mouse.down()
+    settle(tab)
+    tab.evaluate("window.dispatchEvent(new Event('resize'))")
+    settle(tab)
+    tab.mouse.up()
+    assert rows(tab) == [0, 1, 2, 3, 8, 9, 10, 11]
 
 
 def test_filters_of_several_columns_narrow_together(tab: Tab) -> None:

@@ -20,10 +20,21 @@ export class List {
     this.active = -1;
     this.inner = make("div", { class: "lines", role: "presentation" });
     box.append(this.inner);
-    this.redraw = oncePerFrame(() => this.#draw());
+    this.pressed = false; // on a line: it must still be there when the button is let go
+    this.redraw = oncePerFrame(() => this.pressed || this.#draw());
+    box.addEventListener("pointerdown", (event) => (this.pressed = event.target !== box));
+    for (const end of ["pointerup", "pointercancel"]) {
+      window.addEventListener(end, () => {
+        if (this.pressed) this.redraw();
+        this.pressed = false;
+      });
+    }
     box.addEventListener("scroll", this.redraw);
     box.addEventListener("keydown", (event) => this.#press(event));
-    box.addEventListener("focus", () => this.active < 0 && this.length && this.#walk(0));
+    box.addEventListener("focus", () => {
+      const byKeys = box.matches(":focus-visible");
+      if (byKeys && this.active < 0 && this.length) this.#walk(0);
+    });
     new ResizeObserver(this.redraw).observe(box);
   }
 
