@@ -49,8 +49,9 @@ def _starts(name: str, prefix: str) -> bool:
 
 
 def _parts(names: Collection[str]) -> list[str]:
-    """The modules that hold tensors, in order."""
-    return list(dict.fromkeys(name.rpartition(".")[0] or name for name in names))
+    """The modules that hold tensors, in order; of a deep model the outermost alone."""
+    parts = list(dict.fromkeys(name.rpartition(".")[0] or name for name in names))
+    return parts if len(parts) <= 12 else list(dict.fromkeys(name.split(".")[0] for name in names))
 
 
 def build(*, private: Sequence[str] = (), public: Sequence[str] = ()) -> Personal:

@@ -236,7 +236,10 @@ def test_every_option_reaches_the_run(store: Store, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"strategy": "personal:private=nothing"}, "private='nothing': the head has local.stem"),
+        (
+            {"strategy": "personal:private=nothing"},
+            "='nothing': the head has local, stages, classifier$",
+        ),
         ({"clients": 40}, "clients=40"),
         ({"size": 400}, "size=400: must be from 1 to 40"),
         ({"head": "mlp"}, "head='mlp': takes embeddings"),
