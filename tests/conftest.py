@@ -14,6 +14,9 @@ from tests.numbered import SHARED_DATA
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
+    from playwright.sync_api import Page as Tab
+
+    from pipeline.explorer import Page
 
 # Two threads that wait for each other over tiny networks take ten times as long on a busy machine.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -64,3 +67,21 @@ def browser() -> "Iterator[Browser]":
     from tests.browser import launched
 
     yield from launched()
+
+
+@pytest.fixture
+def page() -> "Page":
+    """Twelve clips for the explorer."""
+    from tests.explored import twelve_clips
+
+    return twelve_clips()
+
+
+@pytest.fixture
+def tab(browser: "Browser", page: "Page", tmp_path: Path) -> "Iterator[Tab]":
+    """The page in the browser, which must have said nothing in the end."""
+    from tests.explored import shown
+
+    with shown(browser, page, tmp_path) as one:
+        yield one.page
+        assert one.said == []

@@ -1,26 +1,12 @@
 """The explorer's filters, legend and lists in a real browser, by mouse and by keys."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, expect
 from playwright.sync_api import Page as Tab
+from playwright.sync_api import expect
 
-from pipeline.explorer import Page
-from tests.explored import WRONG, lines, pixels, place, rows, settle, shown, twelve_clips
-
-
-@pytest.fixture
-def page() -> Page:
-    return twelve_clips()
-
-
-@pytest.fixture
-def tab(browser: Browser, page: Page, tmp_path: Path) -> Iterator[Tab]:
-    with shown(browser, page, tmp_path) as one:
-        yield one.page
-        assert one.said == []
+from tests.explored import WRONG, lines, pixels, place, rows, settle
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 """The explorer's map in a real browser: what is drawn, and what a mouse does to it."""
 
 import csv
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,19 +11,7 @@ from playwright.sync_api import Page as Tab
 
 from pipeline.explorer import Page
 from pipeline.umap.legend import style
-from tests.explored import LABELS, WRONG, lines, pixels, place, rows, settle, shown, twelve_clips
-
-
-@pytest.fixture
-def page() -> Page:
-    return twelve_clips()
-
-
-@pytest.fixture
-def tab(browser: Browser, page: Page, tmp_path: Path) -> Iterator[Tab]:
-    with shown(browser, page, tmp_path) as one:
-        yield one.page
-        assert one.said == []
+from tests.explored import LABELS, WRONG, lines, pixels, place, rows, settle, shown
 
 
 def test_it_opens_from_disk_in_silence_and_asks_for_nothing(

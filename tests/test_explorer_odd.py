@@ -14,13 +14,7 @@ from playwright.sync_api import Page as Tab
 from pipeline.explorer import Page
 from pipeline.umap.legend import style
 from tests.browser import another
-from tests.explored import lines, pixels, place, rows, settle, shown, twelve_clips
-
-
-@pytest.fixture
-def page() -> Page:
-    return twelve_clips()
-
+from tests.explored import lines, pixels, place, rows, settle, shown
 
 CONTRAST = """() => {
   const channel = (v) => (v /= 255) <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
