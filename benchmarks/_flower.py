@@ -35,9 +35,9 @@ def build_model() -> nn.Module:
 class Trainer:
     """One client after another in the same memory: weights and the state of Adam."""
 
-    def __init__(self, features: Tensor, labels: Tensor) -> None:
+    def __init__(self, features: Tensor, labels: Tensor, model: nn.Module) -> None:
         self._features, self._labels = features, labels
-        self.model = build_model()
+        self.model = model
         self._optimizer = torch.optim.Adam(
             self.model.parameters(), lr=1e-3, weight_decay=1e-4, fused=True
         )
@@ -68,7 +68,7 @@ def worker(folder: Path, num_threads: int) -> tuple[Trainer, list[Tensor]]:
     features = torch.from_numpy(np.load(folder / "features.npy", mmap_mode="c"))
     labels = torch.from_numpy(np.load(folder / "labels.npy"))
     parts = np.split(np.load(folder / "parts.npy"), np.load(folder / "bounds.npy"))
-    return Trainer(features, labels), [torch.from_numpy(part) for part in parts]
+    return Trainer(features, labels, build_model()), [torch.from_numpy(part) for part in parts]
 
 
 def simulate(folder: Path, *, num_clients: int, rounds: int, epochs: int, num_cpus: int) -> None:

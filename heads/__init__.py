@@ -11,6 +11,7 @@ from torch import nn
 from heads._fit import Epoch, FitSettings, fit, predict
 from heads._layers import FeatureLayer
 from heads._metrics import Scores, among_best, score
+from heads._products import quicken
 from heads._registry import Registry
 from heads._rows import check_rows, to_features, to_labels
 from heads._seeds import derive_seed, private_rng
@@ -34,6 +35,7 @@ __all__ = [
     "names",
     "predict",
     "private_rng",
+    "quicken",
     "score",
     "settings_of",
     "takes_frames",
@@ -62,7 +64,7 @@ def create(name: str, *, seed: int = 0, **settings: Any) -> nn.Module:
     """
     with private_rng(seed):
         head: nn.Module = _registry.create(name, settings)
-    return head
+    return quicken(head)
 
 
 def settings_of(name: str) -> dict[str, Any]:

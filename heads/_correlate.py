@@ -19,8 +19,10 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import pad
 
-PLACES = 56
-"""About as many are dealt with at a time."""
+from heads._products import inner, worthwhile
+
+PLACES, MORE_PLACES = 56, 112
+"""About as many are dealt with at a time; the more where single products are quick."""
 
 
 def surrounded(maps: Tensor, *, reach: int) -> Tensor:
@@ -95,8 +97,8 @@ class _Correlate(torch.autograd.Function):
         ctx.save_for_backward(first, around)
         volume = first.new_empty(*first.shape[:3], num_places, num_places)
         for band in _bands(first, pitch, reach):
-            products = torch.bmm(band.places(first), around[:, band.around].mT)
-            volume[:, band.rows] = band.kept(products)
+            for maps, products in _inner(band.places(first), around[:, band.around]):
+                volume[maps, band.rows] = band.kept(products)
         return volume
 
     @staticmethod
@@ -108,8 +110,10 @@ class _Correlate(torch.autograd.Function):
             places, near = band.places(first), around[:, band.around]
             products = first.new_zeros(*places.shape[:2], near.shape[1])
             band.kept(products).copy_(grad[:, band.rows])
-            band.places(to_first).copy_(torch.bmm(products, near))
-            to_around[:, band.around].baddbmm_(products.mT, places)
+            for maps, answer in _inner(products, near.mT):
+                band.places(to_first)[maps] = answer
+            for maps, answer in _inner(products.mT, places.mT):
+                to_around[maps, band.around] += answer
         return to_first, to_around, None, None
 
 
@@ -126,11 +130,20 @@ class _Exchanged(torch.autograd.Function):
         return _exchange(grad)
 
 
+def _inner(left: Tensor, right: Tensor) -> Iterator[tuple[slice, Tensor]]:
+    """Yield left right^T of all maps at once, or of one after another where that is quicker."""
+    if not worthwhile(left[:1], right.shape[1]):
+        yield slice(None), torch.bmm(left, right.mT)
+        return
+    for number, (one, other) in enumerate(zip(left, right, strict=True)):
+        yield slice(number, number + 1), inner(one, other)[None]
+
+
 def _bands(first: Tensor, pitch: int, reach: int) -> Iterator[_Band]:
     """All rows, a few at a time; pitch is from a place to the one below it in the second map."""
     _, height, width, _ = first.shape
     num_places = 2 * reach + 1
-    most = max(1, PLACES // width)
+    most = max(1, (MORE_PLACES if worthwhile(first[:1], PLACES) else PLACES) // width)
     for top in range(0, height, most):
         num_rows = min(most, height - top)
         end = (top + num_rows + 2 * reach + 1) * pitch

@@ -1,0 +1,97 @@
+"""Products of matrices by the library that is quick on this machine.
+
+PyTorch hands float32 products to MKL, which keeps its AVX-512 kernels for Intel's processors. On
+others oneDNN, which PyTorch brings along for convolutions, is about twice as fast; but `F.linear`
+does not ask it, and nor do gradients. Here they do, where a product is large enough to be worth it.
+
+Shape legend: M rows, I features in, O features out.
+"""
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+LEAST_WORK = 2**22
+"""Multiplications of a product that is worth the way: below half of it MKL is quicker."""
+
+CPU_INFO = Path("/proc/cpuinfo")
+
+
+class Linear(nn.Linear):
+    """`torch.nn.Linear`, by the quicker library."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """As `torch.nn.Linear` has it: (..., I) -> (..., O)."""
+        if not worthwhile(input, self.out_features):
+            return super().forward(input)
+        answer: Tensor = _Linear.apply(input, self.weight, self.bias)
+        return answer
+
+
+def quicken(network: nn.Module) -> nn.Module:
+    """Have the plain linear layers of a network be `Linear`, in place; its weights stay."""
+    for layer in network.modules():
+        if type(layer) is nn.Linear:
+            layer.__class__ = Linear
+    return network
+
+
+def worthwhile(rows: Tensor, features_out: int) -> bool:
+    """Whether `inner` is the way to multiply rows (..., I) by the transpose of (O, I)."""
+    return (
+        rows.numel() * features_out >= LEAST_WORK
+        and rows.dtype is torch.float32
+        and rows.device.type == "cpu"
+        and onednn_is_quicker()
+        and not torch.is_autocast_enabled("cpu")
+    )
+
+
+@cache
+def onednn_is_quicker() -> bool:
+    """Whether MKL multiplies matrices here with half of what the processor can."""
+    return (
+        torch.backends.mkl.is_available()  # type: ignore[no-untyped-call]
+        and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+        and torch.backends.cpu.get_cpu_capability() == "AVX512"
+        and _vendor() != "GenuineIntel"
+    )
+
+
+def inner(left: Tensor, right: Tensor, bias: Tensor | None = None) -> Tensor:
+    """By oneDNN: left right^T + bias, float32 on the CPU; (..., I) and (O, I) -> (..., O)."""
+    answer: Tensor = torch.ops.mkldnn._linear_pointwise(left, right, bias, "none", [], "")
+    return answer
+
+
+class _Linear(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(rows, weight)
+        return inner(rows, weight, bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        rows, weight = ctx.saved_tensors
+        to_rows, to_weight, to_bias = ctx.needs_input_grad
+        rows_MI, grad_MO = (array.reshape(-1, array.shape[-1]) for array in (rows, grad))
+        return (
+            inner(grad, weight.t()) if to_rows else None,
+            inner(grad_MO.t(), rows_MI.t()) if to_weight else None,
+            grad_MO.sum(0) if to_bias else None,
+        )
+
+
+def _vendor() -> str:
+    """Who made the processor, as Linux names them; "GenuineIntel" where it is not told."""
+    if CPU_INFO.is_file():
+        for line in CPU_INFO.read_text().splitlines():
+            name, _, value = line.partition(":")
+            if name.strip() == "vendor_id":
+                return value.strip()
+    return "GenuineIntel"
