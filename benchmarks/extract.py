@@ -1,226 +1,177 @@
 """What extraction costs: this project's job beside a DataLoader script and a plain loop.
 
     python -m benchmarks.extract [VIDEOS] [--extractors r3d,slow] [--clips 128] [--workers 2]
+    python -m benchmarks.extract --device cuda --synthetic 2000
 
-Without VIDEOS, clips of five seconds are generated (`--size 320 240`). All contenders run the same
-networks with the same random weights on the same evenly spaced frames, shrunk alike, in float32 on
-the CPU, in processes of their own.
+Without VIDEOS, clips of five seconds are generated (`--size 320 240`), as many as `--synthetic`
+says. All contenders run the same networks with the same random weights on the same evenly spaced
+frames, shrunk alike, in processes of their own: in float32 on a CPU, in bfloat16 on a GPU, where
+BLIP with Slow and then all five networks of FLAMeST are measured by default.
 
 - `kinestore`: the job as a person starts it, with a store, a ledger and provenance.
-- `DataLoader`: a well-tuned script: a worker process decodes and shrinks ahead, the main process
-  runs batches of four clips, channels last, on all cores. With several extractors it runs once for
-  each, as such scripts do.
+- `DataLoader`: a well-tuned script: worker processes decode and shrink ahead (one on a CPU, whose
+  cores the networks want; one a core beside a GPU), the main process runs batches (4 clips, 16 on a
+  GPU), channels last, copied from pinned memory. With several extractors it runs once for each, as
+  such scripts do.
 - `loop`: clip by clip, extractor by extractor, decoding each time, on all cores.
 
 Each is timed from its start to its last result, on all clips and on a quarter of them: the rate is
-the difference in clips over the difference in seconds, which leaves out the start, told
-beside it. The ceiling is cores / (seconds of decoding + seconds of all forward passes) of a clip on
-one thread: on a CPU both want the same cores.
+the difference in clips over the difference in seconds, which leaves out the start, told beside it.
+The ceiling on a CPU is cores / (seconds of decoding + seconds of all forward passes) of a clip on
+one thread, for both want the same cores; with a GPU it is the lower of cores / seconds of decoding
+and 1 / seconds of all forward passes on the GPU. The peak is that of matrix products.
 """
 
 import argparse
-import importlib
+import functools
 import json
 import os
+import shutil
+import statistics
+import struct
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import psutil
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks._plain import run_dataloader, run_loop, write_weights
 from benchmarks.clips import existing_path, find_videos, write_clip
+from benchmarks.flops import flops_of, gpu_peak_flops, peak_flops
 
 CONTENDERS = ("kinestore", "DataLoader", "loop")
-BATCH = 4
+SETS = {"cpu": ["r3d"], "cuda": ["blip,slow", "blip,slow,i3d,r3d,videomae"]}
+"""Measured by default."""
+
 MEASURED_CLIPS = 16
 """For the seconds by stage."""
+
+DRAWN_CLIPS = 32
+"""Clips that are drawn and encoded; of more than these, the others are the same pictures again, as
+files of their own bytes."""
+
 LOOK_EVERY_S = 0.2
 
 
-def make_weights(folder: Path, names: Sequence[str]) -> dict[str, str]:
-    """Random weights of the true architectures, one file for each."""
-    import torch
-
-    torch.manual_seed(0)
-    paths = {}
-    for name in names:
-        network = plain(name).build(400)
-        paths[name] = str(folder / f"{name}.pth")
-        torch.save(network.state_dict(), paths[name])
-    return paths
-
-
-def plain(name: str) -> Any:
-    """A library's network as a script would run it, in the form of `VideoNetwork`."""
-    if name == "clip":
-        return plain_clip()
-    if name.startswith("cnn-"):
-        return plain_cnn(name)
-    return importlib.import_module(f"extractors.{name}").NETWORK
-
-
-def plain_clip() -> Any:
-    from extractors import clip
-
-    def build(num_classes: int) -> Any:
-        return transformers.CLIPModel(transformers.CLIPConfig())
-
-    def features(network: Any, pictures_BCTHW: Any) -> Any:
-        return network.get_image_features(pictures_BCTHW[:, :, 0]).pooler_output
-
-    import transformers
-
-    return SimpleNamespace(
-        build=build, load=clip.load, features=features, num_frames=1, pictures=clip.PICTURES
-    )
-
-
-def plain_cnn(name: str) -> Any:
-    from extractors import cnn
-
-    def build(num_classes: int) -> Any:
-        return timm.create_model(cnn.TIMM_NAMES[name])
-
-    def load(path: Path) -> Any:
-        network = build(1000)
-        network.load_state_dict(torch.load(path, weights_only=True))
-        network.reset_classifier(0)
-        return network.eval()
-
-    def features(network: Any, pictures_BCTHW: Any) -> Any:
-        frames = pictures_BCTHW.transpose(1, 2).flatten(0, 1)
-        return network(frames.contiguous(memory_format=torch.channels_last))
-
-    import timm
-    import torch
-
-    pictures = cnn.PICTURES.get(name) or cnn._published_pictures(build(1000))
-    return SimpleNamespace(
-        build=build, load=load, features=features, num_frames=cnn.NUM_FRAMES, pictures=pictures
-    )
-
-
 def make_clips(folder: Path, count: int, size: tuple[int, int]) -> list[Path]:
-    """Clips of five seconds, each with pictures of its own."""
-    return [
-        write_clip(
-            folder / f"{number:03d}.mp4",
+    """Clips of five seconds; no two files are the same."""
+
+    def draw(number: int) -> Path:
+        return write_clip(
+            folder / f"{number:05d}.mp4",
             ["-c:v", "libx264", "-preset", "veryfast", "-b:v", f"{8 * size[0] * size[1]}"],
             size=size,
             filters=f"hue=h={number * 7}",
         )
-        for number in range(count)
-    ]
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        drawn = list(pool.map(draw, range(min(count, DRAWN_CLIPS))))
+    for number in range(len(drawn), count):
+        free_box = struct.pack(">I4sI", 12, b"free", number)  # players skip it
+        again = folder / f"{number:05d}.mp4"
+        again.write_bytes(drawn[number % DRAWN_CLIPS].read_bytes() + free_box)
+        drawn.append(again)
+    return drawn
 
 
-def run_kinestore(clips: list[str], weights: dict[str, str], workers: int) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """What every contender does.
+
+    Attributes:
+        clips: Files.
+        weights: A file or folder for each extractor.
+        device: "cpu" or "cuda".
+        workers: Cores.
+    """
+
+    clips: Sequence[str]
+    weights: dict[str, str]
+    device: str
+    workers: int
+
+
+def run_kinestore(work: Work) -> None:
     from extractors import FrameChoice
     from pipeline.extract import extract
 
     with tempfile.TemporaryDirectory() as folder:
         manifest = Path(folder) / "clips.txt"
-        manifest.write_text("\n".join(clips) + "\n")
+        manifest.write_text("\n".join(work.clips) + "\n")
         extract(
             manifest,
             store=Path(folder) / "store",
-            extractors=list(weights),
-            weights=weights,
+            extractors=list(work.weights),
+            weights=work.weights,
             frames=FrameChoice(kind="uniform"),
-            workers=workers,
-            device="cpu",
+            workers=work.workers if work.device == "cpu" else 1,
+            device=work.device,
         )
 
 
-class Shrunk:
-    """A data set of clips, decoded by PyAV and shrunk as the network wants it."""
-
-    def __init__(self, clips: list[str], network: Any) -> None:
-        self._clips = clips
-        self._network = network
-
-    def __len__(self) -> int:
-        return len(self._clips)
-
-    def __getitem__(self, at: int) -> Any:
-        import av
-        import numpy as np
-
-        with av.open(self._clips[at]) as container:
-            frames = list(container.decode(video=0))
-        chosen = np.linspace(0, len(frames) - 1, self._network.num_frames).round().astype(int)
-        rgb = np.stack([frames[index].to_ndarray(format="rgb24") for index in chosen])
-        return self._network.pictures.shrink(rgb)
+RUN = {"kinestore": run_kinestore, "DataLoader": run_dataloader, "loop": run_loop}
 
 
-def run_dataloader(clips: list[str], weights: dict[str, str], workers: int) -> None:
-    import torch
-    from torch.utils.data import DataLoader
+@dataclass(frozen=True, kw_only=True)
+class Stages:
+    """What a clip costs in each stage.
 
-    from extractors._video import VideoNetwork
+    Attributes:
+        seconds: Of decoding on one thread, and of each extractor's forward pass on the device (a
+            CPU's on one thread).
+        num_frames: Of a clip, on average.
+        flops: Of all forward passes of a clip.
+        peak: Of the device, a second.
+    """
 
-    (name,) = weights
-    network = plain(name)
-    model = network.load(Path(weights[name]))
-    if isinstance(network, VideoNetwork):
-        model = model.to(memory_format=torch.channels_last_3d)
-    torch.set_num_threads(workers)
-    loader = DataLoader(Shrunk(clips, network), batch_size=BATCH, num_workers=1)
-    for pixels in loader:
-        forward(network, model, pixels)
+    seconds: dict[str, float]
+    num_frames: float
+    flops: float
+    peak: float
 
-
-def run_loop(clips: list[str], weights: dict[str, str], workers: int) -> None:
-    import torch
-
-    networks = {name: plain(name) for name in weights}
-    models = {name: networks[name].load(Path(path)) for name, path in weights.items()}
-    for clip in clips:
-        for name, network in networks.items():
-            pixels = torch.from_numpy(Shrunk([clip], network)[0])[None]
-            forward(network, models[name], pixels)
+    def ceiling(self, work: Work) -> float:
+        """Clips a second that no job can exceed on this machine."""
+        forward = sum(self.seconds.values()) - self.seconds["decode"]
+        if work.device == "cpu":
+            return work.workers / (self.seconds["decode"] + forward)
+        return min(work.workers / self.seconds["decode"], 1 / forward)
 
 
-def forward(network: Any, model: Any, pixels_BTCHW: Any) -> Any:
-    import torch
-
-    with torch.inference_mode():
-        clips_BCTHW = network.pictures.normalise(pixels_BTCHW).transpose(1, 2)
-        return network.features(model, clips_BCTHW).numpy()
-
-
-def stage_seconds(clips: list[str], weights: dict[str, str]) -> tuple[dict[str, float], int]:
-    """Seconds of a clip by stage, on one thread that a worker's settings hold for; and frames."""
+def stages_of(work: Work) -> Stages:
+    """Measured in a process of its own, with the settings that hold for a worker."""
     from pipeline.cluster import BEFORE_SPAWN
 
-    task = json.dumps({"clips": clips, "weights": weights})
-    command = [sys.executable, "-m", "benchmarks.extract", "--stages", task]
+    command = [sys.executable, "-m", "benchmarks.extract", "--stages", json.dumps(vars(work))]
     environment = {**os.environ, **BEFORE_SPAWN}
     printed = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE).stdout
-    seconds, num_frames = json.loads(printed)
-    return seconds, num_frames
+    return Stages(**json.loads(printed))
 
 
-def measure_stages(clips: list[str], weights: dict[str, str]) -> tuple[dict[str, float], int]:
-    """What `stage_seconds` gives, in a process of its own."""
+def measure_stages(work: Work) -> Stages:
+    """What `stages_of` gives."""
     import torch
 
     from extractors import FrameChoice, create
     from pipeline.decode import DecodedVideo
 
+    peak = gpu_peak_flops() if work.device == "cuda" else peak_flops()
     torch.set_num_threads(1)
-    seconds, num_frames = {"decode": 0.0, **dict.fromkeys(weights, 0.0)}, 0
     frames = FrameChoice(kind="uniform")
-    models = {n: create(n, weights=p, device="cpu", frames=frames) for n, p in weights.items()}
+    models = {
+        name: create(name, weights=path, device=work.device, frames=frames)
+        for name, path in work.weights.items()
+    }
     for _ in range(2):  # the first time warms up
-        seconds, num_frames, prepared = dict.fromkeys(seconds, 0.0), 0, []
-        for clip in clips:
+        seconds, num_frames, prepared = dict.fromkeys(["decode", *models], 0.0), 0, []
+        for clip in work.clips:
             at = time.perf_counter()
             video = DecodedVideo(clip)
             prepared.append({name: model.prepare(video) for name, model in models.items()})
@@ -230,30 +181,78 @@ def measure_stages(clips: list[str], weights: dict[str, str]) -> tuple[dict[str,
             at = time.perf_counter()
             model.embed([clip[name] for clip in prepared])
             seconds[name] += time.perf_counter() - at
-    return {stage: spent / len(clips) for stage, spent in seconds.items()}, num_frames
+    count = len(work.clips)
+    flops = 0
+    for name, model in models.items():
+        few = [clip[name] for clip in prepared[: model.batch]]
+        flops += flops_of(functools.partial(model.embed, few)) // model.batch
+    return Stages(
+        seconds={stage: spent / count for stage, spent in seconds.items()},
+        num_frames=num_frames / count,
+        flops=flops,
+        peak=peak,
+    )
 
 
-def timed(
-    contender: str, clips: list[str], weights: dict[str, str], workers: int
-) -> tuple[float, int]:
-    """Seconds from start to end, and peak bytes of the whole tree of processes."""
-    together = [weights]
+@dataclass(frozen=True, kw_only=True)
+class Timed:
+    """What a contender took.
+
+    Attributes:
+        seconds: From start to end.
+        peak: Most bytes of the whole tree of processes.
+        gpu_busy: In how many percent of the time the GPU worked; None without one.
+    """
+
+    seconds: float
+    peak: int
+    gpu_busy: float | None
+
+
+def timed(contender: str, work: Work) -> Timed:
+    """Run it, with several extractors as often as it takes, in processes of their own."""
+    together = [work.weights]
     if contender == "DataLoader":
-        together = [{name: path} for name, path in weights.items()]
+        together = [{name: path} for name, path in work.weights.items()]
     seconds, peak = 0.0, 0
-    for some in together:
-        task = {"contender": contender, "clips": clips, "weights": some, "workers": workers}
-        command = [sys.executable, "-m", "benchmarks.extract", "--task", json.dumps(task)]
-        started = time.perf_counter()
-        with subprocess.Popen(command) as child:
-            watched = psutil.Process(child.pid)
-            while child.poll() is None:
-                peak = max(peak, resident(watched))
-                time.sleep(LOOK_EVERY_S)
-        if child.returncode:
-            raise SystemExit(f"{contender} ended with {child.returncode}")
-        seconds += time.perf_counter() - started
-    return seconds, peak
+    with gpu_busy(work.device) as busy:
+        for some in together:
+            task = {"contender": contender, "work": {**vars(work), "weights": some}}
+            command = [sys.executable, "-m", "benchmarks.extract", "--task", json.dumps(task)]
+            started = time.perf_counter()
+            with subprocess.Popen(command) as child:
+                watched = psutil.Process(child.pid)
+                while child.poll() is None:
+                    peak = max(peak, resident(watched))
+                    time.sleep(LOOK_EVERY_S)
+            if child.returncode:
+                raise SystemExit(f"{contender} ended with {child.returncode}")
+            seconds += time.perf_counter() - started
+    return Timed(seconds=seconds, peak=peak, gpu_busy=statistics.mean(busy) if busy else None)
+
+
+@contextmanager
+def gpu_busy(device: str) -> Iterator[list[float]]:
+    """Collect, while the block runs, in how many percent of the time the GPU worked."""
+    seen: list[float] = []
+    command = shutil.which("nvidia-smi")
+    if device == "cpu" or command is None:
+        yield seen
+        return
+    asked = [
+        "--query-gpu=utilization.gpu",
+        "--format=csv,noheader,nounits",
+        "-i",
+        "0",
+        "-lms",
+        "200",
+    ]
+    with tempfile.TemporaryFile("w+") as told:
+        with subprocess.Popen([command, *asked], stdout=told) as watcher:
+            yield seen
+            watcher.terminate()
+        told.seek(0)
+        seen += [float(line) for line in told if line.strip().isdigit()]
 
 
 def resident(process: psutil.Process) -> int:
@@ -267,56 +266,65 @@ def resident(process: psutil.Process) -> int:
     return total
 
 
-def run_task(task: dict[str, Any]) -> None:
-    """What a child process does."""
-    run = {"kinestore": run_kinestore, "DataLoader": run_dataloader, "loop": run_loop}
-    run[task["contender"]](task["clips"], task["weights"], task["workers"])
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("videos", nargs="?", type=existing_path)
-    parser.add_argument("--extractors", default="r3d")
-    parser.add_argument("--clips", type=int, default=128)
+    parser.add_argument("--extractors", nargs="+", help="names with commas, a table for each set")
+    parser.add_argument("--device", choices=sorted(SETS), default="cpu")
+    parser.add_argument("--clips", type=int, help="of VIDEOS, or to generate (default 128)")
+    parser.add_argument("--synthetic", type=int, dest="clips", help="clips to generate")
     parser.add_argument("--size", type=int, nargs=2, default=(320, 240), help="of generated clips")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)), help="cores")
     parser.add_argument("--task", type=json.loads, help=argparse.SUPPRESS)
     parser.add_argument("--stages", type=json.loads, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.stages is not None:
-        print(json.dumps(measure_stages(**given.stages)))
+        print(json.dumps(vars(measure_stages(Work(**given.stages)))))
         return
     if given.task is not None:
-        run_task(given.task)
+        RUN[given.task["contender"]](Work(**given.task["work"]))
         return
-    with tempfile.TemporaryDirectory() as folder:
-        weights = make_weights(Path(folder), given.extractors.split(","))
+    count = given.clips or 128
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
         found = (
             find_videos(given.videos)
             if given.videos
-            else make_clips(Path(folder), given.clips, tuple(given.size))
+            else make_clips(folder, count, tuple(given.size))
         )
-        compare([str(clip.resolve()) for clip in found[: given.clips]], weights, given.workers)
+        clips = [str(clip.resolve()) for clip in found[:count]]
+        for number, extractors in enumerate(given.extractors or SETS[given.device]):
+            (folder / str(number)).mkdir()
+            weights = write_weights(folder / str(number), extractors.split(","))
+            compare(Work(clips=clips, weights=weights, device=given.device, workers=given.workers))
 
 
-def compare(clips: list[str], weights: dict[str, str], workers: int) -> None:
+def compare(work: Work) -> None:
     """Measure everything and print it."""
-    some = clips[:MEASURED_CLIPS]
-    spent, num_frames = stage_seconds(some, weights)
-    ceiling = workers / sum(spent.values())
-    stages = ", ".join(f"{stage} {seconds:.3f}" for stage, seconds in spent.items())
-    names = ("clips/s", "share of ceiling", "frames/s", "start, s", "peak, MiB")
-    table = Table("", *names, title=f"{len(clips)} clips, {' + '.join(weights)}, {workers} cores")
-    few = clips[: max(1, len(clips) // 4)]
+    stages = stages_of(replace(work, clips=work.clips[:MEASURED_CLIPS]))
+    ceiling = stages.ceiling(work)
+    names = ("clips/s", "share of ceiling", "frames/s", "start, s", "peak, MiB", "of flop peak")
+    title = f"{len(work.clips)} clips, {' + '.join(work.weights)}, {work.workers} cores"
+    table = Table("", *names, "GPU busy", title=f"{title}, {work.device}")
+
+    def row(rate: float, *more: str) -> list[str]:
+        figures = f"{rate:.3f}", f"{rate / ceiling:.2f}", f"{rate * stages.num_frames:.0f}"
+        return [*figures, *more, f"{rate * stages.flops / stages.peak:.2f}"]
+
+    few = replace(work, clips=work.clips[: max(1, len(work.clips) // 4)])
     for contender in CONTENDERS:
-        short, _ = timed(contender, few, weights, workers)
-        whole, peak = timed(contender, clips, weights, workers)
-        rate = (len(clips) - len(few)) / (whole - short)
-        figures = f"{rate:.3f}", f"{rate / ceiling:.2f}", f"{rate * num_frames / len(some):.0f}"
-        start = f"{whole - len(clips) / rate:.1f}"
-        table.add_row(contender, *figures, start, f"{peak / 2**20:.0f}")
-    table.add_row("ceiling", f"{ceiling:.3f}", "1.00", f"{ceiling * num_frames / len(some):.0f}")
-    Console(width=110).print(table, f"seconds of a clip on one thread: {stages}")
+        short, whole = timed(contender, few), timed(contender, work)
+        rate = (len(work.clips) - len(few.clips)) / (whole.seconds - short.seconds)
+        start = f"{whole.seconds - len(work.clips) / rate:.1f}"
+        busy = "-" if whole.gpu_busy is None else f"{whole.gpu_busy:.0f}%"
+        table.add_row(contender, *row(rate, start, f"{whole.peak / 2**20:.0f}"), busy)
+    table.add_row("ceiling", *row(ceiling, "", ""))
+    spent = ", ".join(f"{stage} {seconds:.4f}" for stage, seconds in stages.seconds.items())
+    Console(width=120).print(
+        table,
+        f"seconds of a clip: {spent}; {stages.flops / 1e9:.1f} GFLOP a clip; "
+        f"peak {stages.peak / 1e9:.0f} GFLOP/s",
+    )
 
 
 if __name__ == "__main__":

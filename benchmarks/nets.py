@@ -38,8 +38,8 @@ import torch
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.flops import flops_of, peak_flops
 from benchmarks.isolated import Isolated
 from benchmarks.memory import peak_mib
 from heads import create
@@ -133,9 +133,7 @@ class Runner:
 
     def flops(self, mode: str) -> int:
         """Of one run."""
-        with FlopCounterMode(display=False) as counter:
-            self.run(mode)
-        return counter.get_total_flops()
+        return flops_of(lambda: self.run(mode))
 
 
 def memory(name: str, num_clips: int, mode: str, threads: int) -> int:
@@ -146,29 +144,6 @@ def memory(name: str, num_clips: int, mode: str, threads: int) -> int:
     before = peak_mib()
     runner.run(mode)
     return peak_mib() - before
-
-
-def peak_flops() -> float:
-    """A second's, of a product of two squares or of a convolution."""
-    left, right = torch.randn(2, 2048, 2048).unbind()
-    out = torch.empty(2048, 2048)
-    conv = nn.Conv2d(512, 512, 3, padding=1, bias=False).to(memory_format=torch.channels_last)
-    maps = torch.randn(16, 512, 28, 28).contiguous(memory_format=torch.channels_last)
-    products: dict[Callable[[], object], int] = {
-        lambda: torch.mm(left, right, out=out): 2 * 2048**3,
-        lambda: conv(maps): 2 * 16 * 28 * 28 * 9 * 512**2,
-    }
-    with torch.inference_mode():
-        return max(count / min(_times(run)) for run, count in products.items())
-
-
-def _times(run: Callable[[], object]) -> list[float]:
-    times = []
-    for _ in range(3):
-        began = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - began)
-    return times
 
 
 Seconds = dict[tuple[str, str], list[float]]
