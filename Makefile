@@ -11,10 +11,10 @@ demo: $(INSTALLED)
 	$(BIN)/kinestore demo
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow"
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile --durations=10 -m "not slow"
 
 slow: $(INSTALLED)
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m slow
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile --durations=40 -m slow
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

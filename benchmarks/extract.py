@@ -17,6 +17,7 @@ BLIP with Slow and then all five networks of FLAMeST are measured by default.
 
 Each is timed from its start to its last result, on all clips and on a quarter of them: the rate is
 the difference in clips over the difference in seconds, which leaves out the start, told beside it.
+They take turns, `--repeats` times; seconds are medians.
 The ceiling on a CPU is cores / (seconds of decoding + seconds of all forward passes) of a clip on
 one thread, for both want the same cores; with a GPU it is the lower of cores / seconds of decoding
 and 1 / seconds of all forward passes on the GPU. The peak is that of matrix products.
@@ -162,6 +163,7 @@ def measure_stages(work: Work) -> Stages:
     from extractors import FrameChoice, create
     from pipeline.decode import DecodedVideo
 
+    torch.set_num_threads(work.workers)
     peak = gpu_peak_flops() if work.device == "cuda" else peak_flops()
     torch.set_num_threads(1)
     frames = FrameChoice(kind="uniform")
@@ -274,6 +276,7 @@ def main() -> None:
     parser.add_argument("--clips", type=int, help="of VIDEOS, or to generate (default 128)")
     parser.add_argument("--synthetic", type=int, dest="clips", help="clips to generate")
     parser.add_argument("--size", type=int, nargs=2, default=(320, 240), help="of generated clips")
+    parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)), help="cores")
     parser.add_argument("--task", type=json.loads, help=argparse.SUPPRESS)
     parser.add_argument("--stages", type=json.loads, help=argparse.SUPPRESS)
@@ -296,10 +299,11 @@ def main() -> None:
         for number, extractors in enumerate(given.extractors or SETS[given.device]):
             (folder / str(number)).mkdir()
             weights = write_weights(folder / str(number), extractors.split(","))
-            compare(Work(clips=clips, weights=weights, device=given.device, workers=given.workers))
+            work = Work(clips=clips, weights=weights, device=given.device, workers=given.workers)
+            compare(work, given.repeats)
 
 
-def compare(work: Work) -> None:
+def compare(work: Work, repeats: int) -> None:
     """Measure everything and print it."""
     stages = stages_of(replace(work, clips=work.clips[:MEASURED_CLIPS]))
     ceiling = stages.ceiling(work)
@@ -312,12 +316,22 @@ def compare(work: Work) -> None:
         return [*figures, *more, f"{rate * stages.flops / stages.peak:.2f}"]
 
     few = replace(work, clips=work.clips[: max(1, len(work.clips) // 4)])
+    turns = [
+        (contender, timed(contender, few), timed(contender, work))
+        for _ in range(repeats)
+        for contender in CONTENDERS
+    ]
     for contender in CONTENDERS:
-        short, whole = timed(contender, few), timed(contender, work)
-        rate = (len(work.clips) - len(few.clips)) / (whole.seconds - short.seconds)
-        start = f"{whole.seconds - len(work.clips) / rate:.1f}"
-        busy = "-" if whole.gpu_busy is None else f"{whole.gpu_busy:.0f}%"
-        table.add_row(contender, *row(rate, start, f"{whole.peak / 2**20:.0f}"), busy)
+        runs = [(short, whole) for name, short, whole in turns if name == contender]
+        short_s, whole_s = (
+            statistics.median(r.seconds for r in of) for of in zip(*runs, strict=True)
+        )
+        rate = (len(work.clips) - len(few.clips)) / (whole_s - short_s)
+        start = f"{whole_s - len(work.clips) / rate:.1f}"
+        peak = max(whole.peak for _, whole in runs)
+        busy = [whole.gpu_busy for _, whole in runs if whole.gpu_busy is not None]
+        told = f"{statistics.median(busy):.0f}%" if busy else "-"
+        table.add_row(contender, *row(rate, start, f"{peak / 2**20:.0f}"), told)
     table.add_row("ceiling", *row(ceiling, "", ""))
     spent = ", ".join(f"{stage} {seconds:.4f}" for stage, seconds in stages.seconds.items())
     Console(width=120).print(
