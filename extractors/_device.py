@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from extractors._base import Options
-from heads import quicken
-from store import UsageError
+from heads import choose_device, quicken
 
 _LOG = logging.getLogger("kinestore")
 
@@ -22,20 +21,6 @@ Result = TypeVar("Result")
 
 GPU_BATCH = 16
 """Clips in a forward pass on a GPU: a shard of the usual size."""
-
-
-def choose_device(device: str) -> torch.device:
-    """Read "auto", "cpu" or "cuda".
-
-    Raises:
-        UsageError: If it is something else, or CUDA without a GPU that torch can use.
-    """
-    if device not in ("auto", "cpu", "cuda"):
-        raise UsageError(f"device={device!r}: must be auto, cpu or cuda")
-    available = torch.cuda.is_available()
-    if device == "cuda" and not available:
-        raise UsageError("device='cuda': torch finds no usable GPU here; use cpu or auto")
-    return torch.device("cuda" if available and device != "cpu" else "cpu")
 
 
 class Runner:

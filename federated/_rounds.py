@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from federated import ClientState, ServerState, Strategy
@@ -15,9 +16,10 @@ from federated.accounting import round_traffic
 from federated.checkpoint import Checkpoint
 from federated.client import LocalConfig, LocalResult, local_update
 from federated.guard import screen
-from federated.local import LocalData, fingerprint
+from federated.local import LocalData, LocalRows, fingerprint
 from federated.records import RoundRecord
 from federated.scoring import HeldOut, plain_mean
+from federated.stacked import Stack, stackable
 from heads import derive_seed
 
 
@@ -46,6 +48,7 @@ class Rounds:
         strategy: Strategy,
         sample: int | None,
         seed: int,
+        device: torch.device,
     ) -> None:
         self.model, self._clients, self._strategy = model, clients, strategy
         self._sample, self._seed = sample, seed
@@ -53,6 +56,7 @@ class Rounds:
         sizes = [len(data) for data in clients]
         self._rules = [strategy.rule(size * len(sizes) / sum(sizes)) for size in sizes]
         self.first = begin(model, strategy, num_clients=len(clients), sample=sample)
+        self._stack = self._stacked(device)
         self._unsent = {
             name: array for name, array in self.start.items() if name not in self.first.arrays
         }
@@ -73,7 +77,7 @@ class Rounds:
         started = time.perf_counter()
         chosen = self._choose(number)
         before = progress.server
-        results = [self._train(client, number, progress) for client in chosen]
+        results = self._train(chosen, number, progress)
         updates = [result.update for result in results]
         kept, refusals = screen(updates, reference=before.arrays)
         progress.server = self._strategy.apply(
@@ -110,19 +114,28 @@ class Rounds:
             drawn = np.sort(rng.choice(num_clients, size=self._sample, replace=False))
         return [int(client) for client in drawn]
 
-    def _train(self, client: int, number: int, progress: Progress) -> LocalResult:
-        return local_update(
-            progress.server.arrays,
+    def _stacked(self, device: torch.device) -> Stack | None:
+        """Room to train side by side, on a GPU and where that can be."""
+        rows = [data for data in self._clients if isinstance(data, LocalRows)]
+        if device.type != "cuda" or not stackable(self.model, self._clients):
+            return None
+        return Stack(self.model, rows, pulls=any(r.pull for r in self._rules), device=device)
+
+    def _train(self, chosen: Sequence[int], number: int, progress: Progress) -> list[LocalResult]:
+        arrays, first = progress.server.arrays, ClientState(private=self._unsent)
+        states = [progress.clients.get(client, first) for client in chosen]
+        configs = [
             LocalConfig(
-                client=client,
-                round_number=number,
-                rule=self._rules[client],
-                seed=self._seed,
-            ),
-            progress.clients.get(client, ClientState(private=self._unsent)),
-            model=self.model,
-            data=self._clients[client],
-        )
+                client=client, round_number=number, rule=self._rules[client], seed=self._seed
+            )
+            for client in chosen
+        ]
+        if self._stack is not None:
+            return self._stack.update(arrays, configs, states)
+        return [
+            local_update(arrays, config, state, model=self.model, data=self._clients[config.client])
+            for config, state in zip(configs, states, strict=True)
+        ]
 
     def _accuracies(self, progress: Progress, held_out: HeldOut | None) -> dict[str, Any]:
         if held_out is None:

@@ -1,6 +1,6 @@
 """One client's round; a simulation and a deployment both run this very function."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -85,7 +85,7 @@ def local_update(
     )
     kept = ClientState(
         private={name: array for name, array in learnt.items() if name not in arrays},
-        correction=_corrected(config.rule, update.arrays, shared, arrays, state.correction),
+        correction=corrected(config.rule, update.arrays, shared, arrays, state.correction),
     )
     return LocalResult(update=update, state=kept, loss=loss)
 
@@ -113,14 +113,14 @@ def _pull_of(
     return add
 
 
-def _corrected(
+def corrected(
     rule: LocalRule,
     learnt: Arrays,
-    shared: Mapping[str, Tensor],
+    shared: Collection[str],
     arrays: Arrays,
     correction: Arrays,
 ) -> dict[str, Tensor]:
-    """The next h: h - pull (w - w_t)."""
+    """The next h of the shared parameters: h - pull (w - w_t); nothing where there is no h."""
     if not rule.corrects:
         return {}
     return {

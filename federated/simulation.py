@@ -1,4 +1,4 @@
-"""Federated learning in one process, client after client.
+"""Federated learning in one process: client after client, or side by side on a GPU.
 
 Shape legend: N rows, D features.
 """
@@ -22,7 +22,7 @@ from federated.guard import screen
 from federated.local import LocalData, LocalRows
 from federated.records import RoundRecord
 from federated.scoring import HeldOut
-from heads import FitSettings, check_rows, predict, to_features, to_labels
+from heads import FitSettings, check_rows, choose_device, predict, to_features, to_labels
 from heads import create as create_head
 from store import UsageError
 
@@ -93,6 +93,7 @@ def simulate(
     seed: int = 0,
     test: Rows | None = None,
     test_parts: Sequence[NDArray[np.int64]] | None = None,
+    device: str = "auto",
     checkpoints: Checkpoints | None = None,
     on_round: Callable[[RoundRecord], None] | None = None,
 ) -> History:
@@ -113,6 +114,8 @@ def simulate(
         test: Features and labels to evaluate each round's model on.
         test_parts: Each client's own rows of `test`, for models that are partly its own; None
             scores every client on all of them.
+        device: "cpu", "cuda", or "auto" for CUDA where there is a GPU. There clients train side by
+            side, if the head keeps no counts and draws nothing; other heads train on the CPU.
         checkpoints: Where to keep the state between rounds; None keeps none. A run that goes on
             from there has the same bits as one that never stopped.
         on_round: Called after each round; first of all with those that a resumed run had done.
@@ -144,6 +147,7 @@ def simulate(
         sample=sample,
         seed=seed,
         held_out=held_out,
+        device=device,
         checkpoints=checkpoints,
         on_round=on_round,
     )
@@ -158,6 +162,7 @@ def simulate_clients(
     sample: int | None = None,
     seed: int = 0,
     held_out: HeldOut | None = None,
+    device: str = "auto",
     checkpoints: Checkpoints | None = None,
     on_round: Callable[[RoundRecord], None] | None = None,
 ) -> History:
@@ -171,6 +176,7 @@ def simulate_clients(
         sample: Likewise.
         seed: Likewise.
         held_out: What each round's model is scored on; None for nothing.
+        device: As for `simulate`, where clients hold rows; others train where the model is.
         checkpoints: As for `simulate`.
         on_round: Likewise.
 
@@ -189,6 +195,7 @@ def simulate_clients(
         strategy=create_strategy(strategy) if isinstance(strategy, str) else strategy,
         sample=sample,
         seed=seed,
+        device=choose_device(device),
     )
     identity = "" if checkpoints is None else run.identity()
     progress = _begin(run, checkpoints, identity, on_round)

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from heads._device import choose_device
 from heads._fit import Epoch, FitSettings, fit, predict
 from heads._layers import FeatureLayer
 from heads._metrics import Scores, among_best, score
@@ -27,6 +28,7 @@ __all__ = [
     "Standardiser",
     "among_best",
     "check_rows",
+    "choose_device",
     "combine",
     "create",
     "derive_seed",

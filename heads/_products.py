@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.nn.functional import linear
 
 LEAST_WORK = 2**22
 """Multiplications of a product that is worth the way: below half of it MKL is quicker."""
@@ -70,9 +71,12 @@ def inner(left: Tensor, right: Tensor, bias: Tensor | None = None) -> Tensor:
 
 class _Linear(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        ctx.save_for_backward(rows, weight)
+    def forward(rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         return inner(rows, weight, bias)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs[:2])
 
     @staticmethod
     @once_differentiable
@@ -85,6 +89,11 @@ class _Linear(torch.autograd.Function):
             inner(grad_MO.t(), rows_MI.t()) if to_weight else None,
             grad_MO.sum(0) if to_bias else None,
         )
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[Any, ...], *inputs: Tensor | None) -> tuple[Tensor, int]:
+        """Of many layers at once: by torch's own product."""
+        return torch.vmap(linear, in_dims)(*inputs), 0  # type: ignore[arg-type]
 
 
 def _vendor() -> str:

@@ -29,6 +29,7 @@ def federate(
     folds: int | None = None,
     settings: FitSettings = LOCAL_SETTINGS,
     seed: int = 0,
+    device: str = "auto",
     checkpoint_every: int = 10,
     resume: bool = False,
     on_progress: OnProgress | None = None,
@@ -55,6 +56,7 @@ def federate(
         folds: Number of stratified folds, 2 or more.
         settings: A client's training in one round; its epochs are the local epochs.
         seed: 0 or more; decides the hold-out, the partition, first weights, draws and batches.
+        device: "auto", "cpu" or "cuda", as `federated.simulation.simulate` has it.
         checkpoint_every: Rounds between two checkpoints in the run folder.
         resume: Go on from the run folder's checkpoints, to the same bits; start where there are
             none. A run that is finished is only read.
@@ -81,6 +83,7 @@ def federate(
         rounds=rounds,
         sample=sample,
         seed=seed,
+        device=device,
     )
     config = {
         "job": "federate",

@@ -163,6 +163,7 @@ class Federation:
     rounds: int
     sample: int | None
     seed: int
+    device: str = "auto"
 
     def deal(self, fold: Fold) -> Deal:
         """Who holds which of the fold's rows."""
@@ -204,6 +205,7 @@ class Federation:
             sample=self.sample,
             seed=self.seed,
             held_out=self._held_out(dealt, ready) if len(dealt.fold.test) else None,
+            device=self.device,
             checkpoints=checkpoints,
             on_round=on_round,
         )

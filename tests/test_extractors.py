@@ -12,8 +12,8 @@ from safetensors.torch import save_file
 
 import extractors
 from extractors import embed_clip
-from extractors._device import choose_device
 from extractors._frames import evenly_spaced
+from heads import choose_device
 from pipeline.decode import DecodedVideo
 from store import UsageError
 from tests.networks import Clip

@@ -87,6 +87,20 @@ def test_frozen_weights_get_no_gradient(quick: bool) -> None:
     assert [weight.grad for weight in ours.parameters()] == [None, None]
 
 
+def test_many_layers_at_once_are_each_by_itself(quick: bool) -> None:
+    ours, plain = layers()
+    weights = {name: torch.stack([w, 2 * w]) for name, w in ours.state_dict().items()}
+    weights = {name: weight.requires_grad_() for name, weight in weights.items()}
+    out = torch.vmap(lambda own: torch.func.functional_call(ours, own, ROWS["rows"]))(weights)
+    wanted = plain(ROWS["rows"].double())
+    assert (out.double() - torch.stack([wanted, 2 * wanted])).norm() < 1e-6 * out.norm()
+    out.sum().backward()
+    wanted.sum().backward()
+    for (_, weight), known in zip(weights.items(), plain.parameters(), strict=True):
+        assert weight.grad is not None and known.grad is not None
+        assert (weight.grad[1].double() - known.grad).norm() < 1e-6 * known.grad.norm()
+
+
 def test_only_plain_layers_are_quickened_and_the_tensors_stay() -> None:
     class Other(nn.Linear):
         pass

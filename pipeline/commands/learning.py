@@ -196,7 +196,7 @@ def federate_command(
     accumulate: AccumulateOption = None,
     recompute: RecomputeOption = None,
     precision: PrecisionOption = None,
-    device: DeviceOption = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.")] = None,
 ) -> None:
     """Train one head, or a net on frames, over clients that keep their clips to themselves."""
     from pipeline.choices import check_input
@@ -209,7 +209,7 @@ def federate_command(
     )
     net_how = given(accumulate=accumulate, recompute=recompute, precision=precision)
     looks = given(clips=test_clips, crops=test_crops)
-    net = given(size=size, swaps=swap, weights=weights, device=device)
+    net = given(size=size, swaps=swap, weights=weights)
     check_input(head, features=features, clips=clips, of_nets=bool(net_how or looks or net))
     shared: dict[str, Any] = {
         "out": out,
@@ -225,6 +225,7 @@ def federate_command(
         "seed": seed,
         "checkpoint_every": checkpoint_every,
         "resume": resume,
+        **given(device=device),
     }
     with progress() as tell:
         shared["on_progress"] = partial(tell, "rounds")

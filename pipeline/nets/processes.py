@@ -9,7 +9,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from extractors._device import choose_device
+from heads import choose_device
 from pipeline.nets.memory import keep_freed_memory
 
 
