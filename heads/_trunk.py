@@ -10,6 +10,9 @@ from store.tensors import read_tensors
 RESNET50 = (3, 4, 6, 3)
 """Bottlenecks in res2, res3, res4 and res5."""
 
+MOST_BLOCKS, MOST_WIDTH = 100, 1024
+"""Far beyond any published network: a run's settings may come from somebody else."""
+
 
 def residual_network(
     *, layers: Sequence[int] = RESNET50, width: int = 64, weights: Path | None = None
@@ -17,9 +20,9 @@ def residual_network(
     """A `torchvision.models.ResNet`: the stride of a stage's first block is on its 3x3.
 
     Args:
-        layers: Bottlenecks in res2, res3, res4 and res5, each 1 or more.
-        width: Of the 3x3 in res2, a multiple of 16; each later stage has twice the one before, and
-            gives four times its own. The stem stays 64 wide.
+        layers: Bottlenecks in res2, res3, res4 and res5, each from 1 to 100.
+        width: Of the 3x3 in res2, a multiple of 16 up to 1024; each later stage has twice the one
+            before, and gives four times its own. The stem stays 64 wide.
         weights: A state dict of that very network, with a classifier of any size,
             such as torchvision's of ImageNet; None for random weights.
 
@@ -29,12 +32,15 @@ def residual_network(
     """
     from torchvision.models.resnet import Bottleneck, ResNet  # takes a second to import
 
-    if len(layers) != 4 or min(layers) < 1:
+    if len(layers) != 4 or not 1 <= min(layers) <= max(layers) <= MOST_BLOCKS:
         raise UsageError(
-            f"layers={tuple(layers)}: must be four, each 1 or more: the blocks of res2 to res5"
+            f"layers={tuple(layers)}: must be four, each from 1 to {MOST_BLOCKS}: the blocks of "
+            "res2 to res5"
         )
-    if width < 16 or width % 16:
-        raise UsageError(f"width={width}: must be a multiple of 16; ResNet-50 has 64")
+    if not 16 <= width <= MOST_WIDTH or width % 16:
+        raise UsageError(
+            f"width={width}: must be a multiple of 16, {MOST_WIDTH} at most; ResNet-50 has 64"
+        )
     # ResNet has 64 channels for res2 whatever the width, times the expansion: 4 widths come out.
     scaled = {"expansion": width // 16}
     block = Bottleneck if width == 64 else type("ScaledBottleneck", (Bottleneck,), scaled)

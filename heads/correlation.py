@@ -60,7 +60,7 @@ def build(
         gsf_ratio: Share of a block's channels that are gated, in steps of 1/16, up to 1.
         dropout: Share of the pooled features dropped in training, from 0 to below 1; the paper has
             0.5, and 0.8 on UCF101.
-        layers: Bottlenecks in res2 to res5, each 1 or more; the paper's are ResNet-50's.
+        layers: Bottlenecks in res2 to res5, each from 1 to 100; the paper's are ResNet-50's.
         width: Of the 3x3 in res2, a multiple of 16; ResNet-50 has 64. With few layers, 16 learns on
             a CPU.
         weights: A file with torchvision's state dict of the trunk, such as ImageNet's; None for

@@ -70,7 +70,7 @@ def build(
         tm_share_dirs: What the two directions share: the 1x1 that widens again ("expand"), the
             3x3s ("paths"), "both" or "none".
         dropout: Share of the pooled features dropped in training, from 0 to below 1.
-        layers: Bottlenecks in res2 to res5, each 1 or more; the paper's are ResNet-50's.
+        layers: Bottlenecks in res2 to res5, each from 1 to 100; the paper's are ResNet-50's.
         width: Of the 3x3 in res2, a multiple of 16, and with it of all stages; ResNet-50 has 64.
             With layers (1, 1, 1, 1), 16 learns on a CPU.
         weights: A file with torchvision's state dict of the trunk, such as ImageNet's; the

@@ -380,9 +380,11 @@ def test_a_file_that_is_no_state_dict_is_named(tmp_path: Path) -> None:
         ({"tm_reduction": 0}, r"tm_reduction=0: must be 1 or more"),
         ({"tm_reduction": 7}, r"tm_reduction=7: must divide 128, the channels of a stage; take a"),
         ({"dropout": 1.0}, r"dropout=1\.0: must be 0 or more and below 1"),
-        ({"layers": (1, 1, 1)}, r"layers=\(1, 1, 1\): must be four, each 1 or more"),
-        ({"layers": (1, 1, 0, 1)}, r"layers=\(1, 1, 0, 1\): must be four, each 1 or more"),
-        ({"width": 24}, r"width=24: must be a multiple of 16; ResNet-50 has 64"),
+        ({"layers": (1, 1, 1)}, r"layers=\(1, 1, 1\): must be four, each from 1 to 100"),
+        ({"layers": (1, 1, 0, 1)}, r"layers=\(1, 1, 0, 1\): must be four, each from 1 to 100"),
+        ({"layers": (10**9, 1, 1, 1)}, r"must be four, each from 1 to 100"),
+        ({"width": 16 * 10**6}, r"width=16000000: must be a multiple of 16, 1024 at most"),
+        ({"width": 24}, r"width=24: must be a multiple of 16, 1024 at most; ResNet-50 has 64"),
     ],
 )
 def test_a_wrong_setting_is_named(settings: dict[str, Any], message: str) -> None:
