@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from extractors._frames import evenly_spaced
-from heads import derive_seed
 from store import UsageError
 
 Indices = NDArray[np.int64]
@@ -41,7 +40,7 @@ def random_segments(num_frames: int, *, num_segments: int, seed: int, length: in
         int64, shape (S, L); the starts do not fall.
     """
     _check_counts(num_frames=num_frames, num_segments=num_segments, length=length)
-    rng = np.random.default_rng(derive_seed("random-segments", seed))
+    rng = _draw("random-segments", seed)
     num_starts = _num_starts(num_frames, length=length)
     segment = num_starts // num_segments  # the last num_starts % num_segments are never drawn
     if segment:
@@ -124,7 +123,7 @@ def random_clip(num_frames: int, *, length: int, seed: int, stride: int = 1) -> 
     Every place where the whole clip fits is equally likely; a shorter video starts at frame 0.
     """
     _check_counts(num_frames=num_frames, length=length, stride=stride)
-    rng = np.random.default_rng(derive_seed("random-clip", seed))
+    rng = _draw("random-clip", seed)
     start = int(rng.integers(_num_starts(num_frames, length=length, stride=stride)))
     return dense_clip(num_frames, start=start, length=length, stride=stride)
 
@@ -199,3 +198,9 @@ def _clips(starts: Indices, num_frames: int, *, length: int, stride: int = 1) ->
     """One row of frames for each start, the last frame repeating past the end."""
     frames = starts[:, None] + stride * np.arange(length)
     return frames.clip(max=num_frames - 1)
+
+
+def _draw(purpose: str, seed: int) -> np.random.Generator:
+    from heads import derive_seed  # brings torch, which takes seconds that most jobs can spare
+
+    return np.random.default_rng(derive_seed(purpose, seed))

@@ -169,7 +169,7 @@ def test_killed_at_fifty_random_moments_the_job_goes_on_to_the_same_bytes(
     store, moments = tmp_path / "store", 0
     while moments < 50:
         job = start(videos, store)
-        killer = threading.Timer(draw.uniform(2.0, 9.0), kill, [job, moments])
+        killer = threading.Timer(draw.uniform(1.0, 7.0), kill, [job, moments])
         killer.start()
         job.communicate(timeout=180)
         moments += killer.finished.is_set()  # else it was done before its time

@@ -179,6 +179,7 @@ def test_a_process_sees_the_one_gpu_that_it_was_given() -> None:
 
 
 def test_gpus_have_the_names_that_cuda_was_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("extractors._gpus.has_driver", lambda: True)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     assert visible_gpus("auto") == ["0", "1"]

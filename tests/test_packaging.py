@@ -72,8 +72,11 @@ def test_constraints_name_a_version_of_every_dependency() -> None:
         assert name in pinned, f"{name} has no tested version in constraints.txt"
 
 
-def test_reading_video_does_not_load_torch() -> None:
-    code = "import sys, pipeline.decode; sys.exit(bool({'torch', 'timm'} & sys.modules.keys()))"
+@pytest.mark.parametrize("module", ["decode", "extract", "worker", "keeper"])
+def test_reading_video_and_the_job_around_it_do_not_load_torch(module: str) -> None:
+    code = (
+        f"import sys, pipeline.{module}; sys.exit(bool({{'torch', 'timm'}} & sys.modules.keys()))"
+    )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
 
 
