@@ -45,7 +45,7 @@ def plain(name: str) -> Plain:
         return special[name]()
     if name.startswith("cnn-"):
         return _cnn(name)
-    network = importlib.import_module(f"extractors.{name}").NETWORK
+    network = importlib.import_module(f"kinestore.extractors.{name}").NETWORK
     return Plain(
         build=lambda: network.build(CLASSES),
         load=network.load,
@@ -84,7 +84,7 @@ def _filled(build: Callable[[], Any], path: Path) -> Any:
 
 
 def _clip() -> Plain:
-    from extractors import clip
+    from kinestore.extractors import clip
 
     def build() -> Any:
         return transformers.CLIPModel(transformers.CLIPConfig())
@@ -106,7 +106,7 @@ def _clip() -> Plain:
 def _videomae() -> Plain:
     import transformers
 
-    from extractors.videomae import NETWORK
+    from kinestore.extractors.videomae import NETWORK
 
     def build() -> Any:
         config = transformers.VideoMAEConfig(num_labels=CLASSES, use_mean_pooling=True)
@@ -125,7 +125,7 @@ def _blip() -> Plain:
     import torch
     import transformers
 
-    from extractors import blip
+    from kinestore.extractors import blip
 
     def build() -> Any:
         config = transformers.BlipConfig(
@@ -169,7 +169,7 @@ def _cnn(name: str) -> Plain:
     import timm
     import torch
 
-    from extractors import cnn
+    from kinestore.extractors import cnn
 
     def build() -> Any:
         return timm.create_model(cnn.TIMM_NAMES[name])

@@ -19,11 +19,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-import heads
 from benchmarks.nets_learning import BATCH_SIZE, FIRST_TEST_CLIP, FRAMES, SMALL
-from pipeline.explain.grad_cam import grad_cam
-from pipeline.explain.spread import find_peak
-from pipeline.motion_dots import MotionDots
+from kinestore import heads
+from kinestore.pipeline.explain.grad_cam import grad_cam
+from kinestore.pipeline.explain.spread import find_peak
+from kinestore.pipeline.motion_dots import MotionDots
 
 NUM_SEGMENTS = int(SMALL["num_segments"])
 NUM_TESTS = 100

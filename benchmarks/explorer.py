@@ -23,7 +23,7 @@ from playwright.sync_api import Page as Tab
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.explorer import Page, write_explorer
+from kinestore.pipeline.explorer import Page, write_explorer
 from tests.browser import TWO_FRAMES, launched, opened
 
 _FIGURES = ("writes", "opens", "opens, CPU", "pan", "zoom", "search")

@@ -101,8 +101,8 @@ class Work:
 
 
 def run_kinestore(work: Work) -> None:
-    from extractors import FrameChoice
-    from pipeline.extract import extract
+    from kinestore.extractors import FrameChoice
+    from kinestore.pipeline.extract import extract
 
     with tempfile.TemporaryDirectory() as folder:
         manifest = Path(folder) / "clips.txt"
@@ -148,7 +148,7 @@ class Stages:
 
 def stages_of(work: Work) -> Stages:
     """Measured in a process of its own, with the settings that hold for a worker."""
-    from pipeline.cluster import BEFORE_SPAWN
+    from kinestore.pipeline.cluster import BEFORE_SPAWN
 
     command = [sys.executable, "-m", "benchmarks.extract", "--stages", json.dumps(vars(work))]
     environment = {**os.environ, **BEFORE_SPAWN}
@@ -160,8 +160,8 @@ def measure_stages(work: Work) -> Stages:
     """What `stages_of` gives."""
     import torch
 
-    from extractors import FrameChoice, create
-    from pipeline.decode import DecodedVideo
+    from kinestore.extractors import FrameChoice, create
+    from kinestore.pipeline.decode import DecodedVideo
 
     torch.set_num_threads(work.workers)
     peak = gpu_peak_flops() if work.device == "cuda" else peak_flops()

@@ -45,10 +45,10 @@ from torch import Tensor
 
 from benchmarks import _flower
 from benchmarks._flower import BATCH, WIDTHS, Trainer, build_model
-from federated import partition
-from federated.simulation import simulate
-from heads import FitSettings, create, derive_seed, predict, quicken
-from heads._products import inner, onednn_is_quicker
+from kinestore.federated import partition
+from kinestore.federated.simulation import simulate
+from kinestore.heads import FitSettings, create, derive_seed, predict, quicken
+from kinestore.heads._products import inner, onednn_is_quicker
 
 ROWS, TEST_ROWS = 10_619, 2_000
 ROUNDS, EPOCHS = 3, 5

@@ -35,13 +35,13 @@ def _ids(rows: int) -> list[str]:
 
 
 def _spec(array: Array) -> Any:
-    from store import ViewSpec
+    from kinestore.store import ViewSpec
 
     return ViewSpec(extractor="bench", shape=(COLUMNS,), settings={}, dtype=str(array.dtype))
 
 
 def _table(array: Array) -> Any:
-    from store.schema import view_table
+    from kinestore.store.schema import view_table
 
     return view_table(_spec(array), _ids(len(array)), array)
 
@@ -56,13 +56,13 @@ def _rows_of(table: Any) -> Array:
 
 
 def _store_write(path: Path, array: Array) -> None:
-    from store import Store
+    from kinestore.store import Store
 
     Store.create(path).append(_spec(array), _ids(len(array)), array)
 
 
 def _store_open(path: Path) -> Array:
-    from store import Store
+    from kinestore.store import Store
     from tests.stored import clip
 
     store = Store(path)

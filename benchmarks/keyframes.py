@@ -21,14 +21,14 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from extractors import Options
-from extractors._frames import evenly_spaced
-from extractors.cnn import LITE0, FrameCnn, create
-from pipeline.decode import DecodedVideo
-from pipeline.keyframes import luma_features, select_keyframes
-from pipeline.train import train
-from pipeline.videos import find_videos, identify
-from store import Clip, Embedding, Store, ViewSpec
+from kinestore.extractors import Options
+from kinestore.extractors._frames import evenly_spaced
+from kinestore.extractors.cnn import LITE0, FrameCnn, create
+from kinestore.pipeline.decode import DecodedVideo
+from kinestore.pipeline.keyframes import luma_features, select_keyframes
+from kinestore.pipeline.train import train
+from kinestore.pipeline.videos import find_videos, identify
+from kinestore.store import Clip, Embedding, Store, ViewSpec
 
 T = TypeVar("T")
 Choose = Callable[[NDArray[np.float32], NDArray[np.float32], int], NDArray[np.int64]]

@@ -17,9 +17,9 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.decode import DecodedVideo
-from pipeline.keyframes import choose_keyframes
-from store import UsageError
+from kinestore.pipeline.decode import DecodedVideo
+from kinestore.pipeline.keyframes import choose_keyframes
+from kinestore.store import UsageError
 from tests.numbered import make_video, repeat_packets
 
 GOP = 50
@@ -64,7 +64,7 @@ def ask_everything(path: Path) -> None:
     with contextlib.suppress(UsageError):
         video.rgb(np.arange(video.num_frames))
     say("every frame as RGB: refused", started)
-    motion = importlib.import_module("extractors").create("motion")
+    motion = importlib.import_module("kinestore.extractors").create("motion")
     say("torch and the extractors loaded", started)
     motion.embed([motion.prepare(video)])
     say("motion descriptors", started)

@@ -42,9 +42,9 @@ from torch import Tensor, nn
 from benchmarks.flops import flops_of, peak_flops
 from benchmarks.isolated import Isolated
 from benchmarks.memory import peak_mib
-from heads import create
-from pipeline.motion_dots import MotionDots, hold_frame
-from pipeline.nets.memory import keep_freed_memory
+from kinestore.heads import create
+from kinestore.pipeline.motion_dots import MotionDots, hold_frame
+from kinestore.pipeline.nets.memory import keep_freed_memory
 
 CLASSES = 174
 MODES = ("inference", "training")

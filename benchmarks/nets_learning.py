@@ -17,8 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-import heads
-from pipeline.motion_dots import MotionDots, shuffle_frames
+from kinestore import heads
+from kinestore.pipeline.motion_dots import MotionDots, shuffle_frames
 
 FRAMES = 5
 """Of a segment."""

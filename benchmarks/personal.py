@@ -34,17 +34,16 @@ import torch
 from numpy.typing import NDArray
 from scipy import stats
 
-import federated
-import heads
-from federated.partition import client_dirichlet
-from federated.scoring import HeldOut
-from federated.simulation import History, simulate_clients
-from pipeline.motion_dots import TASKS, MotionDots
-from pipeline.nets.examples import Examples
-from pipeline.nets.federation import LocalClips
-from pipeline.nets.loop import predict
-from pipeline.nets.processes import Processes
-from pipeline.nets.settings import Looks, NetSettings
+from kinestore import federated, heads
+from kinestore.federated.partition import client_dirichlet
+from kinestore.federated.scoring import HeldOut
+from kinestore.federated.simulation import History, simulate_clients
+from kinestore.pipeline.motion_dots import TASKS, MotionDots
+from kinestore.pipeline.nets.examples import Examples
+from kinestore.pipeline.nets.federation import LocalClips
+from kinestore.pipeline.nets.loop import predict
+from kinestore.pipeline.nets.processes import Processes
+from kinestore.pipeline.nets.settings import Looks, NetSettings
 
 CLIENTS, PER_ROUND, CLIPS_EACH, TESTED = 20, 4, 60, 0.3
 SEGMENTS, FRAMES, SIDE = 4, 5, 64

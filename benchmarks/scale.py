@@ -18,10 +18,10 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.memory import peak_mib
-from pipeline.plan import shard_size
-from pipeline.status import status
-from store import Clip, Source, Store, ViewSpec
-from store.verify import verify
+from kinestore.pipeline.plan import shard_size
+from kinestore.pipeline.status import status
+from kinestore.store import Clip, Source, Store, ViewSpec
+from kinestore.store.verify import verify
 from tests.stored import INFO
 
 VIEWS = [

@@ -17,12 +17,12 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from federated.client import LOCAL_SETTINGS
-from pipeline.choices import read_head, read_strategy
-from pipeline.federation import Federation
-from pipeline.fitting import Trainer
-from pipeline.folds import Fold, divide, keep_labelled, score_folds
-from store import Features, Store
+from kinestore.federated.client import LOCAL_SETTINGS
+from kinestore.pipeline.choices import read_head, read_strategy
+from kinestore.pipeline.federation import Federation
+from kinestore.pipeline.fitting import Trainer
+from kinestore.pipeline.folds import Fold, divide, keep_labelled, score_folds
+from kinestore.store import Features, Store
 
 STRATEGIES = (
     "fedavg",

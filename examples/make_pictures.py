@@ -8,9 +8,9 @@ import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
-from pipeline.demo import demo
-from pipeline.umap import umap
-from store import Store
+from kinestore.pipeline.demo import demo
+from kinestore.pipeline.umap import umap
+from kinestore.store import Store
 from tests.browser import launched, opened
 
 PICTURES = Path(__file__).parents[1] / "docs" / "pictures"
@@ -24,7 +24,9 @@ def main() -> None:
         store = Store(where / "store")
         panels = [store.load(view) for view in ("cnn-efficientnet-lite0:mean", "motion")]
         umap(panels, out=PICTURES / "umap-panels.png")
-        shutil.copy(where / "runs" / "federated" / "curves.png", PICTURES / "federated.png")
+        shutil.copy(
+            where / "runs" / "federated" / "curves.png", PICTURES / "kinestore.federated.png"
+        )
         run = where / "runs" / "frames"  # it errs, which is worth a look
         drawn = umap(store.load("motion"), store=store, run=run, out=where / "explorer.html")
         photograph(drawn.path, PICTURES / "explorer.png")

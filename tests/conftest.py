@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
     from playwright.sync_api import Page as Tab
 
-    from pipeline.explorer import Page
+    from kinestore.pipeline.explorer import Page
 
 # Two threads that wait for each other over tiny networks take ten times as long on a busy machine.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -5,8 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from heads import create
-from heads.differential import DifferentialNet
+from kinestore.heads import create
+from kinestore.heads.differential import DifferentialNet
 
 SMALL: dict[str, Any] = {"num_segments": 3, "layers": (1, 1, 1, 1), "width": 16, "dropout": 0.0}
 

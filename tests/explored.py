@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from playwright.sync_api import Browser
 from playwright.sync_api import Page as Tab
 
-from pipeline.explorer import Page, write_explorer
+from kinestore.pipeline.explorer import Page, write_explorer
 from tests.browser import TWO_FRAMES, Opened, opened
 
 # A grid of four columns and three rows, numbered from below:  8 9 10 11 / 4 5 6 7 / 0 1 2 3

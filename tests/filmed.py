@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.decode import DecodedVideo
-from pipeline.taken_frames import TakenFrames, read_frames
-from pipeline.videos import identify
-from store import Clip, Source, Store
+from kinestore.pipeline.decode import DecodedVideo
+from kinestore.pipeline.taken_frames import TakenFrames, read_frames
+from kinestore.pipeline.videos import identify
+from kinestore.store import Clip, Source, Store
 from tests.numbered import make_video
 from tests.stored import clip
 

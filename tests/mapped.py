@@ -10,10 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from pipeline.umap import panels
-from pipeline.umap.legend import Legend
-from pipeline.umap.panels import Panel, draw_panels
-from store import Clip, Features, Source, Store, ViewSpec
+from kinestore.pipeline.umap import panels
+from kinestore.pipeline.umap.legend import Legend
+from kinestore.pipeline.umap.panels import Panel, draw_panels
+from kinestore.store import Clip, Features, Source, Store, ViewSpec
 from tests.stored import INFO
 
 

@@ -12,10 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-import extractors
-from extractors import Extractor
-from extractors._device import Runner
-from extractors._frames import evenly_spaced
+from kinestore import extractors
+from kinestore.extractors import Extractor
+from kinestore.extractors._device import Runner
+from kinestore.extractors._frames import evenly_spaced
 
 
 class Clip:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.predictions import Predictions, write_predictions
+from kinestore.pipeline.predictions import Predictions, write_predictions
 
 HOSTILE = [
     "",
@@ -42,7 +42,7 @@ def without_pictures() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for module, names in _DRAWN.items():
             for name in names:
-                patch.setattr(f"pipeline.{module}.{name}", lambda *args, **settings: None)
+                patch.setattr(f"kinestore.pipeline.{module}.{name}", lambda *args, **settings: None)
         yield
 
 

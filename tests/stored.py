@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from store import Clip, Embedding, Failure, Source, Store, VideoInfo, ViewSpec
-from store.place import is_remote
+from kinestore.store import Clip, Embedding, Failure, Source, Store, VideoInfo, ViewSpec
+from kinestore.store.place import is_remote
 
 INFO = VideoInfo(
     num_frames=9,

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from heads import create
-from heads.c3d import C3D
-from store import UsageError
+from kinestore.heads import create
+from kinestore.heads.c3d import C3D
+from kinestore.store import UsageError
 
 
 def on_paper(num_classes: int = 101, **settings: Any) -> Any:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from store import Clip, Embedding, Source, Store, ViewSpec
+from kinestore.store import Clip, Embedding, Source, Store, ViewSpec
 from tests.numbered import make_video
 from tests.stored import INFO
 

@@ -6,10 +6,10 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
-from kinestore import app
-from pipeline import clip_list
-from pipeline.clip_list import read_clip_list
-from store import UsageError
+from kinestore.__main__ import app
+from kinestore.pipeline import clip_list
+from kinestore.pipeline.clip_list import read_clip_list
+from kinestore.store import UsageError
 from tests.stored import filled
 
 

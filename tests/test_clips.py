@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torchvision.transforms.functional import center_crop
 
-from pipeline.clips import (
+from kinestore.pipeline.clips import (
     centre_crop,
     centre_segments,
     consecutive_clips,
@@ -21,7 +21,7 @@ from pipeline.clips import (
     three_crop,
     uniform_clips,
 )
-from store import UsageError
+from kinestore.store import UsageError
 
 MANY = settings(max_examples=100, deadline=None)
 FRAMES = st.integers(1, 120)

@@ -12,14 +12,14 @@ import torchvision
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from heads import create
-from heads._correlate import correlate, exchanged, surrounded
-from heads._gsf import GateShiftFuse
-from heads._stc import SpatioTemporalCorrelation
-from heads._trunk import residual_network
-from heads.correlation import PLACES, CorrelationNet
-from pipeline.motion_dots import MotionDots
-from store import UsageError
+from kinestore.heads import create
+from kinestore.heads._correlate import correlate, exchanged, surrounded
+from kinestore.heads._gsf import GateShiftFuse
+from kinestore.heads._stc import SpatioTemporalCorrelation
+from kinestore.heads._trunk import residual_network
+from kinestore.heads.correlation import PLACES, CorrelationNet
+from kinestore.pipeline.motion_dots import MotionDots
+from kinestore.store import UsageError
 
 SMALL: dict[str, Any] = {"layers": (1, 1, 1, 1), "width": 16, "dropout": 0.0}
 

@@ -11,10 +11,10 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 
-from pipeline._pictures import RgbConverter
-from pipeline._reader import VideoReader
-from pipeline.decode import DecodedVideo, VideoError, decode_frames, iter_frames, probe
-from store import UsageError
+from kinestore.pipeline._pictures import RgbConverter
+from kinestore.pipeline._reader import VideoReader
+from kinestore.pipeline.decode import DecodedVideo, VideoError, decode_frames, iter_frames, probe
+from kinestore.store import UsageError
 from tests.numbered import SHARED_DATA, draw_number, make_video, read_number
 
 REAL_CLIPS = sorted(p for p in SHARED_DATA.rglob("*") if p.suffix in (".avi", ".mp4"))
@@ -254,7 +254,7 @@ def count_decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def test_thumbnails_of_a_long_video_are_thinned_evenly(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline._thumbnails.MAX_THUMBNAILS", 16)
+    monkeypatch.setattr("kinestore.pipeline._thumbnails.MAX_THUMBNAILS", 16)
     path = make_video(tmp_path / "v.mp4", 100)
     for video in (DecodedVideo(path), DecodedVideo(path, buffer_bytes=1)):
         indices, thumbnails = video.thumbnails()

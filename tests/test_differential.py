@@ -23,16 +23,16 @@ from benchmarks.nets_learning import (
     Learnt,
     learn,
 )
-from federated import personal
-from federated._base import ServerState
-from heads._global import TimeModule
-from heads._local import (
+from kinestore.federated import personal
+from kinestore.federated._base import ServerState
+from kinestore.heads._global import TimeModule
+from kinestore.heads._local import (
     LOCAL_INPUTS,
 )
-from heads._trunk import residual_network
-from heads.differential import DifferentialNet
-from pipeline.choices import read_head
-from store import Features, UsageError
+from kinestore.heads._trunk import residual_network
+from kinestore.heads.differential import DifferentialNet
+from kinestore.pipeline.choices import read_head
+from kinestore.store import Features, UsageError
 from tests.differentials import clips, count, draw, on_paper, small, unsettle
 
 # How large it is.

@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from heads._global import TimeModule, TimeSettings, differences
-from heads._local import (
+from kinestore.heads._global import TimeModule, TimeSettings, differences
+from kinestore.heads._local import (
     LOCAL_INPUTS,
     LocalModule,
     adjacent_diff,
@@ -19,7 +19,7 @@ from heads._local import (
     center_diff_smooth,
     concat_frames,
 )
-from heads.differential import DifferentialNet
+from kinestore.heads.differential import DifferentialNet
 from tests.differentials import draw, small, unsettle
 
 # The local module, Eqs. 1 to 3.

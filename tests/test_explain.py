@@ -17,26 +17,26 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 from typer.testing import CliRunner
 
-import heads
 import kinestore
 from benchmarks.explain import locate, train
-from heads import FeatureLayer
-from pipeline.explain import explain, grad_cam
-from pipeline.explain.drawing import overlay, pace_ms
-from pipeline.explain.explaining import _look_at
-from pipeline.explain.grad_cam import signed_evidence
-from pipeline.explain.spread import Peak, find_peak, spread
-from pipeline.explain.trained import read_net
-from pipeline.motion_dots import MotionDots
-from pipeline.nets.augment import normalise, views
-from pipeline.nets.federate import federate_net
-from pipeline.nets.settings import Looks, NetSettings
-from pipeline.nets.sources import open_source
-from pipeline.nets.train import train_net
-from pipeline.predictions import read_predictions
-from pipeline.taken_frames import known_as, read_frames
-from pipeline.train import train as train_embeddings
-from store import KinestoreError, Source, Store, UsageError
+from kinestore import heads
+from kinestore.heads import FeatureLayer
+from kinestore.pipeline.explain import explain, grad_cam
+from kinestore.pipeline.explain.drawing import overlay, pace_ms
+from kinestore.pipeline.explain.explaining import _look_at
+from kinestore.pipeline.explain.grad_cam import signed_evidence
+from kinestore.pipeline.explain.spread import Peak, find_peak, spread
+from kinestore.pipeline.explain.trained import read_net
+from kinestore.pipeline.motion_dots import MotionDots
+from kinestore.pipeline.nets.augment import normalise, views
+from kinestore.pipeline.nets.federate import federate_net
+from kinestore.pipeline.nets.settings import Looks, NetSettings
+from kinestore.pipeline.nets.sources import open_source
+from kinestore.pipeline.nets.train import train_net
+from kinestore.pipeline.predictions import read_predictions
+from kinestore.pipeline.taken_frames import known_as, read_frames
+from kinestore.pipeline.train import train as train_embeddings
+from kinestore.store import KinestoreError, Source, Store, UsageError
 from tests.filmed import keep
 from tests.numbered import make_video
 from tests.reported import change, without_pictures

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.explorer import Page, write_explorer
-from pipeline.explorer.document import bundle
-from pipeline.umap.legend import NUM_STYLES, style
-from store import UsageError
+from kinestore.pipeline.explorer import Page, write_explorer
+from kinestore.pipeline.explorer.document import bundle
+from kinestore.pipeline.umap.legend import NUM_STYLES, style
+from kinestore.store import UsageError
 
 
 @pytest.fixture
@@ -163,7 +163,7 @@ def test_modules_are_joined_each_once_and_after_what_they_import() -> None:
     script = bundle("main.js")
     opened = re.findall(r'^modules\["(\w+\.js)"\] = ', script, re.MULTILINE)
     assert len(opened) == len(set(opened)) and opened[-1] == "main.js"
-    folder = Path(__file__).parents[1] / "pipeline" / "explorer" / "assets"
+    folder = Path(__file__).parents[1] / "kinestore" / "pipeline" / "explorer" / "assets"
     assert set(opened) == {path.name for path in folder.glob("*.js")}  # none is forgotten
     for wanted in re.finditer(r'= modules\["(\w+\.js)"\];', script):
         declared = script.index(f'modules["{wanted[1]}"] = ')

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from playwright.sync_api import Browser, expect
 from playwright.sync_api import Page as Tab
 
-from pipeline.explorer import Page
-from pipeline.umap.legend import style
+from kinestore.pipeline.explorer import Page
+from kinestore.pipeline.umap.legend import style
 from tests.explored import LABELS, WRONG, lines, pixels, place, rows, settle, shown
 
 

@@ -11,8 +11,8 @@ import pytest
 from playwright.sync_api import Browser, expect
 from playwright.sync_api import Page as Tab
 
-from pipeline.explorer import Page
-from pipeline.umap.legend import style
+from kinestore.pipeline.explorer import Page
+from kinestore.pipeline.umap.legend import style
 from tests.browser import another
 from tests.explored import lines, pixels, place, rows, settle, shown
 

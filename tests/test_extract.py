@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from pipeline.engine import embed_clips
-from pipeline.extract import extract
-from pipeline.status import status
-from pipeline.summary import Summary
-from pipeline.worker import Shard, extract_shard
-from store import Store, UsageError
+from kinestore.pipeline.engine import embed_clips
+from kinestore.pipeline.extract import extract
+from kinestore.pipeline.status import status
+from kinestore.pipeline.summary import Summary
+from kinestore.pipeline.worker import Shard, extract_shard
+from kinestore.store import Store, UsageError
 from tests.numbered import make_video
 
 NUM_GOOD = 6
@@ -78,8 +78,8 @@ def test_same_bytes_under_two_names_are_embedded_once(mixed: tuple[Path, Summary
 def test_the_store_holds_what_the_extractor_says_of_each_clip(
     mixed: tuple[Path, Summary], videos: Path
 ) -> None:
-    import extractors
-    from pipeline.decode import DecodedVideo
+    from kinestore import extractors
+    from kinestore.pipeline.decode import DecodedVideo
 
     loaded = Store(mixed[0]).load("motion")
     motion = extractors.create("motion")
@@ -167,12 +167,12 @@ def test_an_extractor_that_breaks_or_gives_nan_fails_that_clip_alone(
 ) -> None:
     import numpy as np
 
-    import extractors
-    from extractors import Prepared
-    from pipeline.decode import DecodedVideo
-    from pipeline.plan import identify_all, plan
-    from pipeline.videos import find_videos
-    from store import Embedding
+    from kinestore import extractors
+    from kinestore.extractors import Prepared
+    from kinestore.pipeline.decode import DecodedVideo
+    from kinestore.pipeline.plan import identify_all, plan
+    from kinestore.pipeline.videos import find_videos
+    from kinestore.store import Embedding
 
     class Moody:
         """Motion, but not for clips of 12 frames (an error) and 13 frames (not a number)."""

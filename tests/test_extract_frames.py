@@ -22,22 +22,22 @@ from numpy.typing import NDArray
 from PIL import Image
 from torchvision.transforms.v2 import InterpolationMode, functional
 
-import extractors
-from extractors import Prepared
-from pipeline import engine, taken_frames
-from pipeline.decode import DecodedVideo, decode_frames
-from pipeline.engine import embed_clips
-from pipeline.extract import extract
-from pipeline.keeper import Keeper
-from pipeline.messages import ClipResult, Request
-from pipeline.plan import SHARD_BYTES, identify_all, plan, shard_size
-from pipeline.status import status
-from pipeline.taken_frames import TakenFrames, cover, covering, read_frames
-from pipeline.videos import find_videos
-from pipeline.worker import Receipt, Spec, extract_shard
-from store import Store, UsageError
-from store.atomic import write_text_once
-from store.verify import verify
+from kinestore import extractors
+from kinestore.extractors import Prepared
+from kinestore.pipeline import engine, taken_frames
+from kinestore.pipeline.decode import DecodedVideo, decode_frames
+from kinestore.pipeline.engine import embed_clips
+from kinestore.pipeline.extract import extract
+from kinestore.pipeline.keeper import Keeper
+from kinestore.pipeline.messages import ClipResult, Request
+from kinestore.pipeline.plan import SHARD_BYTES, identify_all, plan, shard_size
+from kinestore.pipeline.status import status
+from kinestore.pipeline.taken_frames import TakenFrames, cover, covering, read_frames
+from kinestore.pipeline.videos import find_videos
+from kinestore.pipeline.worker import Receipt, Spec, extract_shard
+from kinestore.store import Store, UsageError
+from kinestore.store.atomic import write_text_once
+from kinestore.store.verify import verify
 from tests.numbered import make_video, read_number
 
 ROOT = Path(__file__).parents[1]
@@ -551,7 +551,7 @@ def kill(job: "subprocess.Popen[bytes]", turn: int) -> None:
         elif turn % 4 == 1:
             psutil.Process(job.pid).kill()
         else:
-            wanted = ("spawn_main", "pipeline.engine")[turn % 2]
+            wanted = ("spawn_main", "kinestore.pipeline.engine")[turn % 2]
             children = psutil.Process(job.pid).children(recursive=True)
             for child in [c for c in children if wanted in " ".join(c.cmdline())][-1:]:
                 child.kill()

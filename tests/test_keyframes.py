@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from extractors._frames import SPACES
-from pipeline.contact_sheet import contact_sheet
-from pipeline.decode import DecodedVideo
-from pipeline.keyframes import choose_keyframes, select_keyframes
-from store import UsageError
+from kinestore.extractors._frames import SPACES
+from kinestore.pipeline.contact_sheet import contact_sheet
+from kinestore.pipeline.decode import DecodedVideo
+from kinestore.pipeline.keyframes import choose_keyframes, select_keyframes
+from kinestore.store import UsageError
 from tests.numbered import make_video
 
 

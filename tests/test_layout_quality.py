@@ -6,8 +6,8 @@ from numpy.typing import NDArray
 from sklearn.model_selection import LeaveOneOut, cross_val_predict
 from sklearn.neighbors import KNeighborsClassifier
 
-from pipeline.umap import quality
-from pipeline.umap.quality import MOST_MEASURED, Quality, measure, measured_rows
+from kinestore.pipeline.umap import quality
+from kinestore.pipeline.umap.quality import MOST_MEASURED, Quality, measure, measured_rows
 
 NOTHING = Quality(silhouette=None, knn_accuracy=None, trustworthiness=None)
 

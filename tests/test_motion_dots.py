@@ -12,9 +12,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from pipeline import motion_dots
-from pipeline.motion_dots import TASKS, MotionDots, hold_frame, shuffle_frames
-from store import UsageError
+from kinestore.pipeline import motion_dots
+from kinestore.pipeline.motion_dots import TASKS, MotionDots, hold_frame, shuffle_frames
+from kinestore.store import UsageError
 
 SEEDS = (0, 1, 2)
 CLASSES = [(task, name) for task, names in TASKS.items() for name in names]

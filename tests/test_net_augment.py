@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.nets.augment import (
+from kinestore.pipeline.nets.augment import (
     Cut,
     choose_size,
     clip_seed,
@@ -16,7 +16,7 @@ from pipeline.nets.augment import (
     read_swaps,
     views,
 )
-from store import UsageError
+from kinestore.store import UsageError
 from tests.tiny_nets import examples, noise
 
 CPU = torch.device("cpu")

@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 import kinestore
-from store import Store, UsageError
+from kinestore.store import Store, UsageError
 from tests.filmed import coloured_store
 
 NET = "differential:layers=1-1-1-1,width=16,strides="

@@ -11,17 +11,17 @@ from safetensors.torch import load_file
 from torch import nn
 from typer.testing import CliRunner
 
-import federated
 import kinestore
-from federated.local import LocalData
-from federated.simulation import History, simulate_clients
-from heads import derive_seed
-from pipeline.federated_run import OnProgress
-from pipeline.nets.federate import federate_net
-from pipeline.nets.federation import LocalClips
-from pipeline.nets.loop import Training
-from pipeline.nets.settings import Looks, NetSettings
-from store import Store, UsageError
+from kinestore import federated
+from kinestore.federated.local import LocalData
+from kinestore.federated.simulation import History, simulate_clients
+from kinestore.heads import derive_seed
+from kinestore.pipeline.federated_run import OnProgress
+from kinestore.pipeline.nets.federate import federate_net
+from kinestore.pipeline.nets.federation import LocalClips
+from kinestore.pipeline.nets.loop import Training
+from kinestore.pipeline.nets.settings import Looks, NetSettings
+from kinestore.store import Store, UsageError
 from tests.filmed import coloured_store
 from tests.tiny_nets import ALONE, InMemory, Tiny, examples, noise, tiny
 from tests.trained import metrics
@@ -262,6 +262,6 @@ def test_torchrun_is_refused(store: Store, tmp_path: Path, monkeypatch: pytest.M
 
         return nullcontext(replace(ALONE, count=2))
 
-    monkeypatch.setattr("pipeline.nets.federate.processes", two)
+    monkeypatch.setattr("kinestore.pipeline.nets.federate.processes", two)
     with pytest.raises(UsageError, match="torchrun: 2 processes, and clients are simulated in one"):
         federate(store, tmp_path / "run")

@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pipeline.nets.examples import Examples
-from pipeline.nets.loop import Training, predict
-from pipeline.nets.recompute import recompute_stages
-from pipeline.nets.schedule import Schedule, read_schedule
-from pipeline.nets.settings import Looks, NetSettings
-from store import KinestoreError, UsageError
+from kinestore.pipeline.nets.examples import Examples
+from kinestore.pipeline.nets.loop import Training, predict
+from kinestore.pipeline.nets.recompute import recompute_stages
+from kinestore.pipeline.nets.schedule import Schedule, read_schedule
+from kinestore.pipeline.nets.settings import Looks, NetSettings
+from kinestore.store import KinestoreError, UsageError
 from tests.tiny_nets import ALONE, FLAT, Tiny, examples, noise, tiny, trained
 
 

@@ -10,7 +10,7 @@ STEPS = """
 import json, resource
 import psutil
 import torch
-from pipeline.nets.memory import keep_freed_memory
+from kinestore.pipeline.nets.memory import keep_freed_memory
 
 kept = keep_freed_memory()
 

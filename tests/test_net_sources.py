@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pipeline._reader import VideoError
-from pipeline.clips import centre_segments
-from pipeline.nets.prefetch import prefetch
-from pipeline.nets.rows import rows_of
-from pipeline.nets.sources import open_source
-from pipeline.nets.videos import StreamedVideos
-from store import FramesSpec, Source, Store, StoreError, UsageError
+from kinestore.pipeline._reader import VideoError
+from kinestore.pipeline.clips import centre_segments
+from kinestore.pipeline.nets.prefetch import prefetch
+from kinestore.pipeline.nets.rows import rows_of
+from kinestore.pipeline.nets.sources import open_source
+from kinestore.pipeline.nets.videos import StreamedVideos
+from kinestore.store import FramesSpec, Source, Store, StoreError, UsageError
 from tests.filmed import keep, numbered_store, taken
 from tests.numbered import make_video, read_number
 from tests.stored import clip

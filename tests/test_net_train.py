@@ -10,14 +10,14 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from heads._trunk import residual_network
-from pipeline.nets.build import build_net
-from pipeline.nets.settings import Looks, NetSettings
-from pipeline.nets.sources import open_source
-from pipeline.nets.task import NetTask
-from pipeline.nets.train import train_net
-from pipeline.predictions import read_predictions
-from store import KinestoreError, Store, UsageError
+from kinestore.heads._trunk import residual_network
+from kinestore.pipeline.nets.build import build_net
+from kinestore.pipeline.nets.settings import Looks, NetSettings
+from kinestore.pipeline.nets.sources import open_source
+from kinestore.pipeline.nets.task import NetTask
+from kinestore.pipeline.nets.train import train_net
+from kinestore.pipeline.predictions import read_predictions
+from kinestore.store import KinestoreError, Store, UsageError
 from tests.filmed import coloured_store, numbered_store
 from tests.tiny_nets import ALONE, described, examples, noise
 from tests.trained import FILES, metrics

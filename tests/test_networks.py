@@ -11,11 +11,11 @@ import timm
 import torch
 from torch import Tensor, nn
 
-import extractors
-from extractors import _device, slowfast
-from extractors._video import VideoNetwork
-from pipeline.communication import FROZEN
-from store import UsageError
+from kinestore import extractors
+from kinestore.extractors import _device, slowfast
+from kinestore.extractors._video import VideoNetwork
+from kinestore.pipeline.communication import FROZEN
+from kinestore.store import UsageError
 from tests.networks import (
     cosine,
     count_parameters,
@@ -29,7 +29,7 @@ VIDEO = ("slow", "slowfast", "i3d", "r3d", "videomae")
 
 
 def network_of(name: str) -> VideoNetwork:
-    network: VideoNetwork = importlib.import_module(f"extractors.{name}").NETWORK
+    network: VideoNetwork = importlib.import_module(f"kinestore.extractors.{name}").NETWORK
     return network
 
 
@@ -166,7 +166,7 @@ def test_files_in_the_publisher_s_layout_load_and_others_are_refused(
     "name", ["cnn-densenet201", pytest.param("cnn-resnet152", marks=pytest.mark.slow)]
 )
 def test_frame_features_equal_timm_s_own_forward(name: str, tmp_path: Path) -> None:
-    from extractors.cnn import _timm_network
+    from kinestore.extractors.cnn import _timm_network
 
     plain: Any = randomise(_timm_network(name))
     state = plain.state_dict()

@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from store import FramesSpec, Store, StoreError, UsageError, cache, object_stores, remote
-from store.atomic import local_folder
-from store.folder import AT_ONCE
-from store.parts import commit
-from store.place import as_path, is_remote
-from store.schema import view_table
-from store.verify import verify
+from kinestore.store import FramesSpec, Store, StoreError, UsageError, cache, object_stores, remote
+from kinestore.store.atomic import local_folder
+from kinestore.store.folder import AT_ONCE
+from kinestore.store.parts import commit
+from kinestore.store.place import as_path, is_remote
+from kinestore.store.schema import view_table
+from kinestore.store.verify import verify
 from tests.stored import SPEC, clip, embedding, filled, overwrite
 
 pytestmark = pytest.mark.usefixtures("own_temporary_folder")
@@ -87,7 +87,7 @@ def test_nothing_but_parts_and_markers_is_left_there_or_here(
 def test_what_a_killed_writer_left_here_goes_with_the_next_start() -> None:
     code = (
         "import os, signal\n"
-        "from store.atomic import local_folder, temporary\n"
+        "from kinestore.store.atomic import local_folder, temporary\n"
         "with temporary(local_folder()) as path:\n"
         "    print(path, flush=True)\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"

@@ -1,9 +1,11 @@
 """What is installed, what imports what, and that the facade names exist."""
 
 import ast
+import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import tomllib
 import zipfile
 from pathlib import Path
@@ -11,18 +13,26 @@ from pathlib import Path
 import pytest
 
 import kinestore
+from kinestore.pipeline.synthetic import make_clips
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("pipeline", "federated", "extractors", "heads", "store")
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 
 
 def test_no_package_imports_the_facade() -> None:
     for package in PACKAGES:
-        for path in (ROOT / package).rglob("*.py"):
+        for path in (ROOT / "kinestore" / package).rglob("*.py"):
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
                 names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
-                names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-                assert "kinestore" not in {name.partition(".")[0] for name in names}, path
+                if isinstance(node, ast.ImportFrom) and node.module == "kinestore":
+                    names += [f"kinestore.{a.name}" for a in node.names]
+                elif isinstance(node, ast.ImportFrom):
+                    names.append(node.module or "")
+                tops = {name.partition(".")[0] for name in names}
+                assert not tops & {*PACKAGES}, f"{path}: {tops} must be kinestore.*"
+                ours = {name.partition(".")[2] for name in names if name.startswith("kinestore")}
+                assert {name.partition(".")[0] for name in ours} <= {*PACKAGES}, path
 
 
 @pytest.mark.parametrize("name", kinestore.__all__)
@@ -38,24 +48,72 @@ def test_help_is_quick_because_it_loads_no_network() -> None:
     assert done.stdout.strip() == "set()"
 
 
-def test_the_wheel_holds_the_five_packages_and_the_facade(tmp_path: Path) -> None:
-    source = tmp_path / "source"
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the checkout, links as links, in which packages can be built."""
+    copy = tmp_path_factory.mktemp("source") / "kinestore"
     skipped = shutil.ignore_patterns(".*", "*.egg-info", "build", "dist", "__pycache__")
-    shutil.copytree(ROOT, source, ignore=skipped)
+    shutil.copytree(ROOT, copy, ignore=skipped, symlinks=True)
+    return copy
+
+
+def _files_of_the_package() -> list[str]:
+    """Every file of kinestore/ that is installed, sorted."""
+    files = (path for path in (ROOT / "kinestore").rglob("*") if path.is_file())
+    return sorted(
+        str(path.relative_to(ROOT))
+        for path in files
+        if path.suffix == ".py" or path.parent.name == "assets" or path.name == "py.typed"
+    )
+
+
+def test_the_wheel_holds_each_file_of_kinestore_once(source: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps"]
     command += ["--no-build-isolation", "--wheel-dir", str(tmp_path), str(source)]
     subprocess.run(command, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
     names = [n for n in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in n]
-    expected = {"kinestore.py"}
+    assert sorted(names) == _files_of_the_package()
+
+
+def test_the_sdist_holds_each_file_of_kinestore_once(source: Path, tmp_path: Path) -> None:
+    build = f"from setuptools.build_meta import build_sdist; build_sdist({str(tmp_path)!r})"
+    subprocess.run([sys.executable, "-c", build], cwd=source, check=True, capture_output=True)
+    (archive,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(archive) as file:
+        names = [member.name.partition("/")[2] for member in file if member.isfile()]
+    folders = [name for name in names if "/" in name and not name.startswith("kinestore.egg-info")]
+    assert sorted(folders) == _files_of_the_package()
+
+
+def test_links_at_top_level_lead_to_the_five_packages() -> None:
     for package in PACKAGES:
-        inside = (ROOT / package).rglob("*")
-        expected |= {
-            str(path.relative_to(ROOT))
-            for path in inside
-            if path.suffix == ".py" or path.name == "py.typed" or path.parent.name == "assets"
-        }
-    assert set(names) == expected and all(f"{p}/py.typed" in expected for p in PACKAGES)
+        assert (ROOT / package).is_symlink(), package
+        assert (ROOT / package).readlink() == Path("kinestore") / package
+
+
+SCRIPT = """\
+import sys
+import kinestore as ks
+
+if __name__ == "__main__":
+    ks.extract("clips/labels.csv", store="kept", extractors=["motion"], workers=1)
+    clips = ks.Store("kept").load("motion")
+    ks.train(clips, out="central")
+    ks.federate(clips, out="federated-run", clients=2, rounds=1)
+    assert not {"store", "pipeline", "heads", "federated", "extractors"} & {*sys.modules}
+"""
+
+
+def test_a_users_own_modules_of_the_same_names_are_left_alone(tmp_path: Path) -> None:
+    make_clips(tmp_path / "clips", num_clips=12)
+    for package in PACKAGES:  # would end whichever process imports it: the script or a Dask worker
+        (tmp_path / f"{package}.py").write_text("raise SystemExit('a file of the user')\n")
+    (tmp_path / "job.py").write_text(SCRIPT)
+    done = subprocess.run(
+        [sys.executable, "job.py"], cwd=tmp_path, capture_output=True, text=True, env=ENVIRONMENT
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
 
 
 def test_constraints_name_a_version_of_every_dependency() -> None:
@@ -75,7 +133,8 @@ def test_constraints_name_a_version_of_every_dependency() -> None:
 @pytest.mark.parametrize("module", ["decode", "extract", "worker", "keeper"])
 def test_reading_video_and_the_job_around_it_do_not_load_torch(module: str) -> None:
     code = (
-        f"import sys, pipeline.{module}; sys.exit(bool({{'torch', 'timm'}} & sys.modules.keys()))"
+        f"import sys, kinestore.pipeline.{module}; "
+        "sys.exit(bool({'torch', 'timm'} & sys.modules.keys()))"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
 

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from federated.partition import by_group, iid, mirror
-from store import UsageError
+from kinestore.federated.partition import by_group, iid, mirror
+from kinestore.store import UsageError
 
 Parts = list[NDArray[np.int64]]
 

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from federated.partition import beta_bernoulli, by_classes, client_dirichlet, dirichlet
-from store import UsageError
+from kinestore.federated.partition import beta_bernoulli, by_classes, client_dirichlet, dirichlet
+from kinestore.store import UsageError
 
 Parts = list[NDArray[np.int64]]
 

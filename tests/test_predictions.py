@@ -15,11 +15,11 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from heads import FitSettings
-from pipeline.deal import deal
-from pipeline.federate import federate
-from pipeline.folds import Fold, divide
-from pipeline.predictions import (
+from kinestore.heads import FitSettings
+from kinestore.pipeline.deal import deal
+from kinestore.pipeline.federate import federate
+from kinestore.pipeline.folds import Fold, divide
+from kinestore.pipeline.predictions import (
     Predictions,
     predictions_of,
     read_deal,
@@ -27,8 +27,8 @@ from pipeline.predictions import (
     read_predictions,
     write_predictions,
 )
-from pipeline.train import train
-from store import UsageError
+from kinestore.pipeline.train import train
+from kinestore.store import UsageError
 from tests.reported import without_pictures
 from tests.trained import SHORT, clips, described, saved_mlp
 

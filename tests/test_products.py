@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from heads import _products, create, quicken
-from heads._correlate import correlate, surrounded
-from heads._products import LEAST_WORK, Linear, inner
+from kinestore.heads import _products, create, quicken
+from kinestore.heads._correlate import correlate, surrounded
+from kinestore.heads._products import LEAST_WORK, Linear, inner
 
 ONEDNN = hasattr(torch.ops.mkldnn, "_linear_pointwise")
 needs_onednn = pytest.mark.skipif(not ONEDNN, reason="PyTorch was built without oneDNN")

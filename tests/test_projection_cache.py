@@ -14,14 +14,14 @@ import pytest
 from numpy.typing import NDArray
 from sklearn.manifold import trustworthiness
 
-from pipeline.umap import Drawn, kept, laying, umap
-from pipeline.umap.laying import lay_out
-from pipeline.umap.layout import project, standardise
-from pipeline.umap.placing import place
-from store import Features, Store
-from store.contiguous import lay_out as lay_out_file
-from store.parts import digest
-from store.verify import verify
+from kinestore.pipeline.umap import Drawn, kept, laying, umap
+from kinestore.pipeline.umap.laying import lay_out
+from kinestore.pipeline.umap.layout import project, standardise
+from kinestore.pipeline.umap.placing import place
+from kinestore.store import Features, Store
+from kinestore.store.contiguous import lay_out as lay_out_file
+from kinestore.store.parts import digest
+from kinestore.store.verify import verify
 from tests.mapped import add_clips, vectors
 from tests.stored import small_disk
 

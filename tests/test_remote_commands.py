@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from store import Store
+from kinestore.store import Store
 from tests.numbered import make_video
 from tests.stored import SPEC, clip, embedding
 

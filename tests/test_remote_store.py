@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from store import Store, StoreError, UsageError
-from store.place import as_path, is_remote
-from store.verify import verify
+from kinestore.store import Store, StoreError, UsageError
+from kinestore.store.place import as_path, is_remote
+from kinestore.store.verify import verify
 from tests.stored import SPEC, clip, embedding, failure, filled, overwrite
 
 

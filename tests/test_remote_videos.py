@@ -15,16 +15,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import extractors
-from pipeline.decode import VideoError
-from pipeline.engine import embed_clips
-from pipeline.extract import extract
-from pipeline.messages import ClipResult, Request
-from pipeline.videos import find_videos, identify
-from store import Source, Store, UsageError, remote
-from store.atomic import local_folder
-from store.place import as_path, is_remote, walk
-from store.verify import verify
+from kinestore import extractors
+from kinestore.pipeline.decode import VideoError
+from kinestore.pipeline.engine import embed_clips
+from kinestore.pipeline.extract import extract
+from kinestore.pipeline.messages import ClipResult, Request
+from kinestore.pipeline.videos import find_videos, identify
+from kinestore.store import Source, Store, UsageError, remote
+from kinestore.store.atomic import local_folder
+from kinestore.store.place import as_path, is_remote, walk
+from kinestore.store.verify import verify
 from tests.numbered import make_video
 
 NUM_CLIPS = 5

@@ -17,18 +17,18 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from heads import FitSettings
-from kinestore import app
-from pipeline.federate import federate
-from pipeline.predictions import read_partition, read_predictions, write_predictions
-from pipeline.report import report
-from pipeline.report.curves import read_curves
-from pipeline.report.drawing import draw_panel
-from pipeline.report.figures import by_class
-from pipeline.report.text import count, fraction, named, plain, size
-from pipeline.train import train
-from pipeline.videos import identify
-from store import Clip, Embedding, Source, Store, StoreError, UsageError, ViewSpec
+from kinestore.__main__ import app
+from kinestore.heads import FitSettings
+from kinestore.pipeline.federate import federate
+from kinestore.pipeline.predictions import read_partition, read_predictions, write_predictions
+from kinestore.pipeline.report import report
+from kinestore.pipeline.report.curves import read_curves
+from kinestore.pipeline.report.drawing import draw_panel
+from kinestore.pipeline.report.figures import by_class
+from kinestore.pipeline.report.text import count, fraction, named, plain, size
+from kinestore.pipeline.train import train
+from kinestore.pipeline.videos import identify
+from kinestore.store import Clip, Embedding, Source, Store, StoreError, UsageError, ViewSpec
 from tests.numbered import make_video
 from tests.reported import HOSTILE, Page, change, retold, without_pictures
 from tests.stored import INFO, clip

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser
 
-from heads import FitSettings
-from pipeline.federate import federate
-from pipeline.report import report
-from pipeline.report.palette import NUM_LEVELS, NUM_LINES, contrast, variables
-from pipeline.train import train
+from kinestore.heads import FitSettings
+from kinestore.pipeline.federate import federate
+from kinestore.pipeline.report import report
+from kinestore.pipeline.report.palette import NUM_LEVELS, NUM_LINES, contrast, variables
+from kinestore.pipeline.train import train
 from tests.browser import opened
 from tests.reported import HOSTILE, retold, without_pictures
 from tests.trained import clips

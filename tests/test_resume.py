@@ -13,12 +13,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-import federated
-from federated.checkpoint import read_checkpoint
-from federated.partition import iid
-from federated.simulation import Checkpoints, History, RoundRecord, simulate
-from heads import FitSettings, create
-from store import Store, UsageError, ViewSpec
+from kinestore import federated
+from kinestore.federated.checkpoint import read_checkpoint
+from kinestore.federated.partition import iid
+from kinestore.federated.simulation import Checkpoints, History, RoundRecord, simulate
+from kinestore.heads import FitSettings, create
+from kinestore.store import Store, UsageError, ViewSpec
 from tests.stored import clip, embedding
 from tests.trained import metrics
 

@@ -9,14 +9,14 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from federated import ClientState, ServerState
-from federated.client import LocalConfig, local_update
-from federated.fedavg import FedAvg
-from federated.local import LocalRows
-from federated.partition import iid
-from federated.simulation import History, RoundRecord, simulate
-from heads import FitSettings, create, derive_seed, fit
-from store import UsageError
+from kinestore.federated import ClientState, ServerState
+from kinestore.federated.client import LocalConfig, local_update
+from kinestore.federated.fedavg import FedAvg
+from kinestore.federated.local import LocalRows
+from kinestore.federated.partition import iid
+from kinestore.federated.simulation import History, RoundRecord, simulate
+from kinestore.heads import FitSettings, create, derive_seed, fit
+from kinestore.store import UsageError
 
 LOCAL = FitSettings(epochs=2, batch_size=16, learning_rate=5e-3, weight_decay=0.0)
 Arrays = tuple[NDArray[np.float32], NDArray[np.int64]]

@@ -9,14 +9,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from federated import ClientState, _rounds
-from federated._base import LocalRule
-from federated.client import LocalConfig, LocalResult, local_update
-from federated.local import LocalRows
-from federated.simulation import History, simulate
-from federated.stacked import Stack, stackable
-from heads import FitSettings, create
-from pipeline.choices import read_strategy
+from kinestore.federated import ClientState, _rounds
+from kinestore.federated._base import LocalRule
+from kinestore.federated.client import LocalConfig, LocalResult, local_update
+from kinestore.federated.local import LocalRows
+from kinestore.federated.simulation import History, simulate
+from kinestore.federated.stacked import Stack, stackable
+from kinestore.heads import FitSettings, create
+from kinestore.pipeline.choices import read_strategy
 
 WIDTH, CLASSES = 6, 4
 SIZES = (1, 5, 20, 13)

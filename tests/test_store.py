@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 from numpy.typing import NDArray
 
-from store import (
+from kinestore.store import (
     MADE_GOOD,
     Clip,
     Embedding,

@@ -9,9 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 from numpy.typing import NDArray
 
-from store import Store, UsageError, ViewSpec
-from store.atomic import write_text_once
-from store.parts import list_parts
+from kinestore.store import Store, UsageError, ViewSpec
+from kinestore.store.atomic import write_text_once
+from kinestore.store.parts import list_parts
 from tests.stored import SPEC as VECTOR
 from tests.stored import clip, embedding
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from store import Store, StoreError, UsageError, ViewSpec
-from store import cache as cached
-from store.contiguous import lay_out, map_array, read_note
-from store.verify import verify
+from kinestore.store import Store, StoreError, UsageError, ViewSpec
+from kinestore.store import cache as cached
+from kinestore.store.contiguous import lay_out, map_array, read_note
+from kinestore.store.verify import verify
 from tests.stored import SPEC, clip, embedding, small_disk
 
 OTHER = ViewSpec(extractor="other", shape=(3,), settings={}, dtype="float16")

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from store import Store
+from kinestore.store import Store
 from tests.stored import SPEC, clip, embedding
 
 

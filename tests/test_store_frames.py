@@ -17,10 +17,10 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from store import FramesSpec, Store, StoreError, UsageError
-from store.contiguous import lay_out
-from store.frames import read_part
-from store.verify import verify
+from kinestore.store import FramesSpec, Store, StoreError, UsageError
+from kinestore.store.contiguous import lay_out
+from kinestore.store.frames import read_part
+from kinestore.store.verify import verify
 from tests.stored import clip
 
 SPEC = FramesSpec(kind="rgb", shape=(4, 6, 5, 3), settings={"size": [6, 5]})
@@ -147,7 +147,7 @@ def test_of_a_clip_in_two_parts_the_newest_stands(store: Store, tmp_path: Path) 
 
 TWO_JOBS = """
 import sys, numpy as np
-from store import FramesSpec, Store
+from kinestore.store import FramesSpec, Store
 spec = FramesSpec(kind="two", shape=(1, 2, 2, 1), settings={})
 store = Store(sys.argv[1])
 for n in range(20):

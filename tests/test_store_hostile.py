@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from store import Store, StoreError, UsageError, ViewSpec
-from store.schema import CLIPS, FAILURES, view_schema
+from kinestore.store import Store, StoreError, UsageError, ViewSpec
+from kinestore.store.schema import CLIPS, FAILURES, view_schema
 from tests.stored import SPEC, clip, embedding
 
 NAME = "00009-0123456789abcdef.parquet"

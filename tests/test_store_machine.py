@@ -13,11 +13,11 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from pipeline.messages import Answer, ClipResult, Request
-from pipeline.worker import ClipTask, Shard, extract_shard
-from store import Features, Source, Store, StoreError, UsageError, atomic
-from store import parts as store_parts
-from store.verify import verify
+from kinestore.pipeline.messages import Answer, ClipResult, Request
+from kinestore.pipeline.worker import ClipTask, Shard, extract_shard
+from kinestore.store import Features, Source, Store, StoreError, UsageError, atomic
+from kinestore.store import parts as store_parts
+from kinestore.store.verify import verify
 from tests.stored import INFO, SPEC, clip, embedding
 
 VIEW = f"views/{SPEC.name}"

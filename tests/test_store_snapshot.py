@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from store import Store, StoreError, UsageError, ViewSpec
-from store.verify import verify
+from kinestore.store import Store, StoreError, UsageError, ViewSpec
+from kinestore.store.verify import verify
 from tests.stored import SPEC, clip, embedding
 
 

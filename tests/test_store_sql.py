@@ -16,9 +16,9 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
-from pipeline.query import MOST_LETTERS, MOST_ROWS, answer_json, answer_table
-from store import Embedding, Store, StoreError, UsageError, ViewSpec
-from store.reading import read_part
+from kinestore.pipeline.query import MOST_LETTERS, MOST_ROWS, answer_json, answer_table
+from kinestore.store import Embedding, Store, StoreError, UsageError, ViewSpec
+from kinestore.store.reading import read_part
 from tests.stored import SPEC, clip, embedding, failure
 
 SEQUENCE = ViewSpec(extractor="sequence", shape=(3, 2), dtype="float16", settings={})
@@ -106,7 +106,7 @@ def test_only_what_is_asked_for_is_read(
             columns.update(schema.names if names is None else names)
         return real(path, schema, names)
 
-    monkeypatch.setattr("store.folder.read_part", recorded)
+    monkeypatch.setattr("kinestore.store.folder.read_part", recorded)
     store.sql(query)
     assert columns == read
 

@@ -11,11 +11,11 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from store import Store, StoreError
-from store.atomic import ABANDONED_AFTER_S, temporary
-from store.findings import Report
-from store.parts import digest
-from store.verify import verify
+from kinestore.store import Store, StoreError
+from kinestore.store.atomic import ABANDONED_AFTER_S, temporary
+from kinestore.store.findings import Report
+from kinestore.store.parts import digest
+from kinestore.store.verify import verify
 from tests.stored import SPEC, clip, embedding, failure
 
 
@@ -152,7 +152,7 @@ def test_what_is_no_part_of_a_store_is_told_and_left(store: Store) -> None:
 HOLDS_A_TEMPORARY_FILE = """
 import sys, time
 from pathlib import Path
-from store.atomic import temporary
+from kinestore.store.atomic import temporary
 with temporary(Path(sys.argv[1])) as path:
     path.write_text("half a part")
     print(path, flush=True)
@@ -240,7 +240,7 @@ def test_a_part_that_the_machine_will_not_read_is_kept(
     def denied(path: Path) -> str:
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr("store.verify.digest", denied)
+    monkeypatch.setattr("kinestore.store.verify.digest", denied)
     report = verify(store.path, repair=True)
     assert {kind for _, kind in kinds(report)} == {"unreadable"}
     assert not report.sound and report.dropped == ()
@@ -249,7 +249,7 @@ def test_a_part_that_the_machine_will_not_read_is_kept(
     def no_memory(*_: object) -> None:
         raise StoreError("cannot be read") from MemoryError()
 
-    monkeypatch.setattr("store.verify.read_part", no_memory)
+    monkeypatch.setattr("kinestore.store.verify.read_part", no_memory)
     report = verify(store.path, repair=True)
     assert {kind for _, kind in kinds(report)} == {"unreadable"} and report.dropped == ()
 

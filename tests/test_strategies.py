@@ -10,12 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-import federated
-from federated import ClientState, ClientUpdate, ServerState, Strategy
-from federated.client import LocalConfig, local_update
-from federated.local import LocalRows
-from heads import FitSettings
-from store import UsageError
+from kinestore import federated
+from kinestore.federated import ClientState, ClientUpdate, ServerState, Strategy
+from kinestore.federated.client import LocalConfig, local_update
+from kinestore.federated.local import LocalRows
+from kinestore.heads import FitSettings
+from kinestore.store import UsageError
 
 Array = NDArray[np.float64]
 Weights = tuple[Array, Array]

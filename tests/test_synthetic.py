@@ -15,11 +15,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-import extractors
-from pipeline import _drawing as drawing
-from pipeline import synthetic
-from pipeline.decode import DecodedVideo
-from store import UsageError
+from kinestore import extractors
+from kinestore.pipeline import _drawing as drawing
+from kinestore.pipeline import synthetic
+from kinestore.pipeline.decode import DecodedVideo
+from kinestore.store import UsageError
 
 SEEDS = (0, 1, 2)
 SHOWN = 30  # the one frame that the probes see, of 41

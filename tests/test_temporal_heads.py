@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from heads import FitSettings, create, fit, predict
-from heads._sequence import GaussianNoise
-from heads.temporal_rnn import TemporalRnn
-from heads.temporal_transformer import SinusoidalPositions, TemporalTransformer
-from store import UsageError
+from kinestore.heads import FitSettings, create, fit, predict
+from kinestore.heads._sequence import GaussianNoise
+from kinestore.heads.temporal_rnn import TemporalRnn
+from kinestore.heads.temporal_transformer import SinusoidalPositions, TemporalTransformer
+from kinestore.store import UsageError
 
 SMALL: dict[str, dict[str, Any]] = {
     "sinusoidal": {"positions": "sinusoidal", "heads": 2, "feed_forward": 16},

@@ -6,12 +6,12 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline import captions as captions_module
-from pipeline import thumbnails as thumbnails_module
-from pipeline.captions import Caption, captions
-from pipeline.thumbnails import SIDE, thumbnails
-from pipeline.videos import identify
-from store import Clip, Embedding, Source, Store, ViewSpec
+from kinestore.pipeline import captions as captions_module
+from kinestore.pipeline import thumbnails as thumbnails_module
+from kinestore.pipeline.captions import Caption, captions
+from kinestore.pipeline.thumbnails import SIDE, thumbnails
+from kinestore.pipeline.videos import identify
+from kinestore.store import Clip, Embedding, Source, Store, ViewSpec
 from tests.numbered import draw_number, make_video, read_number
 from tests.stored import INFO
 

@@ -12,14 +12,14 @@ import torch
 from matplotlib.image import imread
 from safetensors.torch import load_file
 
-from federated.moments import agree
-from heads import FitSettings, Standardiser, create, fit, moments_of, predict
-from pipeline.charts import MOST_NAMED, Panel, draw_confusion, draw_curves
-from pipeline.fitting import balanced_weights
-from pipeline.folds import by_left_out_group, by_stratified_folds, keep_labelled
-from pipeline.runs import open_run
-from pipeline.train import train
-from store import Features, KinestoreError, UsageError
+from kinestore.federated.moments import agree
+from kinestore.heads import FitSettings, Standardiser, create, fit, moments_of, predict
+from kinestore.pipeline.charts import MOST_NAMED, Panel, draw_confusion, draw_curves
+from kinestore.pipeline.fitting import balanced_weights
+from kinestore.pipeline.folds import by_left_out_group, by_stratified_folds, keep_labelled
+from kinestore.pipeline.runs import open_run
+from kinestore.pipeline.train import train
+from kinestore.store import Features, KinestoreError, UsageError
 from tests.trained import FILES, SHORT, clips, metrics, saved_mlp, saved_weights
 
 
@@ -321,7 +321,7 @@ def test_sequences_are_standardised_as_their_frames_in_blocks_of_any_size(
     features = sequences(0).features
     wanted = Standardiser.from_moments(moments_of(features.reshape(240, 5)))
     ready = wanted.apply(features.reshape(240, 5)).reshape(60, 4, 5)
-    monkeypatch.setattr("heads._standardise._BLOCK_VALUES", block_values)
+    monkeypatch.setattr("kinestore.heads._standardise._BLOCK_VALUES", block_values)
     moments = moments_of(features)
     assert moments.count == 240
     standardiser = Standardiser.from_moments(moments)

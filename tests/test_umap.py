@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pipeline.umap import umap
-from pipeline.umap.layout import project
-from pipeline.umap.legend import NUM_STYLES, style
-from store import Features, UsageError
+from kinestore.pipeline.umap import umap
+from kinestore.pipeline.umap.layout import project
+from kinestore.pipeline.umap.legend import NUM_STYLES, style
+from kinestore.store import Features, UsageError
 from tests.mapped import draw
 
 

@@ -10,14 +10,14 @@ from matplotlib.figure import Figure
 from typer.testing import CliRunner
 
 import kinestore
-from pipeline.federate import federate
-from pipeline.predictions import read_deal
-from pipeline.train import train
-from pipeline.umap import umap
-from pipeline.umap.columns import columns_of
-from pipeline.umap.layout import project, standardise
-from pipeline.umap.quality import measure
-from store import Features, Store, UsageError
+from kinestore.pipeline.federate import federate
+from kinestore.pipeline.predictions import read_deal
+from kinestore.pipeline.train import train
+from kinestore.pipeline.umap import umap
+from kinestore.pipeline.umap.columns import columns_of
+from kinestore.pipeline.umap.layout import project, standardise
+from kinestore.pipeline.umap.quality import measure
+from kinestore.store import Features, Store, UsageError
 from tests.mapped import add_clips, legend_words, make, num_points, watch, words
 from tests.trained import SHORT
 

@@ -14,8 +14,8 @@ from matplotlib.lines import Line2D
 from matplotlib.transforms import Bbox
 from PIL import Image
 
-from pipeline.umap.legend import NUM_STYLES
-from pipeline.umap.lettering import Ruler, clean, families
+from kinestore.pipeline.umap.legend import NUM_STYLES
+from kinestore.pipeline.umap.lettering import Ruler, clean, families
 from tests.mapped import draw, labelled, legend_words, num_points, watch, words
 
 HOSTILE = [

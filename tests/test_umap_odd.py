@@ -17,9 +17,9 @@ from sklearn.manifold import trustworthiness
 from typer.testing import CliRunner
 
 import kinestore
-from pipeline.umap.layout import project
-from store import Store, UsageError, ViewSpec
-from store.parts import digest
+from kinestore.pipeline.umap.layout import project
+from kinestore.store import Store, UsageError, ViewSpec
+from kinestore.store.parts import digest
 from tests.mapped import legend_words, watch, words
 from tests.stored import clip
 

@@ -12,15 +12,15 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import kinestore
-from pipeline.explorer import Page, write_explorer
-from pipeline.federate import federate
-from pipeline.predictions import read_predictions
-from pipeline.train import train
-from pipeline.umap import draw, neighbors, umap
-from pipeline.umap.layout import project, standardise
-from pipeline.umap.neighbors import nearest
-from pipeline.videos import identify
-from store import Embedding, Store, UsageError, ViewSpec
+from kinestore.pipeline.explorer import Page, write_explorer
+from kinestore.pipeline.federate import federate
+from kinestore.pipeline.predictions import read_predictions
+from kinestore.pipeline.train import train
+from kinestore.pipeline.umap import draw, neighbors, umap
+from kinestore.pipeline.umap.layout import project, standardise
+from kinestore.pipeline.umap.neighbors import nearest
+from kinestore.pipeline.videos import identify
+from kinestore.store import Embedding, Store, UsageError, ViewSpec
 from tests.mapped import add_clips, make, vectors
 from tests.numbered import make_video
 from tests.stored import clip

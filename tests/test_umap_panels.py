@@ -13,11 +13,11 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import kinestore
-from pipeline.umap import umap
-from pipeline.umap.layout import project, standardise
-from pipeline.umap.quality import measure
-from pipeline.umap.same_clips import same_clips
-from store import Clip, Embedding, Source, Store, UsageError, ViewSpec
+from kinestore.pipeline.umap import umap
+from kinestore.pipeline.umap.layout import project, standardise
+from kinestore.pipeline.umap.quality import measure
+from kinestore.pipeline.umap.same_clips import same_clips
+from kinestore.store import Clip, Embedding, Source, Store, UsageError, ViewSpec
 from tests.mapped import legend_words, make, num_points, watch, words
 from tests.stored import INFO
 
@@ -135,8 +135,8 @@ def test_a_map_says_what_it_shows(figures: list[Figure], tmp_path: Path) -> None
 def test_a_negative_figure_has_a_minus_and_a_sample_is_told(
     figures: list[Figure], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("pipeline.umap.draw.MOST_MEASURED", 12)
-    monkeypatch.setattr("pipeline.umap.quality.MOST_MEASURED", 12)
+    monkeypatch.setattr("kinestore.pipeline.umap.draw.MOST_MEASURED", 12)
+    monkeypatch.setattr("kinestore.pipeline.umap.quality.MOST_MEASURED", 12)
     mixed = replace(make(range(20)), labels=np.arange(20) // 2 % 2)
     drawn = umap(mixed, out=tmp_path / "map.png")
     assert drawn.num_measured == 12 and (drawn.panels[0].quality.silhouette or 0) < -0.005

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import nn
 
-from heads import FitSettings, Standardiser, create, fit, moments_of, predict
-from pipeline.folds import Fold, divide, hold_validation
-from pipeline.train import train
-from store import Features, KinestoreError, UsageError
+from kinestore.heads import FitSettings, Standardiser, create, fit, moments_of, predict
+from kinestore.pipeline.folds import Fold, divide, hold_validation
+from kinestore.pipeline.train import train
+from kinestore.store import Features, KinestoreError, UsageError
 from tests.trained import SHORT, clips, metrics, saved_mlp, saved_weights
 
 QUICK = FitSettings(epochs=12, learning_rate=0.01, batch_size=8)
@@ -25,7 +25,7 @@ QUICK = FitSettings(epochs=12, learning_rate=0.01, batch_size=8)
 def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """They take most of a small run's time, and have tests of their own."""
     for name in ("draw_curves", "draw_confusion"):
-        monkeypatch.setattr(f"pipeline.runs.{name}", lambda *args, **settings: None)
+        monkeypatch.setattr(f"kinestore.pipeline.runs.{name}", lambda *args, **settings: None)
 
 
 def noisy(seed: int, **changes: Any) -> Features:

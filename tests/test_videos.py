@@ -5,9 +5,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.decode import VideoError
-from pipeline.videos import find_videos, identify
-from store import Source, UsageError
+from kinestore.pipeline.decode import VideoError
+from kinestore.pipeline.videos import find_videos, identify
+from kinestore.store import Source, UsageError
 
 
 def test_class_folders_are_labels_and_other_files_are_left_alone(tmp_path: Path) -> None:

@@ -11,11 +11,11 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-import extractors
-from extractors import _device, blip, clip
-from extractors._pictures import CLIP_MEAN, CLIP_STD
-from extractors.blip import TIED, Blip, Captioner
-from store import UsageError
+from kinestore import extractors
+from kinestore.extractors import _device, blip, clip
+from kinestore.extractors._pictures import CLIP_MEAN, CLIP_STD
+from kinestore.extractors.blip import TIED, Blip, Captioner
+from kinestore.store import UsageError
 from tests.networks import (
     cosine,
     count_parameters,
@@ -231,7 +231,7 @@ def test_vocabularies_that_are_none_are_refused(clip_folder: Path, tmp_path: Pat
 def test_pictures_are_shrunk_as_the_library_s_processors_do(size: tuple[int, int]) -> None:
     from transformers import BlipImageProcessor, CLIPImageProcessor, VideoMAEImageProcessor
 
-    from extractors import videomae
+    from kinestore.extractors import videomae
 
     frames = noise_clip(3, num_frames=2, size=size).rgb([0, 1])
     published: list[tuple[Any, Any]] = [

@@ -15,13 +15,13 @@ import pytest
 import timm
 import torch
 
-import extractors
-from extractors._hub import HubRepository, Url, cached, fetch, find, published_sha256
-from extractors._weights import read_state_dict
-from pipeline import weights
-from pipeline.extract import extract
-from pipeline.planned import prompt_of, read_prompts, read_weights
-from store import KinestoreError, Source, Store, UsageError
+from kinestore import extractors
+from kinestore.extractors._hub import HubRepository, Url, cached, fetch, find, published_sha256
+from kinestore.extractors._weights import read_state_dict
+from kinestore.pipeline import weights
+from kinestore.pipeline.extract import extract
+from kinestore.pipeline.planned import prompt_of, read_prompts, read_weights
+from kinestore.store import KinestoreError, Source, Store, UsageError
 from tests.networks import randomise
 from tests.numbered import make_video
 
@@ -136,7 +136,7 @@ def test_weights_are_listed_and_a_damaged_file_is_told(
     content = state_dict_bytes()
     name = f"net-{hashlib.sha256(content).hexdigest()[:8]}.pth"
     files[f"/{name}"] = content
-    monkeypatch.setattr("extractors.r3d.source", lambda _: Url(f"{address}/{name}"))
+    monkeypatch.setattr("kinestore.extractors.r3d.source", lambda _: Url(f"{address}/{name}"))
 
     def state(found: list[weights.Kept], extractor: str) -> str:
         return next(kept.state for kept in found if kept.extractor == extractor)
@@ -285,7 +285,7 @@ def test_weights_of_another_extractor_or_of_none_are_refused(tmp_path: Path) -> 
 
 def test_importing_the_extractors_and_making_motion_loads_no_network_library() -> None:
     code = (
-        "import sys, extractors; extractors.create('motion'); "
+        "import sys, kinestore.extractors as extractors; extractors.create('motion'); "
         "print([m for m in ('torch', 'transformers', 'pytorchvideo', 'timm') if m in sys.modules])"
     )
     ran = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.demo import demo
-from pipeline.extract import extract
-from pipeline.federate import federate
-from pipeline.train import train
-from store import Store
+from kinestore.pipeline.demo import demo
+from kinestore.pipeline.extract import extract
+from kinestore.pipeline.federate import federate
+from kinestore.pipeline.train import train
+from kinestore.store import Store
 
 CNN, MOTION = "cnn-efficientnet-lite0", "motion"
 

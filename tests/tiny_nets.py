@@ -8,12 +8,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pipeline.nets.examples import Examples
-from pipeline.nets.loop import Training
-from pipeline.nets.processes import Processes
-from pipeline.nets.settings import NetSettings
-from store import Features
-from store.described import describe_clips
+from kinestore.pipeline.nets.examples import Examples
+from kinestore.pipeline.nets.loop import Training
+from kinestore.pipeline.nets.processes import Processes
+from kinestore.pipeline.nets.settings import NetSettings
+from kinestore.store import Features
+from kinestore.store.described import describe_clips
 
 ALONE = Processes(rank=0, count=1, device=torch.device("cpu"))
 

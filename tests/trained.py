@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from heads import FitSettings, Standardiser, create
-from store import Features
+from kinestore.heads import FitSettings, Standardiser, create
+from kinestore.store import Features
 
 SHORT = FitSettings(epochs=3)
 

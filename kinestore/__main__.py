@@ -1,0 +1,109 @@
+"""The command line's root.
+
+Commands import what they need when they are used, so that `kinestore --help` answers at once.
+"""
+
+import importlib.metadata
+import logging
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kinestore.pipeline.commands.extracting import extract_command
+from kinestore.pipeline.commands.learning import federate_command, train_command
+from kinestore.pipeline.commands.looking import explain_command, keyframes_command, umap_command
+from kinestore.pipeline.commands.reporting import report_command
+from kinestore.pipeline.commands.stores import (
+    export_command,
+    failures_command,
+    snapshot_command,
+    sql_command,
+    status_command,
+    verify_command,
+)
+from kinestore.pipeline.commands.weights import weights_app
+from kinestore.pipeline.console import demo_table, progress, say
+from kinestore.pipeline.interrupts import end_now
+from kinestore.store.errors import KinestoreError, UsageError
+
+app = typer.Typer(
+    name="kinestore",
+    help="A feature store for video action recognition.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+
+def _say_version(asked: bool) -> None:
+    if asked:
+        say(f"kinestore {importlib.metadata.version('kinestore')}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Which it is.")
+    ] = False,
+) -> None:
+    """A feature store for video action recognition."""
+
+
+def demo_command(
+    folder: Annotated[Path, typer.Argument(metavar="[DIR]")] = Path("kinestore-demo"),
+) -> None:
+    """Make small motion clips and go the whole way, on the CPU, with no download."""
+    from kinestore.pipeline.demo import demo
+
+    with progress() as tell:
+        steps = demo(folder, on_progress=tell)
+    say(demo_table(folder, steps))
+    say(f"Look at {folder / 'umap.html'} in a browser.")
+
+
+_COMMANDS: dict[str, Callable[..., None]] = {
+    "demo": demo_command,
+    "extract": extract_command,
+    "status": status_command,
+    "failures": failures_command,
+    "sql": sql_command,
+    "verify": verify_command,
+    "snapshot": snapshot_command,
+    "export": export_command,
+    "keyframes": keyframes_command,
+    "train": train_command,
+    "federate": federate_command,
+    "report": report_command,
+    "explain": explain_command,
+    "umap": umap_command,
+}
+"""In the order of `kinestore --help`."""
+
+for _name, _command in _COMMANDS.items():
+    app.command(_name)(_command)
+app.add_typer(weights_app, name="weights")
+
+
+def main() -> None:
+    """Run the command line; a person's mistake gives one sentence and no traceback."""
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # Dask's connections that Ctrl-C cut
+    try:
+        app()
+    except KeyboardInterrupt:
+        end_now("kinestore: stopped; run the same command again to go on")
+    except (KinestoreError, OSError) as error:
+        if isinstance(error.__context__, KeyboardInterrupt):
+            end_now(f"kinestore: {error}")
+        print(f"kinestore: {error}", file=sys.stderr)
+        sys.exit(2 if isinstance(error, UsageError) else 1)
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is done: let Python end in peace
+
+
+if __name__ == "__main__":
+    main()

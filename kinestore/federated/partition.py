@@ -1,0 +1,130 @@
+"""Who holds which rows: each function deals rows to clients, reproducibly.
+
+All return one increasing int64 index array for each client: none empty, disjoint, and together
+every row, but for `beta_bernoulli`, which leaves some unused, and `mirror`, which deals test rows.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kinestore.federated._skewed import beta_bernoulli, by_classes, client_dirichlet, dirichlet
+from kinestore.heads import derive_seed
+from kinestore.store import UsageError
+
+__all__ = [
+    "beta_bernoulli",
+    "by_classes",
+    "by_group",
+    "client_dirichlet",
+    "dirichlet",
+    "iid",
+    "mirror",
+]
+
+Indices = NDArray[np.int64]
+
+
+def iid(labels: NDArray[np.int64], num_clients: int, *, seed: int) -> list[Indices]:
+    """Deal every class evenly: sizes differ by one at most, overall and within each class.
+
+    Args:
+        labels: Class of each row, int64, shape (N,).
+        num_clients: From 1 to N.
+        seed: 0 or more; decides who gets which row of a class.
+    """
+    _check_num_clients(num_clients, len(labels))
+    rng = np.random.default_rng(derive_seed("partition-iid", seed))
+    shuffled = rng.permutation(len(labels))
+    by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]
+    deal_order = rng.permutation(
+        num_clients
+    )  # or the first client would always get the larger part
+    return [np.sort(by_class[start::num_clients]) for start in deal_order]
+
+
+def by_group(
+    labels: NDArray[np.int64],
+    num_clients: int,
+    *,
+    groups: Sequence[str | None],
+    seed: int,
+) -> list[Indices]:
+    """Keep each group whole with one client, as a person's or a camera's clips are.
+
+    With as many clients as groups, client i is the i-th group in sorted order. With fewer, groups
+    are dealt the largest first, each to the client that holds the fewest rows.
+
+    Args:
+        labels: Class of each row, int64, shape (N,); only its length matters here.
+        num_clients: From 1 to the number of groups.
+        groups: Group of each row, length N, none of them None.
+        seed: 0 or more; decides between groups of one size.
+    """
+    _check_num_clients(num_clients, len(labels))
+    if len(groups) != len(labels):
+        raise UsageError(f"groups: {len(groups)} of them for {len(labels)} rows; give one a row")
+    named = [group for group in groups if group is not None]
+    if len(named) < len(groups):
+        raise UsageError(f"groups: row {list(groups).index(None)} has none; give every row a group")
+    sizes = Counter(named)
+    if num_clients > len(sizes):
+        raise UsageError(
+            f"num_clients={num_clients}: must be {len(sizes)} or fewer, as there are groups"
+        )
+    owner = _deal_groups(sizes, num_clients, seed=seed)
+    owners = np.array([owner[group] for group in named])
+    return [np.flatnonzero(owners == client) for client in range(num_clients)]
+
+
+def mirror(
+    labels: NDArray[np.int64], held: Sequence[NDArray[np.int64]], *, seed: int
+) -> list[Indices]:
+    """Deal other rows so that each client's share of each class is what it holds of it already.
+
+    Shares are rounded so that none is off by a row or more; rows of a class that no client holds
+    go to nobody, and a client may get none.
+
+    Args:
+        labels: Class of each row that is dealt, int64, shape (N,).
+        held: Classes of the rows that each client holds, one array a client.
+        seed: 0 or more; decides which rows, and between equal remainders.
+    """
+    rng = np.random.default_rng(derive_seed("partition-mirror", seed))
+    owners = np.full(len(labels), -1)
+    for name in np.unique(labels):
+        rows = rng.permutation(np.flatnonzero(labels == name))
+        counts = np.array([np.count_nonzero(mine == name) for mine in held])
+        if not counts.sum():
+            continue
+        exact = counts / counts.sum() * len(rows)
+        quota = np.floor(exact + 1e-9).astype(np.int64)
+        order = rng.permutation(len(held))
+        largest = order[np.argsort(quota[order] - exact[order], kind="stable")]
+        quota[largest[: len(rows) - quota.sum()]] += 1
+        owners[rows] = np.repeat(np.arange(len(held)), quota)
+    return [np.flatnonzero(owners == client) for client in range(len(held))]
+
+
+def _deal_groups(sizes: Counter[str], num_clients: int, *, seed: int) -> dict[str, int]:
+    """The client of each group."""
+    names = sorted(sizes)
+    if num_clients == len(names):
+        return {name: client for client, name in enumerate(names)}
+    rng = np.random.default_rng(derive_seed("partition-group", seed))
+    shuffled = [names[i] for i in rng.permutation(len(names))]
+    held = [0] * num_clients
+    owner = {}
+    for name in sorted(shuffled, key=lambda name: -sizes[name]):
+        owner[name] = held.index(min(held))
+        held[owner[name]] += sizes[name]
+    return owner
+
+
+def _check_num_clients(num_clients: int, num_rows: int) -> None:
+    if not 1 <= num_clients <= num_rows:
+        raise UsageError(
+            f"num_clients={num_clients}: must be from 1 to {num_rows}, the number of rows"
+        )

@@ -1,0 +1,79 @@
+"""Networks that train on stored embeddings or on frames, and the loop that trains the former.
+
+A head is a public module of this package with a function `build`: adding one is adding its file.
+One whose `build` has no in_features takes frames.
+"""
+
+from typing import Any
+
+from torch import nn
+
+from kinestore.heads._device import choose_device
+from kinestore.heads._fit import Epoch, FitSettings, fit, predict
+from kinestore.heads._layers import FeatureLayer
+from kinestore.heads._metrics import Scores, among_best, score
+from kinestore.heads._products import quicken
+from kinestore.heads._registry import Registry
+from kinestore.heads._rows import check_rows, to_features, to_labels
+from kinestore.heads._seeds import derive_seed, private_rng
+from kinestore.heads._standardise import Moments, Standardiser, combine, moments_of
+
+__all__ = [
+    "Epoch",
+    "FeatureLayer",
+    "FitSettings",
+    "Moments",
+    "Registry",
+    "Scores",
+    "Standardiser",
+    "among_best",
+    "check_rows",
+    "choose_device",
+    "combine",
+    "create",
+    "derive_seed",
+    "fit",
+    "moments_of",
+    "names",
+    "predict",
+    "private_rng",
+    "quicken",
+    "score",
+    "settings_of",
+    "takes_frames",
+    "to_features",
+    "to_labels",
+]
+
+_registry = Registry(package="kinestore.heads", kind="head")
+
+
+def names() -> list[str]:
+    """Every head there is, sorted."""
+    return _registry.names()
+
+
+def create(name: str, *, seed: int = 0, **settings: Any) -> nn.Module:
+    """Build a head with weights drawn from the seed alone.
+
+    Args:
+        name: One of `names()`.
+        seed: 0 or more; the same seed gives the same weights, and the global generator is left be.
+        settings: What the head's own `build` takes, such as in_features and num_classes.
+
+    Raises:
+        UsageError: If the head is unknown, or a setting is unknown, missing or out of range.
+    """
+    with private_rng(seed):
+        head: nn.Module = _registry.create(name, settings)
+    return quicken(head)
+
+
+def settings_of(name: str) -> dict[str, Any]:
+    """The types of the settings that a head's `build` takes, by name."""
+    return _registry.settings_of(name)
+
+
+def takes_frames(name: str) -> bool:
+    """Whether the head takes frames of clips, and not embeddings."""
+    return "in_features" not in settings_of(name)

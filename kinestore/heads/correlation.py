@@ -1,0 +1,163 @@
+"""A network on frames that hands channels from frame to frame and correlates places over time.
+
+Source: Fine-Grained Spatio-temporal Feature Learning Network for Video Understanding (FSTFL-Net):
+torchvision's ResNet-50 with gate-shift-fuse in each block, and behind a stage the spatio-temporal
+correlation module. docs/nets-correlation.md tells how each step was read.
+
+Done differently: the module's last ReLU is behind the sum with the stage's output, not before it:
+with a last norm that starts from zero it would never learn, as a ReLU at 0 passes no gradient.
+
+Shape legend: B batch, T time, H height, W width, K classes, N maps, time outermost (N = T B).
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from kinestore.heads._clips import check_clips
+from kinestore.heads._gsf import GatedStage
+from kinestore.heads._layers import FeatureLayer
+from kinestore.heads._sequence import check_fractions, check_sizes
+from kinestore.heads._stc import SpatioTemporalCorrelation
+from kinestore.heads._trunk import RESNET50, residual_network
+from kinestore.store import UsageError
+
+STAGES = ("res2", "res3", "res4", "res5")
+
+PLACES = {
+    **{stage: (stage,) for stage in STAGES},
+    **{f"res2-{last}": STAGES[: last - 1] for last in (3, 4, 5)},
+}
+"""Where the correlation module can be (Table 6), and behind which stages that is."""
+
+
+def build(
+    *,
+    num_classes: int,
+    stc_at: str | None = "res3",
+    max_offset: int = 3,
+    max_displacement: int = 4,
+    signed: bool = True,
+    gsf_ratio: float = 0.25,
+    dropout: float = 0.5,
+    layers: Sequence[int] = RESNET50,
+    width: int = 64,
+    weights: Path | None = None,
+) -> "CorrelationNet":
+    """ResNet-50 with gate-shift-fuse and correlation, logits of each frame, their mean over time.
+
+    Args:
+        num_classes: K, 1 or more.
+        stc_at: Behind which stage or stages the correlation module is: "res2", "res3", "res4",
+            "res5", "res2-3", "res2-4" or "res2-5" (Table 6); None for no such module: GSF alone.
+        max_offset: Frames that are compared are so far apart at most, either way, 1 or more.
+        max_displacement: Places that are compared are so far apart at most in height and in width,
+            1 or more; a place of res3 is 8 pixels.
+        signed: Whether frames before and after are kept apart; else each gets the mean of the two,
+            and forwards looks like backwards to the module.
+        gsf_ratio: Share of a block's channels that are gated, in steps of 1/16, up to 1.
+        dropout: Share of the pooled features dropped in training, from 0 to below 1; the paper has
+            0.5, and 0.8 on UCF101.
+        layers: Bottlenecks in res2 to res5, each from 1 to 100; the paper's are ResNet-50's.
+        width: Of the 3x3 in res2, a multiple of 16; ResNet-50 has 64. With few layers, 16 learns on
+            a CPU.
+        weights: A file with torchvision's state dict of the trunk, such as ImageNet's; None for
+            random weights.
+
+    Returns:
+        A `CorrelationNet`.
+
+    Raises:
+        UsageError: If a setting is out of range, or the weights do not fit.
+    """
+    check_sizes(
+        {
+            "num_classes": num_classes,
+            "max_offset": max_offset,
+            "max_displacement": max_displacement,
+        }
+    )
+    check_fractions({"dropout": dropout})
+    if stc_at is not None and stc_at not in PLACES:
+        raise UsageError(f"stc_at={stc_at!r}: must be one of {', '.join(PLACES)}; or None")
+    if not 0 < gsf_ratio <= 1 or 16 * gsf_ratio % 1:
+        raise UsageError(f"gsf_ratio={gsf_ratio}: must be a multiple of 1/16, above 0 and up to 1")
+    trunk = residual_network(layers=layers, width=width, weights=weights)
+    layers_of_trunk = (trunk.layer1, trunk.layer2, trunk.layer3, trunk.layer4)
+    stages = {
+        name: GatedStage(layer, ratio=gsf_ratio)
+        for name, layer in zip(STAGES, layers_of_trunk, strict=True)
+    }
+    return CorrelationNet(
+        stem=nn.Sequential(trunk.conv1, trunk.bn1, trunk.relu, trunk.maxpool),
+        stages=stages,
+        correlations={
+            place: SpatioTemporalCorrelation(
+                layers_of_trunk[STAGES.index(place)][-1].conv3.out_channels,
+                max_offset=max_offset,
+                max_displacement=max_displacement,
+                signed=signed,
+            )
+            for place in (PLACES[stc_at] if stc_at else ())
+        },
+        classifier=nn.Linear(trunk.fc.in_features, num_classes),
+        dropout=dropout,
+    )
+
+
+class CorrelationNet(nn.Module):
+    """Frames to logits; `build` has the parts.
+
+    Attributes:
+        stages: res2 to res5, each a `GatedStage`.
+        correlations: The correlation modules, by the stage that they are behind.
+    """
+
+    def __init__(
+        self,
+        *,
+        stem: nn.Module,
+        stages: Mapping[str, nn.Module],
+        correlations: dict[str, nn.Module],
+        classifier: nn.Module,
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        self.stem = stem
+        self.stages = nn.ModuleDict(dict(stages))
+        self.correlations = nn.ModuleDict(correlations)
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = classifier
+
+    @property
+    def feature_layers(self) -> dict[str, FeatureLayer]:
+        """What gives a map for each frame, by stage: its correlation module, or the stage."""
+        last = {**self.stages, **self.correlations}
+        return {
+            name: FeatureLayer(module=last[name], stride=4 << number)
+            for number, name in enumerate(self.stages)
+        }
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Logits (B, K).
+
+        Args:
+            frames: Normalised pixels, floating, shape (B, T, 3, H, W), in order of time; the paper
+                has T of 8 or 16, and 224 x 224.
+
+        Raises:
+            UsageError: If the shape or the dtype is another.
+        """
+        check_clips(frames)
+        num_frames = frames.shape[1]
+        pixels = frames.transpose(0, 1).flatten(0, 1)
+        # channels innermost: a CPU is a fifth faster so, and it stays so to the end
+        maps = self.stem(pixels.contiguous(memory_format=torch.channels_last))
+        for name, stage in self.stages.items():
+            earlier, maps = maps, stage(maps, num_frames)
+            if name in self.correlations:
+                maps = self.correlations[name](maps, earlier, num_frames=num_frames)
+        logits: Tensor = self.classifier(self.dropout(maps.mean((-2, -1))))
+        return logits.view(num_frames, -1, logits.shape[-1]).mean(0)

@@ -1,0 +1,102 @@
+"""Residual gated cross fusion of two modalities, and a perceptron on what comes out.
+
+Source: FLAMeST (Federated Multimodal Fusion for Action Recognition; TMLR submission 5468), section
+6.5 and Table 9. Its appendix A.5, which defines the fusion, is lost: this is our reading, and no
+published count says whether the authors' is the same.
+
+    v = LN(W_v e_cnn), t = LN(W_t e_vlm)                 both 512 wide
+    g_v = sigmoid(U_v [v; t]), g_t = sigmoid(U_t [v; t])
+    v' = v + g_v * tanh(W_tv t), t' = t + g_t * tanh(W_vt v)
+    logits = MLP([v'; t'])
+
+The cross message is a linear map, although the paper calls this gated attention: a modality is one
+token here, and softmax over one key gives it the weight 1 whatever the query asks.
+
+Shape legend: B batch, K classes.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from kinestore.heads.mlp import build as build_mlp
+from kinestore.store import UsageError
+
+WIDTH = 512
+"""Of a modality's token."""
+
+
+def build(
+    *, in_features: int, num_classes: int, widths: Sequence[int], hidden: Sequence[int] = (512, 256)
+) -> nn.Module:
+    """Fusion, then Linear, ReLU, ..., Linear: (B, in_features) float32 -> logits (B, num_classes).
+
+    Args:
+        in_features: Width of a row, the sum of the widths.
+        num_classes: K, 1 or more.
+        widths: Of the two modalities that stand side by side in a row, each 1 or more: the visual
+            one first, the vision-language one second.
+        hidden: Width of each hidden layer, each 1 or more; empty for a linear classifier.
+
+    Returns:
+        A `GatedFusion` and the perceptron after it.
+
+    Raises:
+        UsageError: If a setting is out of range, or the widths are not two that add up to
+            in_features.
+    """
+    if len(widths) != 2 or min(widths) < 1:
+        raise UsageError(
+            f"widths={tuple(widths)}: must be two, each 1 or more: of the visual modality and of "
+            "the vision-language one"
+        )
+    if sum(widths) != in_features:
+        raise UsageError(
+            f"widths={tuple(widths)}: must add up to in_features={in_features}; "
+            "give the widths of the two modalities as they stand in a row"
+        )
+    return nn.Sequential(
+        GatedFusion(*widths),
+        build_mlp(in_features=2 * WIDTH, num_classes=num_classes, hidden=hidden),
+    )
+
+
+class GatedFusion(nn.Module):
+    """Two modalities side by side to two tokens side by side, each with a word from the other.
+
+    Attributes:
+        widths: Of the visual and of the vision-language modality in a row.
+    """
+
+    def __init__(self, visual: int, language: int) -> None:
+        super().__init__()
+        self.widths = (visual, language)
+        self.visual = nn.Sequential(nn.Linear(visual, WIDTH), nn.LayerNorm(WIDTH))
+        self.language = nn.Sequential(nn.Linear(language, WIDTH), nn.LayerNorm(WIDTH))
+        self.visual_gate = nn.Linear(2 * WIDTH, WIDTH)
+        self.language_gate = nn.Linear(2 * WIDTH, WIDTH)
+        self.language_to_visual = nn.Linear(WIDTH, WIDTH)
+        self.visual_to_language = nn.Linear(WIDTH, WIDTH)
+
+    def tokens(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """The normalised tokens v and t, each (B, 512), of rows (B, in_features)."""
+        visual, language = torch.split(rows, list(self.widths), -1)
+        return self.visual(visual), self.language(language)
+
+    def gates(self, v: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        """How far each column is open to the other modality, from 0 to 1: g_v and g_t, (B, 512)."""
+        both = torch.cat([v, t], -1)
+        return self.visual_gate(both).sigmoid(), self.language_gate(both).sigmoid()
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Rows (B, in_features) to [v'; t'], shape (B, 1024)."""
+        v, t = self.tokens(rows)
+        gate_v, gate_t = self.gates(v, t)
+        return torch.cat(
+            [
+                v + gate_v * self.language_to_visual(t).tanh(),
+                t + gate_t * self.visual_to_language(v).tanh(),
+            ],
+            -1,
+        )

@@ -1,0 +1,140 @@
+"""Heads and strategies as a person names them: `NAME` or `NAME:SETTING=VALUE,SETTING=VALUE`.
+
+A list's values are joined by "-", as in `mlp:hidden=512-256`.
+"""
+
+import types
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Union, get_args, get_origin
+
+from torch import nn
+
+from kinestore import federated, heads
+from kinestore.federated import Strategy
+from kinestore.store import Features, UsageError
+
+FROM_THE_CLIPS = ("in_features", "num_classes", "widths", "num_frames")
+"""Settings of heads that the features decide."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadChoice:
+    """A head that a person chose.
+
+    Attributes:
+        name: One of `heads.names()`.
+        settings: Those that the person gave.
+    """
+
+    name: str
+    settings: Mapping[str, Any]
+
+    def create(self, rows: Features, *, seed: int) -> nn.Module:
+        """Build it for these rows, with weights drawn from the seed alone.
+
+        Raises:
+            UsageError: If the head takes frames, or a setting is out of range.
+        """
+        if heads.takes_frames(self.name):
+            others = ", ".join(name for name in heads.names() if not heads.takes_frames(name))
+            raise UsageError(
+                f"head={self.name!r}: takes frames, and these are features; take one of {others}"
+            )
+        of_the_clips: dict[str, Any] = {
+            "in_features": rows.features.shape[-1],
+            "num_classes": len(rows.classes),
+            "widths": tuple(rows.widths),
+            "num_frames": rows.features.shape[1],
+        }
+        declared = heads.settings_of(self.name)
+        known = {key: value for key, value in of_the_clips.items() if key in declared}
+        return heads.create(self.name, seed=seed, **known, **self.settings)
+
+
+def read_head(text: str) -> HeadChoice:
+    """Such as "mlp" or "temporal_rnn:cell=lstm,units=64"."""
+    name, settings = read_choice(text, heads.settings_of, hidden=FROM_THE_CLIPS)
+    return HeadChoice(name=name, settings=settings)
+
+
+def check_input(head: str, *, features: str | None, clips: str | None, of_nets: bool) -> None:
+    """Refuse embeddings for a net that takes frames, and the other way round.
+
+    Args:
+        head: As a person named it.
+        features: Views that were given, or None.
+        clips: Frames that were given, or None.
+        of_nets: Whether an option was given that nets alone have.
+
+    Raises:
+        UsageError: If they do not go together.
+    """
+    name = head.partition(":")[0]
+    if heads.takes_frames(name):
+        if features is not None or clips is None:
+            raise UsageError(
+                f"head={name!r}: takes frames; give --input frames, or --input "
+                "videos:segments:8x5@256, and no --features"
+            )
+    elif features is None or clips is not None:
+        raise UsageError(f"head={name!r}: takes embeddings; give --features A[,B], and no --input")
+    elif of_nets:
+        raise UsageError(
+            f"head={name!r}: takes embeddings; leave away what --help lists for nets that take "
+            "frames"
+        )
+
+
+def read_strategy(text: str) -> Strategy:
+    """Such as "fedavg" or "fedprox:mu=0.1"."""
+    name, settings = read_choice(text, federated.settings_of)
+    return federated.create(name, **settings)
+
+
+def read_choice(
+    text: str,
+    settings_of: Callable[[str], Mapping[str, Any]],
+    *,
+    hidden: Collection[str] = (),
+) -> tuple[str, dict[str, Any]]:
+    """The name, and each setting as the type that the builder declares.
+
+    Args:
+        text: Such as "mlp:hidden=512-256".
+        settings_of: The types of a name's settings, as `heads.settings_of` tells them.
+        hidden: Settings that a person cannot give.
+
+    Raises:
+        UsageError: If the name or a setting is unknown, or a value is not of its type.
+    """
+    name, _, rest = text.partition(":")
+    types_by_name = {key: kind for key, kind in settings_of(name).items() if key not in hidden}
+    settings = {}
+    for pair in rest.split(",") if rest else []:
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise UsageError(f"{text!r}: {pair!r} must be SETTING=VALUE")
+        if key not in types_by_name:
+            known = ", ".join(types_by_name) or "no settings"
+            raise UsageError(f"{text!r}: {key!r} is no setting; {name} takes {known}")
+        try:
+            settings[key] = _read(value, types_by_name[key])
+        except ValueError:
+            raise UsageError(f"{text!r}: {key} cannot be {value!r}") from None
+    return name, settings
+
+
+def _read(text: str, kind: Any) -> Any:
+    """A value of this type, written as text."""
+    origin = get_origin(kind)
+    if origin in (Union, types.UnionType):
+        if text == "none":
+            return None
+        (kind,) = (some for some in get_args(kind) if some is not type(None))
+        return _read(text, kind)
+    if origin is not None and issubclass(origin, Sequence):
+        return tuple(_read(part, get_args(kind)[0]) for part in text.split("-") if part)
+    if kind is bool:
+        return ("false", "true").index(text.lower()) == 1
+    return kind(text) if kind in (int, float) else text

@@ -1,0 +1,35 @@
+"""Clips that a person chose, as a file: what the explorer's lasso writes."""
+
+import csv
+from pathlib import Path
+
+from kinestore.store import UsageError
+
+MAX_CLIPS = 50_000_000
+
+
+def read_clip_list(path: str | Path) -> list[str]:
+    """The clip_ids of a .csv file with a column `clip_id`, in its order, each once.
+
+    Raises:
+        UsageError: If it cannot be read, has no such column, or names no clip.
+    """
+    ids: dict[str, None] = {}
+    try:
+        with Path(path).open(encoding="utf-8-sig", newline="") as handle:
+            reader = csv.DictReader(handle, strict=True)
+            columns = reader.fieldnames or []
+            if "clip_id" not in columns:
+                listed = ", ".join(columns) or "none"
+                raise UsageError(f"{path}: has no column 'clip_id' (its columns are: {listed})")
+            for number, row in enumerate(reader, start=2):
+                if not row["clip_id"]:
+                    raise UsageError(f"{path}: row {number} names no clip_id")
+                ids[row["clip_id"]] = None
+                if len(ids) > MAX_CLIPS:
+                    raise UsageError(f"{path}: names more than {MAX_CLIPS:,} clips")
+    except (OSError, UnicodeError, csv.Error) as error:
+        raise UsageError(f"{path}: cannot be read as a list of clips ({error})") from error
+    if not ids:
+        raise UsageError(f"{path}: names no clip; choose some first")
+    return list(ids)

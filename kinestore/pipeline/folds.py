@@ -1,0 +1,248 @@
+"""Which rows to fit on and which to score."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from kinestore.federated.partition import iid
+from kinestore.heads import Scores, derive_seed, score
+from kinestore.store import Features, UsageError
+
+_HOLD_OUT_PARTS = 5
+"""One part in five is held out: 80:20."""
+
+VALIDATION_MARKS = ("val", "validation")
+"""What the split column calls clips that choose the best epoch."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fold:
+    """One division of the rows.
+
+    Attributes:
+        name: The group or number of the fold, or "test" where there is only one.
+        train: Rows to fit on, int64.
+        test: Rows to score, int64; no row of `train`.
+        validation: Rows to choose the best epoch by, int64, of neither; empty where nothing is
+            chosen.
+    """
+
+    name: str
+    train: NDArray[np.int64]
+    test: NDArray[np.int64]
+    validation: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+
+
+def keep_labelled(features: Features) -> Features:
+    """The rows that have a label; refused where fewer than two classes remain."""
+    kept = np.flatnonzero(features.labels >= 0)
+    num_classes = len(np.unique(features.labels[kept]))
+    if num_classes < 2:
+        raise UsageError(
+            f"classes={num_classes} among {len(kept)} labelled clips: must be 2 or more; "
+            "extract with class folders or --labels"
+        )
+    return features.select(kept)
+
+
+def divide(
+    features: Features, *, split: str | None, cv: str | None, folds: int | None, seed: int
+) -> tuple[str, list[Fold]]:
+    """What the evaluation is called, and its folds.
+
+    Args:
+        features: Labelled rows.
+        split: "column" to insist on the split column.
+        cv: "group" to leave one group out at a time.
+        folds: Number of stratified folds, 2 or more. With none of the three, as `divide_once`.
+        seed: 0 or more; draws hold-out and folds.
+
+    Raises:
+        UsageError: If more than one is given, or the rows do not allow it.
+    """
+    if sum(choice is not None for choice in (split, cv, folds)) > 1:
+        raise UsageError(f"split={split!r}, cv={cv!r}, folds={folds}: give one of them at most")
+    if split not in (None, "column"):
+        raise UsageError(f"split={split!r}: must be 'column'")
+    if cv not in (None, "group"):
+        raise UsageError(f"cv={cv!r}: must be 'group'; for stratified folds give folds=5")
+    if cv == "group":
+        return "leave one group out", by_left_out_group(features)
+    if folds is not None:
+        stratified = by_stratified_folds(features, num_folds=folds, seed=seed)
+        return f"{folds} stratified folds", stratified
+    evaluation, fold = divide_once(features, split=split, seed=seed)
+    return evaluation, [fold]
+
+
+def divide_once(features: Features, *, split: str | None, seed: int) -> tuple[str, Fold]:
+    """What the evaluation is called, and its one fold.
+
+    Args:
+        features: Labelled rows.
+        split: "column" to insist on the split column; None to use it if it has both "train" and
+            "test", and to hold a fifth of each class out otherwise.
+        seed: 0 or more; draws the hold-out.
+    """
+    if split == "column" or {"train", "test"} <= set(features.splits):
+        return "split column", by_split_column(features)
+    return "stratified hold-out", by_hold_out(features, seed=seed)
+
+
+def by_split_column(features: Features) -> Fold:
+    """Fit on rows marked "train", score those marked "test".
+
+    Rows marked "val" or "validation" are the validation part; other rows are left out.
+    """
+    sizes = Counter(features.splits)
+    for part in ("train", "test"):
+        if not sizes[part]:
+            raise UsageError(
+                f"split='column': no labelled clip is marked {part!r}; "
+                "give the manifest a split column, or leave --split away"
+            )
+    return Fold(
+        name="test",
+        train=_where(features, lambda row: features.splits[row] == "train"),
+        test=_where(features, lambda row: features.splits[row] == "test"),
+        validation=_where(features, lambda row: features.splits[row] in VALIDATION_MARKS),
+    )
+
+
+def by_hold_out(features: Features, *, seed: int) -> Fold:
+    """Hold out a fifth of each class, drawn by the seed."""
+    if len(features.labels) < _HOLD_OUT_PARTS:
+        raise UsageError(
+            f"clips={len(features.labels)}: must be {_HOLD_OUT_PARTS} or more to hold a fifth out; "
+            "extract more, or mark a split column"
+        )
+    first = by_stratified_folds(features, num_folds=_HOLD_OUT_PARTS, seed=seed)[0]
+    return replace(first, name="test")
+
+
+def by_stratified_folds(features: Features, *, num_folds: int, seed: int) -> list[Fold]:
+    """Every row is scored once, with each class spread evenly over the folds."""
+    if not 2 <= num_folds <= len(features.labels):
+        raise UsageError(
+            f"folds={num_folds}: must be from 2 to {len(features.labels)}, the number of clips"
+        )
+    parts = iid(features.labels, num_folds, seed=seed)
+    everything = np.arange(len(features.labels))
+    return [
+        Fold(name=str(number), train=np.setdiff1d(everything, part), test=part)
+        for number, part in enumerate(parts, start=1)
+    ]
+
+
+def by_left_out_group(features: Features) -> list[Fold]:
+    """Score each group by a model that saw only the others; folds in the groups' sorted order."""
+    check_groups(features)
+    names = sorted({group for group in features.groups if group is not None})
+    if len(names) < 2:
+        raise UsageError(f"groups={len(names)}: must be 2 or more to leave one out; use --folds")
+    return [_leave_out(features, name) for name in names]
+
+
+def hold_validation(
+    features: Features, folds: list[Fold], *, share: float, whole_groups: bool, seed: int
+) -> list[Fold]:
+    """Take a validation part out of each fold's fitted rows; test rows stay as they are.
+
+    Args:
+        features: Labelled rows.
+        folds: Folds without a validation part.
+        share: Of the fitted rows, above 0 and below 1.
+        whole_groups: Take as many groups as come nearest to the share, at least one; else rows are
+            drawn by class, and one of each class is always left to fit on.
+        seed: 0 or more; draws the rows or groups.
+
+    Raises:
+        UsageError: If the share is out of range, or the rows do not allow it.
+    """
+    if not 0 < share < 1:
+        raise UsageError(f"validation={share}: must be above 0 and below 1")
+    draw = _draw_groups if whole_groups else _draw_by_class
+    held = []
+    for number, fold in enumerate(folds):
+        if len(fold.validation):
+            raise UsageError(
+                f"validation={share}: the split column marks {len(fold.validation)} clips "
+                f"{' or '.join(map(repr, VALIDATION_MARKS))} already; leave --validation away"
+            )
+        rng = np.random.default_rng(derive_seed("validation", seed, number))
+        part = draw(features, fold, share, rng)
+        held.append(replace(fold, train=np.setdiff1d(fold.train, part), validation=part))
+    return held
+
+
+def _draw_by_class(
+    features: Features, fold: Fold, share: float, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Rows of each class in proportion, but for one of each class."""
+    shuffled = rng.permutation(fold.train)
+    by_class = shuffled[np.argsort(features.labels[shuffled], kind="stable")]
+    _, firsts = np.unique(features.labels[by_class], return_index=True)
+    free = np.delete(by_class, firsts)
+    if not len(free):
+        raise UsageError(
+            f"validation={share}: fold {fold.name!r} has one clip of each class to fit on, and "
+            "none to spare; leave --validation away"
+        )
+    num_held = min(max(1, round(share * len(fold.train))), len(free))
+    # Steps of equal length through the classes, in integers: no float rounds past the end.
+    places = (np.arange(num_held) * len(free) + rng.integers(len(free))) // num_held
+    return np.sort(free[places])
+
+
+def _draw_groups(
+    features: Features, fold: Fold, share: float, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Rows of the first groups of a random order, never of all."""
+    sizes = Counter(str(features.groups[row]) for row in fold.train)
+    if len(sizes) < 2:
+        raise UsageError(
+            f"validation={share}: fold {fold.name!r} has one group to fit on, and none to spare; "
+            "leave --validation away"
+        )
+    ordered = sorted(sizes)
+    names = [ordered[place] for place in rng.permutation(len(ordered))]
+    totals = np.cumsum([sizes[name] for name in names[:-1]])
+    num_held = int(np.abs(totals - share * len(fold.train)).argmin()) + 1
+    held = set(names[:num_held])
+    return np.array([row for row in fold.train if features.groups[row] in held], dtype=np.int64)
+
+
+def check_groups(features: Features) -> None:
+    """Refuse a row without a group, by the name of its clip."""
+    for uri, group in zip(features.uris, features.groups, strict=True):
+        if group is None:
+            raise UsageError(f"group=None for {uri}: give every clip a group in the manifest")
+
+
+def _leave_out(features: Features, name: str) -> Fold:
+    return Fold(
+        name=name,
+        train=_where(features, lambda row: features.groups[row] != name),
+        test=_where(features, lambda row: features.groups[row] == name),
+    )
+
+
+def _where(features: Features, wanted: Callable[[int], bool]) -> NDArray[np.int64]:
+    return np.array([row for row in range(len(features.labels)) if wanted(row)], dtype=np.int64)
+
+
+def score_folds(features: Features, folds: Sequence[Fold], logits: Sequence[Tensor]) -> Scores:
+    """Scores over the test rows of all folds as one set.
+
+    Args:
+        features: Labelled rows.
+        folds: One or more.
+        logits: Of each fold's test rows, shape (rows, K).
+    """
+    labels = np.concatenate([features.labels[fold.test] for fold in folds])
+    return score(torch.cat(list(logits)), torch.from_numpy(labels), len(features.classes))

@@ -1,0 +1,139 @@
+"""The curves of a run, as metrics.csv has them."""
+
+import csv
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from kinestore.pipeline.finished import MOST_BYTES, lacking, unusable
+
+_LARGEST = 1e30
+"""What is above it is no loss that can be drawn."""
+
+Row = dict[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """A figure over the steps that have one, over all folds.
+
+    Attributes:
+        steps: Increasing, 1 or more.
+        mean: Over the folds that have the step.
+        low: The lowest of them.
+        high: The highest of them.
+    """
+
+    steps: list[int]
+    mean: list[float]
+    low: list[float]
+    high: list[float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Panel:
+    """One chart.
+
+    Attributes:
+        title: What it shows.
+        x_label: "epoch" or "round".
+        lines: By name.
+        num_folds: Over how many folds a mean is taken.
+        is_fraction: Whether it goes from 0 to 1.
+    """
+
+    title: str
+    x_label: str
+    lines: dict[str, Line]
+    num_folds: int
+    is_fraction: bool
+
+
+def read_curves(run: Path, *, job: str) -> list[Panel]:
+    """The losses and accuracies of a finished run.
+
+    Raises:
+        UsageError: If metrics.csv is absent or cannot be used.
+    """
+    try:
+        rows = list(_rows(run / "metrics.csv"))
+        return _of_train(rows) if job == "train" else _of_federate(rows)
+    except FileNotFoundError:
+        raise lacking(run, "metrics.csv") from None
+    except (OSError, csv.Error, ValueError, KeyError, TypeError) as error:
+        raise unusable(run, f"metrics.csv: {error}") from None
+
+
+def _rows(path: Path) -> Iterator[Row]:
+    if path.exists() and not path.is_file():
+        raise ValueError("not a regular file")
+    if path.stat().st_size > MOST_BYTES:
+        raise ValueError(f"more than {MOST_BYTES} bytes")
+    with path.open(newline="", encoding="utf-8") as file:
+        yield from csv.DictReader(file)
+
+
+def _of_train(rows: list[Row]) -> list[Panel]:
+    losses = {"fitted": "train_loss", "validation": "validation_loss"}
+    accuracies = {"fitted": "train_accuracy", "validation": "validation_accuracy"}
+    accuracies["unseen"] = "test_accuracy"
+    return [
+        _panel("Cross-entropy", rows, losses, step="epoch", is_fraction=False),
+        _panel("Accuracy", rows, accuracies, step="epoch", is_fraction=True),
+    ]
+
+
+def _of_federate(rows: list[Row]) -> list[Panel]:
+    """Without the fold of all rows, which scores nothing."""
+    scored = [{**row, **_others(row["others"])} for row in rows if row["accuracy"]]
+    others = sorted(
+        {name for row in scored for name in row} - {name for row in rows for name in row}
+    )
+    accuracies = {"model": "accuracy"} | {name.removeprefix("other "): name for name in others}
+    title = "Cross-entropy in the clients, last local epoch"
+    losses = {"clients": "train_loss"}
+    return [
+        _panel(title, scored, losses, step="round", is_fraction=False),
+        _panel("Accuracy on unseen clips", scored, accuracies, step="round", is_fraction=True),
+    ]
+
+
+def _others(told: str) -> Row:
+    """Accuracies of other models, from "name=value;name=value"."""
+    items = [item.rpartition("=") for item in told.split(";") if item]
+    return {f"other {name}": value for name, _, value in items}
+
+
+def _panel(
+    title: str, rows: list[Row], columns: dict[str, str], *, step: str, is_fraction: bool
+) -> Panel:
+    """Those of the columns that have a value."""
+    lines = {name: _line(rows, column, step) for name, column in columns.items()}
+    return Panel(
+        title=title,
+        x_label=step,
+        lines={name: line for name, line in lines.items() if line.steps},
+        num_folds=len({row["fold"] for row in rows}),
+        is_fraction=is_fraction,
+    )
+
+
+def _line(rows: list[Row], column: str, step: str) -> Line:
+    values: dict[int, list[float]] = defaultdict(list)
+    for row in rows:
+        value = float(row.get(column) or "nan")
+        if math.isfinite(value) and abs(value) < _LARGEST:
+            values[int(row[step])].append(value)
+    steps = sorted(values)
+
+    def over_folds(figure: Callable[[list[float]], float]) -> list[float]:
+        return [figure(values[number]) for number in steps]
+
+    return Line(
+        steps=steps,
+        mean=over_folds(lambda some: math.fsum(some) / len(some)),
+        low=over_folds(min),
+        high=over_folds(max),
+    )

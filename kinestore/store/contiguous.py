@@ -1,0 +1,177 @@
+"""One array a clip, all in one piece of an HDF5 file, so that it is mapped and not read.
+
+Shape legend: N clips.
+"""
+
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import h5py
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from kinestore.store.errors import StoreError
+
+CLIPS = "clip_ids"
+NOTE = "made_from"
+
+_H5PY_RAISES = (OSError, RuntimeError, ValueError, TypeError, LookupError, OverflowError)
+"""Of a file that is not what it says."""
+
+ALIGNMENT = 4096
+"""Bytes: rows begin at a page of memory, whatever came before them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Located:
+    """Where an array lies in its file.
+
+    Attributes:
+        clip_ids: One a row.
+        offset: Bytes before it.
+        shape: Rows first.
+        dtype: Of its values.
+    """
+
+    clip_ids: list[str]
+    offset: int
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+
+def lay_out(
+    path: Path,
+    name: str,
+    clip_ids: Sequence[str],
+    shape: tuple[int, ...],
+    dtype: DTypeLike,
+    *,
+    note: str = "",
+) -> NDArray[Any]:
+    """Make the file, its disk space taken, and map the array that is to be filled.
+
+    Args:
+        path: A new or empty file.
+        name: Of the array's dataset.
+        clip_ids: One a row, length N.
+        shape: Of one clip.
+        dtype: Of the array.
+        note: What `read_note` gives back.
+
+    Returns:
+        Zeros of shape (N, *shape); what is written there is in the file.
+
+    Raises:
+        OSError: If there is no room.
+    """
+    names = np.array([clip.encode() for clip in clip_ids], "S")
+    row_bytes = names.itemsize + np.dtype(dtype).itemsize * math.prod(shape)
+    _take_room(path, 4 * ALIGNMENT + len(note) + len(names) * row_bytes)  # HDF5 fails untidily
+    with h5py.File(
+        path,
+        "w",
+        locking=False,
+        libver=("v110", "v110"),
+        alignment_threshold=1,
+        alignment_interval=ALIGNMENT,
+    ) as file:
+        file.attrs[NOTE] = note
+        file.create_dataset(CLIPS, data=names)
+        creation = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        creation.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+        creation.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+        creation.set_obj_track_times(False)  # the same rows give the same bytes
+        space = h5py.h5s.create_simple((len(clip_ids), *shape))
+        kind = h5py.h5t.py_create(np.dtype(dtype))
+        h5py.h5d.create(file.id, name.encode(), kind, space, creation)
+    _take_room(path, path.stat().st_size)  # a mapped write to a full disk would end the process
+    return _map(path, locate(path, name), mode="r+")
+
+
+def _take_room(path: Path, size: int) -> None:
+    with path.open("ab") as handle:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(handle.fileno(), 0, size)
+        else:
+            handle.truncate(size)
+
+
+def map_array(path: Path, name: str) -> tuple[list[str], NDArray[Any]]:
+    """The clips, and the array as it lies in the file: no memory is taken until it is read.
+
+    Writing to the array changes this process's copy alone.
+
+    Raises:
+        StoreError: If the file is not one that `lay_out` made.
+    """
+    found = locate(path, name)
+    return found.clip_ids, _map(path, found, mode="c")
+
+
+def read_note(path: Path) -> str:
+    """What `lay_out` was told to note.
+
+    Raises:
+        StoreError: If the file is not one that `lay_out` made.
+    """
+    try:
+        with h5py.File(path, "r", locking=False) as file:
+            note = file.attrs.get(NOTE)
+    except _H5PY_RAISES as error:
+        raise StoreError(f"{path}: cannot be read ({_one_line(error)})") from error
+    if not isinstance(note, str):
+        raise StoreError(f"{path}: does not say what it was made from")
+    return note
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
+
+
+def locate(path: Path, name: str) -> Located:
+    """The clips, and where the array lies; the array itself is not read.
+
+    Raises:
+        StoreError: If the file is not one that `lay_out` made.
+    """
+    if path.exists() and not path.is_file():  # opening a pipe would wait
+        raise StoreError(f"{path}: cannot be read (not a regular file)")
+    try:
+        with h5py.File(path, "r", locking=False) as file:
+            clips = _plain(path, file, CLIPS)
+            array = _plain(path, file, name)
+            if clips.dtype.kind != "S" or clips.ndim != 1 or array.shape[:1] != clips.shape:
+                raise StoreError(f"{path}: {CLIPS!r} and {name!r} are not one row a clip")
+            clip_ids = [clip.decode() for clip in clips[:].tolist()]
+            return Located(
+                clip_ids=clip_ids,
+                offset=array.id.get_offset(),
+                shape=array.shape,
+                dtype=array.dtype,
+            )
+    except _H5PY_RAISES as error:
+        raise StoreError(f"{path}: cannot be read ({_one_line(error)})") from error
+
+
+def _map(path: Path, found: Located, *, mode: Literal["r+", "c"]) -> NDArray[Any]:
+    mapped = np.memmap(path, found.dtype, mode=mode, offset=found.offset, shape=found.shape)
+    return mapped.view(np.ndarray)
+
+
+def _plain(path: Path, file: h5py.File, name: str) -> h5py.Dataset:
+    """A dataset whose bytes are all in this file, one after the other."""
+    link = file.get(name, getlink=True)
+    found = file[name] if isinstance(link, h5py.HardLink) else None
+    if not isinstance(found, h5py.Dataset):
+        raise StoreError(f"{path}: has no array {name!r} of its own")
+    plist = found.id.get_create_plist()
+    offset = found.id.get_offset()
+    contiguous = plist.get_layout() == h5py.h5d.CONTIGUOUS and not plist.get_external_count()
+    end = (offset or 0) + math.prod(found.shape) * found.dtype.itemsize
+    if not contiguous or offset is None or found.dtype.hasobject or end > path.stat().st_size:
+        raise StoreError(f"{path}: {name!r} is not in one piece within the file")
+    return found

@@ -1,0 +1,73 @@
+"""Views side by side: one row a clip, joined by clip_id and never by position.
+
+Shape legend: N clips, T frames, D features of all columns together.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kinestore.store.errors import UsageError
+from kinestore.store.pooling import pool_sequence, pooled_shape
+from kinestore.store.views import View
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """A view, and how a sequence of its becomes a vector."""
+
+    view: View
+    pool: str
+
+    @property
+    def shape(self) -> Shape:
+        """Of one clip: (D,), or (T, D) where the sequence is kept whole."""
+        return pooled_shape(self.view.spec.shape, pool=self.pool)
+
+
+def joined_shape(columns: Sequence[Column]) -> Shape:
+    """The shape of one clip's row.
+
+    Raises:
+        UsageError: If a whole sequence does not stand alone.
+    """
+    shapes = [column.shape for column in columns]
+    if len(shapes) == 1:
+        return shapes[0]
+    if any(len(shape) > 1 for shape in shapes):
+        named = ",".join(column.view.name for column in columns)
+        raise UsageError(f"features={named}: a ':sequence' stands alone")
+    return (sum(shape[0] for shape in shapes),)
+
+
+def complete_clips(columns: Sequence[Column]) -> list[str]:
+    """The clips that every view has, sorted."""
+    return sorted(set.intersection(*(column.view.clip_ids() for column in columns)))
+
+
+def fill(out: NDArray[np.floating], clip_ids: Collection[str], columns: Sequence[Column]) -> None:
+    """Write the rows of these clips, part by part, so that no view is in memory whole.
+
+    Args:
+        out: Shape (N, *joined_shape(columns)).
+        clip_ids: The clip of each row; every view must have it.
+        columns: What stands side by side.
+    """
+    row_of = {clip: row for row, clip in enumerate(clip_ids)}
+    begin = 0
+    for column in columns:
+        width = column.shape[-1]
+        for clips, values in column.view.blocks():
+            rows = np.array([row_of.get(clip, -1) for clip in clips], np.int64)
+            kept = rows >= 0
+            if not kept.all():
+                rows, values = rows[kept], values[kept]
+            if len(column.view.spec.shape) == 2:
+                values = pool_sequence(values.astype(np.float32, copy=False), pool=column.pool)
+            with np.errstate(over="ignore"):  # what float16 does not hold becomes infinite
+                out[rows, ..., begin : begin + width] = values
+        begin += width

@@ -1,0 +1,62 @@
+"""From a sequence of frame features to one vector a clip.
+
+Shape legend: N clips, T frames, D features.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kinestore.store.errors import UsageError
+
+FloatArray = NDArray[np.float32]
+
+
+def _stats(sequence: FloatArray) -> FloatArray:
+    third = max(1, sequence.shape[1] // 3)
+    late_minus_early = sequence[:, -third:].mean(1) - sequence[:, :third].mean(1)
+    return np.concatenate([sequence.mean(1), sequence.std(1), late_minus_early], axis=1)
+
+
+POOLS: dict[str, Callable[[FloatArray], FloatArray]] = {
+    "stats": _stats,
+    "mean": lambda sequence: sequence.mean(1),
+    "max": lambda sequence: sequence.max(1),
+    "sequence": lambda sequence: sequence,
+}
+
+
+def split_feature(feature: str) -> tuple[str, str]:
+    """Read `VIEW` or `VIEW:POOL`; the pool is "stats" where none is named.
+
+    Raises:
+        UsageError: If the pool is unknown.
+    """
+    view, _, pool = feature.partition(":")
+    pool = pool or "stats"
+    if pool not in POOLS:
+        raise UsageError(f"feature {feature!r}: the pool must be one of {', '.join(POOLS)}")
+    return view, pool
+
+
+def pool_sequence(sequence: FloatArray, *, pool: str) -> FloatArray:
+    """Pool frame features over time.
+
+    Args:
+        sequence: float32, shape (N, T, D).
+        pool: "stats" (mean | population standard deviation | mean of the last third minus mean
+            of the first third, 3 D wide), "mean", "max", or "sequence" (as it is).
+
+    Returns:
+        float32, shape (N, 3 D), (N, D), (N, D) or (N, T, D).
+    """
+    return POOLS[pool](sequence)
+
+
+def pooled_shape(shape: tuple[int, ...], *, pool: str) -> tuple[int, ...]:
+    """What pooling makes of a clip's (T, D); a vector's (D,) stays."""
+    if len(shape) == 1:
+        return shape
+    pooled: tuple[int, ...] = pool_sequence(np.zeros((1, *shape), np.float32), pool=pool).shape
+    return pooled[1:]

@@ -1,0 +1,290 @@
+"""What the store keeps and hands back, as plain frozen records.
+
+Shape legend: N clips, T frames, D features; H, W pixels down and across, C colours.
+"""
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kinestore.store.errors import UsageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """One video as the user named it, before anything was read.
+
+    Attributes:
+        uri: Absolute path of the file.
+        label: Class name, or None for a clip without one.
+        group: What must stay together when splitting (a person, a sequence), or None.
+        split: "train", "test" or a name of the user's own, or None.
+        extra: Every other column of the user's manifest, as text.
+    """
+
+    uri: str
+    label: str | None = None
+    group: str | None = None
+    split: str | None = None
+    extra: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoInfo:
+    """What decoding a video told.
+
+    Attributes:
+        num_frames: Frames that really come out of the decoder (headers lie).
+        fps: Average frame rate in frames per second.
+        width: Stored width in pixels, before rotation.
+        height: Stored height in pixels, before rotation.
+        codec: FFmpeg's name of the codec.
+        duration_s: num_frames / fps, in seconds.
+        rotation: Degrees, counter-clockwise, that a player turns the picture by.
+        size_bytes: Size of the file.
+        warning: What a person should know of a decode that went on past damage, or None.
+    """
+
+    num_frames: int
+    fps: float
+    width: int
+    height: int
+    codec: str
+    duration_s: float
+    rotation: int
+    size_bytes: int
+    warning: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clip:
+    """A source together with its identity and what decoding it told.
+
+    Attributes:
+        clip_id: First 32 hex digits of the SHA-256 of the file's bytes.
+        source: The video as the user named it.
+        info: What decoding told.
+    """
+
+    clip_id: str
+    source: Source
+    info: VideoInfo
+
+
+MAX_VALUES = 2**31 - 1
+"""Of one embedding: what Arrow's fixed-size lists take."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViewSpec:
+    """Everything that an embedding depends on besides the clip itself.
+
+    Attributes:
+        extractor: Registered name, such as "motion".
+        shape: Shape of one clip's embedding: (D,) for a vector, (T, D) for a sequence.
+        dtype: "float32" or "float16", as kept on disk.
+        settings: Code version, weights' hash, sampling, preprocessing, seed: JSON values only.
+    """
+
+    extractor: str
+    shape: tuple[int, ...]
+    settings: Mapping[str, Any]
+    dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        _check_name("extractor", self.extractor)
+        if self.dtype not in ("float32", "float16"):
+            raise UsageError(f"dtype={self.dtype!r}: must be 'float32' or 'float16'")
+        if len(self.shape) not in (1, 2) or min(self.shape) < 1:
+            raise UsageError(f"shape={self.shape}: must be (D,) or (T, D), each 1 or more")
+        if math.prod(self.shape) > MAX_VALUES:
+            raise UsageError(f"shape={self.shape}: must hold no more than {MAX_VALUES} values")
+
+    def to_json(self) -> dict[str, Any]:
+        """The whole specification as JSON values."""
+        return {
+            "extractor": self.extractor,
+            "shape": list(self.shape),
+            "dtype": self.dtype,
+            "settings": dict(self.settings),
+        }
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits that change whenever anything in the specification does."""
+        return _fingerprint(self.to_json())
+
+    @property
+    def name(self) -> str:
+        """The view's folder name, `<extractor>@<fingerprint>`."""
+        return f"{self.extractor}@{self.fingerprint}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FramesSpec:
+    """Everything that a clip's kept frames depend on besides the clip itself.
+
+    Attributes:
+        kind: A name for them, such as "rgb-112".
+        shape: (T, H, W, C) of one clip: frames, pixels down, pixels across, colours.
+        settings: Sampling, size, cropping, colour space, seed: JSON values only.
+    """
+
+    kind: str
+    shape: tuple[int, ...]
+    settings: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        _check_name("kind", self.kind)
+        if len(self.shape) != 4 or min(self.shape) < 1:
+            raise UsageError(f"shape={self.shape}: must be (T, H, W, C), each 1 or more")
+        if math.prod(self.shape) > MAX_VALUES:
+            raise UsageError(f"shape={self.shape}: must hold no more than {MAX_VALUES} values")
+
+    def to_json(self) -> dict[str, Any]:
+        """The whole specification as JSON values."""
+        return {"kind": self.kind, "shape": list(self.shape), "settings": dict(self.settings)}
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits that change whenever anything in the specification does."""
+        return _fingerprint(self.to_json())
+
+    @property
+    def name(self) -> str:
+        """The folder's name, `<kind>@<fingerprint>`."""
+        return f"{self.kind}@{self.fingerprint}"
+
+
+def _check_name(attribute: str, name: str) -> None:
+    if not re.fullmatch(r"\w[\w.+-]{0,127}", name):
+        raise UsageError(
+            f"{attribute}={name!r}: must be letters, digits, '_', '.', '+' and '-', 128 at most"
+        )
+
+
+def _fingerprint(described: Mapping[str, Any]) -> str:
+    canonical = json.dumps(described, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Embedding:
+    """What one extractor says of one clip.
+
+    Attributes:
+        vector: Shape (D,) or (T, D), float32.
+        frame_index: Frames of the clip that it was computed from, int64, shape (n,).
+        pts_s: Their presentation times in seconds, float64, shape (n,).
+        caption: The text that went into it, where there is one.
+    """
+
+    vector: NDArray[np.float32]
+    frame_index: NDArray[np.int64]
+    pts_s: NDArray[np.float64]
+    caption: str | None = None
+
+
+MADE_GOOD = "made-good"
+"""The kind of a ledger row that takes an earlier failure of the same uri and view back."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """One input that could not be done, and why.
+
+    Attributes:
+        uri: Absolute path of the file.
+        clip_id: Identity of its bytes, or "" when they could not be read.
+        view: The view that lacks it, or "" when the video itself could not be used.
+        stage: "read", "decode", "extract" or "worker".
+        kind: A short stable word for the reason, such as "missing-file"; or MADE_GOOD.
+        message: One sentence for people.
+        when: UTC time, ISO 8601.
+        attempt: 1 for the first try of this uri, and one more for each retry.
+    """
+
+    uri: str
+    clip_id: str
+    view: str
+    stage: str
+    kind: str
+    message: str
+    when: str
+    attempt: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """A pinned set of parts.
+
+    Attributes:
+        name: Its name.
+        parts: SHA-256 of each part's bytes, by the part's path within the store.
+    """
+
+    name: str
+    parts: Mapping[str, str]
+
+    def parts_of(self, folder: str) -> dict[str, str]:
+        """The same for one folder alone, by the part's file name."""
+        split = ((*path.rpartition("/"), pinned) for path, pinned in self.parts.items())
+        return {name: pinned for parent, _, name, pinned in split if parent == folder}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Features:
+    """Embeddings joined by clip, ready to train on; rows are ordered by clip_id.
+
+    Attributes:
+        features: float32, or float16 where asked for; shape (N, D), or (N, T, D) for a view
+            loaded whole.
+        labels: Index into `classes`, int64, shape (N,); -1 where a clip has no label.
+        clip_ids: Identity of each row, length N.
+        groups: Group of each row, or None, length N.
+        splits: Split of each row, or None, length N.
+        uris: Where each row's clip was last seen, length N.
+        classes: Sorted class names.
+        views: The views that were joined, `<extractor>@<fingerprint>`, in order.
+        missing: clip_ids left out because a view lacks them.
+        widths: Features that each of `views` gives, in order; together D.
+    """
+
+    features: NDArray[Any]
+    labels: NDArray[np.int64]
+    clip_ids: list[str]
+    groups: list[str | None]
+    splits: list[str | None]
+    uris: list[str]
+    classes: list[str]
+    views: list[str]
+    missing: list[str]
+    widths: list[int] = field(default_factory=list)
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits that tell these clips, in this order and as they are marked, from others.
+
+        It tells nothing of their features: those have `views`.
+        """
+        marks = zip(self.clip_ids, self.labels.tolist(), self.groups, self.splits, strict=True)
+        return _fingerprint({"classes": self.classes, "clips": list(map(list, marks))})
+
+    def select(self, rows: NDArray[np.int64]) -> "Features":
+        """The same with these rows alone, in this order; classes and views stay."""
+        return replace(
+            self,
+            features=self.features[rows],
+            labels=self.labels[rows],
+            clip_ids=[self.clip_ids[row] for row in rows],
+            groups=[self.groups[row] for row in rows],
+            splits=[self.splits[row] for row in rows],
+            uris=[self.uris[row] for row in rows],
+        )

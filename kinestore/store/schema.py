@@ -1,0 +1,204 @@
+"""Arrow schemas of store format 1, and the way between records and tables.
+
+Shape legend: N rows, T frames, D features.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from kinestore.store.errors import StoreError, UsageError
+from kinestore.store.reading import first_not_finite, read_json
+from kinestore.store.records import Clip, Embedding, Failure, FramesSpec, ViewSpec
+
+FORMAT = 1
+
+CLIPS = pa.schema(
+    [
+        pa.field("clip_id", pa.string(), nullable=False),
+        pa.field("uri", pa.string(), nullable=False),
+        pa.field("label", pa.string()),
+        pa.field("group", pa.string()),
+        pa.field("split", pa.string()),
+        pa.field("num_frames", pa.int64(), nullable=False),
+        pa.field("fps", pa.float64(), nullable=False),
+        pa.field("width", pa.int32(), nullable=False),
+        pa.field("height", pa.int32(), nullable=False),
+        pa.field("codec", pa.string(), nullable=False),
+        pa.field("duration_s", pa.float64(), nullable=False),
+        pa.field("rotation", pa.int32(), nullable=False),
+        pa.field("bytes", pa.int64(), nullable=False),
+        pa.field("warning", pa.string()),
+    ]
+)
+
+FAILURES = pa.schema(
+    [
+        pa.field(f.name, pa.int32() if f.name == "attempt" else pa.string(), nullable=False)
+        for f in fields(Failure)
+    ]
+)
+
+
+Spec = TypeVar("Spec", ViewSpec, FramesSpec)
+
+_DESCRIBED: dict[type, tuple[str, dict[str, type]]] = {
+    ViewSpec: ("view", {"extractor": str, "shape": list, "dtype": str, "settings": dict}),
+    FramesSpec: ("frames", {"kind": str, "shape": list, "settings": dict}),
+}
+
+
+def read_spec(marker: Path, spec_type: type[Spec]) -> Spec:
+    """The specification in a `view.json` or `frames.json`.
+
+    Raises:
+        StoreError: If it is none, or not the one that its folder is named by.
+    """
+    what, kinds = _DESCRIBED[spec_type]
+    remedy = f"`kinestore verify {marker.parents[2]} --repair` will delete the {what}"
+    try:
+        described = read_json(marker)
+    except FileNotFoundError as error:
+        raise StoreError(f"{marker}: is gone; put it back from a copy, or {remedy}") from error
+    except StoreError as error:
+        raise StoreError(f"{error}; put it back from a copy, or {remedy}") from error
+    for name, kind in kinds.items():
+        if not isinstance(described.get(name), kind):
+            raise StoreError(f"{marker}: {name!r} is not a {kind.__name__}; {remedy}")
+    if not all(type(size) is int for size in described["shape"]):
+        raise StoreError(f"{marker}: 'shape' is not a list of whole numbers; {remedy}")
+    try:
+        shape = tuple(described["shape"])
+        spec = spec_type(**{**{name: described[name] for name in kinds}, "shape": shape})
+        name = spec.name
+    except (UsageError, RecursionError) as error:
+        raise StoreError(f"{marker}: {error}; {remedy}") from error
+    if name != marker.parent.name:
+        raise StoreError(
+            f"{marker}: describes {name}, not the folder that it lies in; put the right one "
+            f"back from a copy, or {remedy}"
+        )
+    return spec
+
+
+def view_schema(spec: ViewSpec) -> pa.Schema:
+    """The schema of one view: vectors as fixed-size lists, sequences as fixed-shape tensors."""
+    value = pa.float32() if spec.dtype == "float32" else pa.float16()
+    if len(spec.shape) == 1:
+        embedding: pa.DataType = pa.list_(value, spec.shape[0])
+    else:
+        embedding = pa.fixed_shape_tensor(value, spec.shape)
+    return pa.schema(
+        [
+            pa.field("clip_id", pa.string(), nullable=False),
+            pa.field("embedding", embedding, nullable=False),
+            pa.field("frame_index", pa.list_(pa.int64()), nullable=False),
+            pa.field("pts_s", pa.list_(pa.float64()), nullable=False),
+            pa.field("caption", pa.string()),
+        ]
+    )
+
+
+def clips_table(clips: Sequence[Clip]) -> pa.Table:
+    """One row per source; columns of the user's own follow the store's, as text."""
+    extra = sorted({name for clip in clips for name in clip.source.extra})
+    if taken := [name for name in extra if name in CLIPS.names]:
+        raise UsageError(
+            f"column {taken[0]!r} of the manifest: the store keeps that name for itself; rename it"
+        )
+    rows = [
+        {
+            "clip_id": clip.clip_id,
+            "uri": clip.source.uri,
+            "label": clip.source.label,
+            "group": clip.source.group,
+            "split": clip.source.split,
+            **{name: getattr(clip.info, name) for name in CLIPS.names[5:12]},
+            "bytes": clip.info.size_bytes,
+            "warning": clip.info.warning,
+            **clip.source.extra,
+        }
+        for clip in clips
+    ]
+    schema = CLIPS
+    for name in extra:
+        schema = schema.append(pa.field(name, pa.string()))
+    return pa.Table.from_pylist(rows, schema=schema)
+
+
+def failures_table(failures: Sequence[Failure]) -> pa.Table:
+    """One row per failure."""
+    return pa.Table.from_pylist([asdict(failure) for failure in failures], schema=FAILURES)
+
+
+def view_table(
+    spec: ViewSpec, clip_ids: Sequence[str], embeddings: Sequence[Embedding] | NDArray[np.floating]
+) -> pa.Table:
+    """One row per clip, checked against the specification.
+
+    Args:
+        spec: The view's.
+        clip_ids: One a row.
+        embeddings: One a row; or their vectors alone, shape (N, *spec.shape), of frames that
+            nobody noted.
+
+    Raises:
+        UsageError: If a vector has another shape or a value that is not finite, or if a clip
+            comes twice.
+    """
+    refuse_repeated("embedding", clip_ids)
+    if not len(clip_ids) or len(clip_ids) != len(embeddings):
+        raise UsageError(f"embeddings: {len(embeddings)} of them for {len(clip_ids)} clips")
+    notes: Sequence[Embedding] = [] if isinstance(embeddings, np.ndarray) else embeddings
+    vectors = embeddings if isinstance(embeddings, np.ndarray) else [e.vector for e in embeddings]
+    for clip_id, vector in zip(clip_ids, vectors, strict=True):
+        if vector.shape != spec.shape:
+            raise UsageError(
+                f"embedding of clip {clip_id}: shape {vector.shape} is not the {spec.shape} of "
+                f"view {spec.name}"
+            )
+    with np.errstate(over="ignore"):  # what float16 does not hold becomes infinite
+        kept = np.ascontiguousarray(vectors, dtype=spec.dtype)
+    bad_row = first_not_finite(kept)
+    if bad_row is not None:
+        raise UsageError(f"embedding of clip {clip_ids[bad_row]}: has values that are not finite")
+    schema = view_schema(spec)
+    column = pa.FixedSizeListArray.from_arrays(pa.array(kept.reshape(-1)), math.prod(spec.shape))
+    if isinstance(schema.field("embedding").type, pa.FixedShapeTensorType):
+        column = pa.ExtensionArray.from_storage(schema.field("embedding").type, column)
+    none: list[list[int]] = [[]] * (len(clip_ids) - len(notes))
+    arrays = [
+        pa.array(list(clip_ids), pa.string()),
+        column,
+        pa.array([e.frame_index for e in notes] or none, pa.list_(pa.int64())),
+        pa.array([e.pts_s for e in notes] or none, pa.list_(pa.float64())),
+        pa.array([e.caption for e in notes] or [None] * len(clip_ids), pa.string()),
+    ]
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def embedding_array(table: pa.Table, spec: ViewSpec) -> NDArray[np.floating]:
+    """The embedding column as kept, float32 or float16, shape (N, *spec.shape); no copy."""
+    chunks = table.column("embedding")
+    column = chunks.chunk(0) if chunks.num_chunks == 1 else chunks.combine_chunks()
+    storage = column.storage if isinstance(column.type, pa.FixedShapeTensorType) else column
+    flat: NDArray[np.floating] = storage.flatten().to_numpy(zero_copy_only=False)
+    return flat.reshape(len(table), *spec.shape)
+
+
+def refuse_repeated(what: str, clip_ids: Sequence[str]) -> None:
+    """A part has one row a clip.
+
+    Raises:
+        UsageError: If a clip comes twice.
+    """
+    if len(set(clip_ids)) < len(clip_ids):
+        twice = next(clip for clip, count in Counter(clip_ids).items() if count > 1)
+        raise UsageError(f"{what} of clip {twice}: given more than once")

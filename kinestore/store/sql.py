@@ -1,0 +1,181 @@
+"""Questions in SQL, answered by DuckDB, which reaches the store's tables and nothing else.
+
+Shape legend: T frames, D features.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+from numpy.typing import NDArray
+
+from kinestore.store.errors import StoreError, UsageError
+from kinestore.store.folder import PartFolder
+from kinestore.store.records import ViewSpec
+from kinestore.store.schema import embedding_array, view_schema
+
+ViewParts = tuple[ViewSpec, PartFolder]
+
+_SEALED = {
+    "enable_external_access": "false",
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+    "python_enable_replacements": "false",  # names in a query are no variables of the caller
+    "temp_directory": "",  # what does not fit into memory is an error and no file
+}
+_LOCKED = (
+    "SET disabled_filesystems = 'LocalFileSystem'",  # or a SELECT may write a file ':memory:'
+    "SET lock_configuration = true",
+)
+_REASON_LENGTH = 300
+
+
+def answer(
+    query: str, *, clips: pa.Table, failures: pa.Table, views: Sequence[ViewParts]
+) -> pa.Table:
+    """What a SELECT comes to.
+
+    Args:
+        query: One statement over the tables `clips`, `failures`, `captions` and the views.
+        clips: Given as a table.
+        failures: Given as a table.
+        views: Read when the query does, and of that only the columns that it names.
+
+    Raises:
+        UsageError: If the query is none that DuckDB answers from these tables, or DuckDB is absent.
+        StoreError: If a part that the query reads cannot be used.
+    """
+    try:
+        duckdb: Any = import_module("duckdb")
+    except ImportError:
+        raise UsageError("sql: DuckDB is not installed; pip install 'kinestore[sql]'") from None
+    faults: list[StoreError] = []
+    with duckdb.connect(":memory:", config=_SEALED) as connection:
+        for setting in _LOCKED:
+            connection.execute(setting)
+        connection.register("clips", clips)
+        connection.register("failures", failures)
+        _add_views(connection, views, faults)
+        try:
+            query.encode()  # a command line may hold what is no text
+            _refuse_unless_select(connection.extract_statements(query), duckdb)
+            return _run(connection, query)
+        except (duckdb.Error, UnicodeEncodeError) as error:
+            if faults:
+                raise faults[0] from None
+            raise UsageError(f"sql: {_reason(error)}") from None
+
+
+def _run(connection: Any, query: str) -> pa.Table:
+    """On a thread of its own: DuckDB 2.0 misses about every second Ctrl-C on the first one."""
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        answering = thread.submit(lambda: connection.sql(query).to_arrow_table())
+        try:
+            return answering.result()
+        except KeyboardInterrupt:
+            connection.interrupt()
+            raise
+
+
+def _refuse_unless_select(statements: Sequence[Any], duckdb: Any) -> None:
+    """What else DuckDB takes would change a database that is gone a moment later, or worse."""
+    if [statement.type for statement in statements] != [duckdb.StatementType.SELECT]:
+        raise UsageError("sql: must be one SELECT (or DESCRIBE, SHOW TABLES, SUMMARIZE)")
+
+
+def _reason(error: Exception) -> str:
+    """DuckDB's sentence without the picture of where in the query it means."""
+    sentence = str(error).split("\n\nLINE ")[0]
+    return " ".join(sentence.split())[:_REASON_LENGTH]
+
+
+def _add_views(connection: Any, views: Sequence[ViewParts], faults: list[StoreError]) -> None:
+    short = Counter(spec.extractor.casefold() for spec, _ in views)  # SQL's names have no case
+    short.update(["clips", "failures", "captions"])
+    captions = ["SELECT '' AS clip_id, '' AS view, '' AS caption WHERE false"]
+    for spec, parts in views:
+        rows = _Rows(spec, parts, faults)
+        connection.register(spec.name, rows)
+        if short[spec.extractor.casefold()] == 1:
+            connection.register(spec.extractor, rows)
+        captions.append(
+            f"SELECT clip_id, '{spec.name}', caption FROM \"{spec.name}\" WHERE caption IS NOT NULL"
+        )  # a view's name holds neither kind of quote
+    connection.execute(f"CREATE VIEW captions AS {' UNION ALL '.join(captions)}")
+
+
+class _Rows(ds.Dataset):  # type: ignore[misc]  # pyarrow has no types
+    """A view's rows as DuckDB scans them: a part is read, and checked, when its turn comes.
+
+    Args:
+        spec: The view's.
+        parts: The view's.
+        faults: Where an error of the store is left, for DuckDB keeps its text alone.
+    """
+
+    def __init__(self, spec: ViewSpec, parts: PartFolder, faults: list[StoreError]) -> None:
+        self._spec = spec
+        self._parts = parts
+        self._faults = faults
+        self._kept = view_schema(spec)
+        index = self._kept.get_field_index("embedding")
+        self._shown = self._kept.set(index, pa.field("embedding", _nested_type(spec.shape)))
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The view's columns; embeddings are FLOAT[D] or FLOAT[D][T]: DuckDB has no float16."""
+        return self._shown
+
+    def scanner(
+        self,
+        columns: Sequence[str] | None = ("clip_id",),  # older DuckDBs count rows without any
+        filter: pc.Expression | None = None,
+        **_: object,
+    ) -> ds.Scanner:
+        """What DuckDB asks for: these columns of the rows that pass."""
+        shown = self._shown.names if columns is None else list(columns)
+        filtered = str(filter)  # it names its columns, and perhaps more: that reads too much alone
+        names = [n for n in self._shown.names if n in shown or n in filtered or n == "clip_id"]
+        schema = pa.schema([self._shown.field(name) for name in names])
+        batches = pa.RecordBatchReader.from_batches(schema, self._batches(schema))
+        return ds.Scanner.from_batches(batches, columns=shown, filter=filter, batch_readahead=1)
+
+    def _batches(self, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+        """The rows of each clip's newest part, part by part from the newest to the oldest."""
+        seen: set[str] = set()
+        try:
+            for path in reversed(self._parts.paths()):
+                table = self._parts.read_part(path, self._kept, schema.names)
+                clips = table.column("clip_id").to_pylist()
+                if "embedding" in schema.names:
+                    index = table.column_names.index("embedding")
+                    nested = _nested(embedding_array(table, self._spec))
+                    table = table.set_column(index, schema.field("embedding"), nested)
+                if not seen.isdisjoint(clips):
+                    table = table.filter(pa.array([clip not in seen for clip in clips]))
+                seen.update(clips)
+                yield from table.cast(schema).to_batches()
+        except StoreError as error:
+            self._faults.append(error)
+            raise
+
+
+def _nested_type(shape: Sequence[int]) -> pa.DataType:
+    kind = pa.float32()
+    for size in reversed(shape):
+        kind = pa.list_(kind, size)
+    return kind
+
+
+def _nested(values: NDArray[np.floating]) -> pa.Array:
+    """Rows of shape (N, D) or (N, T, D) as fixed-size lists of float32."""
+    array = pa.array(values.reshape(-1).astype(np.float32, copy=False))
+    for size in reversed(values.shape[1:]):
+        array = pa.FixedSizeListArray.from_arrays(array, size)
+    return array

@@ -1,0 +1,40 @@
+"""Files of named tensors that nobody has vouched for: no pickle runs."""
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from kinestore.store.errors import UsageError
+
+WRAPPERS = ("model_state", "state_dict")
+"""Keys under which pytorchvideo's files, and others, keep the state dict."""
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Read a safetensors file, or a state dict that torch saved (`weights_only`).
+
+    Raises:
+        UsageError: If it is absent or holds anything but named tensors.
+    """
+    state: Any
+    try:
+        if path.suffix == ".safetensors":
+            state = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise UsageError(f"weights {path}: no such file") from None
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, SafetensorError) as error:
+        reason = str(error).partition("\n")[0]
+        raise UsageError(f"weights {path}: not a state dict of tensors ({reason})") from error
+    for wrapper in WRAPPERS:
+        if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
+            state = state[wrapper]
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise UsageError(f"weights {path}: not a state dict of tensors")
+    return {str(name): tensor for name, tensor in state.items()}

@@ -1,6 +1,0 @@
-"""A page to look around in a map of clips: one file, opened from disk, without a network."""
-
-from pipeline.explorer.document import write_explorer
-from pipeline.explorer.page import Page
-
-__all__ = ["Page", "write_explorer"]
