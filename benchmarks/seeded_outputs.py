@@ -21,12 +21,12 @@ from pathlib import Path
 from typing import Any
 
 CNN = "cnn-efficientnet-lite0"
-SMALL_NETWORK = "differential:layers=1-1-1-1,width=8"
+SMALL_NETWORK = "differential:layers=1-1-1-1,width=16"
 FRAMES = ["--head", SMALL_NETWORK, "--input", "frames", "--batch-size", "8"]
 
 JOBS = {
     "demo": ["demo", "."],
-    "frames": ["extract", "clips/labels.csv", "--store", "store", "--frames", "segments:8x3@40"],
+    "frames": ["extract", "clips/labels.csv", "--store", "store", "--frames", "segments:8x5@40"],
     "validation": [
         *("train", "store", "--features", "motion", "--folds", "3", "--epochs", "6"),
         *("--validation", "0.2", "--patience", "3", "--class-weights", "balanced"),
