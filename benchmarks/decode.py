@@ -52,15 +52,15 @@ def decode_ffmpeg(path: str) -> float:
 
 
 def ours_thumbnails(path: str) -> None:
-    from kinestore.pipeline.decode import DecodedVideo
-    from kinestore.pipeline.keyframes import luma_features
+    from kinestore.pipeline.video.decoded_video import DecodedVideo
+    from kinestore.pipeline.video.keyframes import luma_features
 
     _one_thread_cv2()
     luma_features(DecodedVideo(path))
 
 
 def ours_rgb(path: str) -> None:
-    from kinestore.pipeline.decode import decode_frames
+    from kinestore.pipeline.video.decoded_video import decode_frames
 
     decode_frames(path)
 
@@ -158,7 +158,7 @@ def time_once(contender: str, path: str) -> float:
 
 
 def count_frames(path: str) -> int:
-    from kinestore.pipeline.decode import iter_frames
+    from kinestore.pipeline.video.decoded_video import iter_frames
 
     return sum(1 for _ in iter_frames(path))
 

@@ -38,7 +38,7 @@ TIE = 0.05
 
 
 def ours(path: str, indices: list[int]) -> Iterable[Picture]:
-    from kinestore.pipeline.decode import decode_frames
+    from kinestore.pipeline.video.decoded_video import decode_frames
 
     return decode_frames(path, indices).rgb
 

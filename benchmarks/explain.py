@@ -22,8 +22,8 @@ from torch import Tensor, nn
 from benchmarks.nets_learning import BATCH_SIZE, FIRST_TEST_CLIP, FRAMES, SMALL
 from kinestore import heads
 from kinestore.pipeline.explain.grad_cam import grad_cam
-from kinestore.pipeline.explain.spread import find_peak
-from kinestore.pipeline.motion_dots import MotionDots
+from kinestore.pipeline.explain.upsample import find_peak
+from kinestore.pipeline.synthetic.moving_dots import MotionDots
 
 NUM_SEGMENTS = int(SMALL["num_segments"])
 NUM_TESTS = 100

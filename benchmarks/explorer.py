@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from kinestore.pipeline.explorer import Page, write_explorer
-from tests.browser import TWO_FRAMES, launched, opened
+from tests.helpers.browser import TWO_FRAMES, launched, opened
 
 _FIGURES = ("writes", "opens", "opens, CPU", "pan", "zoom", "search")
 _STEPS = 10

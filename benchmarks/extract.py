@@ -44,7 +44,7 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks._plain import run_dataloader, run_loop, write_weights
+from benchmarks._baselines import run_dataloader, run_loop, write_weights
 from benchmarks.clips import existing_path, find_videos, write_clip
 from benchmarks.flops import flops_of, gpu_peak_flops, peak_flops
 
@@ -102,7 +102,7 @@ class Work:
 
 def run_kinestore(work: Work) -> None:
     from kinestore.extractors import FrameChoice
-    from kinestore.pipeline.extract import extract
+    from kinestore.pipeline.extraction.extract_videos import extract
 
     with tempfile.TemporaryDirectory() as folder:
         manifest = Path(folder) / "clips.txt"
@@ -148,7 +148,7 @@ class Stages:
 
 def stages_of(work: Work) -> Stages:
     """Measured in a process of its own, with the settings that hold for a worker."""
-    from kinestore.pipeline.cluster import BEFORE_SPAWN
+    from kinestore.pipeline.extraction.dask_cluster import BEFORE_SPAWN
 
     command = [sys.executable, "-m", "benchmarks.extract", "--stages", json.dumps(vars(work))]
     environment = {**os.environ, **BEFORE_SPAWN}
@@ -161,7 +161,7 @@ def measure_stages(work: Work) -> Stages:
     import torch
 
     from kinestore.extractors import FrameChoice, create
-    from kinestore.pipeline.decode import DecodedVideo
+    from kinestore.pipeline.video.decoded_video import DecodedVideo
 
     torch.set_num_threads(work.workers)
     peak = gpu_peak_flops() if work.device == "cuda" else peak_flops()

@@ -48,7 +48,7 @@ from benchmarks._flower import BATCH, WIDTHS, Trainer, build_model
 from kinestore.federated import partition
 from kinestore.federated.simulation import simulate
 from kinestore.heads import FitSettings, create, derive_seed, predict, quicken
-from kinestore.heads._products import inner, onednn_is_quicker
+from kinestore.heads._onednn_linear import inner, onednn_is_quicker
 
 ROWS, TEST_ROWS = 10_619, 2_000
 ROUNDS, EPOCHS = 3, 5

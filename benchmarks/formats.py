@@ -63,7 +63,7 @@ def _store_write(path: Path, array: Array) -> None:
 
 def _store_open(path: Path) -> Array:
     from kinestore.store import Store
-    from tests.stored import clip
+    from tests.helpers.stored import clip
 
     store = Store(path)
     if not len(store.clips()):

@@ -22,12 +22,12 @@ from rich.console import Console
 from rich.table import Table
 
 from kinestore.extractors import Options
-from kinestore.extractors._frames import evenly_spaced
+from kinestore.extractors._frame_selection import evenly_spaced
 from kinestore.extractors.cnn import LITE0, FrameCnn, create
-from kinestore.pipeline.decode import DecodedVideo
-from kinestore.pipeline.keyframes import luma_features, select_keyframes
-from kinestore.pipeline.train import train
-from kinestore.pipeline.videos import find_videos, identify
+from kinestore.pipeline.training.train_head import train
+from kinestore.pipeline.video.decoded_video import DecodedVideo
+from kinestore.pipeline.video.find_videos import find_videos, identify
+from kinestore.pipeline.video.keyframes import luma_features, select_keyframes
 from kinestore.store import Clip, Embedding, Store, ViewSpec
 
 T = TypeVar("T")

@@ -17,10 +17,10 @@ from pathlib import Path
 
 import numpy as np
 
-from kinestore.pipeline.decode import DecodedVideo
-from kinestore.pipeline.keyframes import choose_keyframes
+from kinestore.pipeline.video.decoded_video import DecodedVideo
+from kinestore.pipeline.video.keyframes import choose_keyframes
 from kinestore.store import UsageError
-from tests.numbered import make_video, repeat_packets
+from tests.helpers.numbered import make_video, repeat_packets
 
 GOP = 50
 

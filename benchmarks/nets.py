@@ -43,8 +43,8 @@ from benchmarks.flops import flops_of, peak_flops
 from benchmarks.isolated import Isolated
 from benchmarks.memory import peak_mib
 from kinestore.heads import create
-from kinestore.pipeline.motion_dots import MotionDots, hold_frame
-from kinestore.pipeline.nets.memory import keep_freed_memory
+from kinestore.pipeline.synthetic.moving_dots import MotionDots, hold_frame
+from kinestore.pipeline.training.networks.malloc import keep_freed_memory
 
 CLASSES = 174
 MODES = ("inference", "training")

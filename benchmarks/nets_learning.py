@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from kinestore import heads
-from kinestore.pipeline.motion_dots import MotionDots, shuffle_frames
+from kinestore.pipeline.synthetic.moving_dots import MotionDots, shuffle_frames
 
 FRAMES = 5
 """Of a segment."""

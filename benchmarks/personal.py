@@ -35,15 +35,15 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from kinestore import federated, heads
+from kinestore.federated.evaluation import HeldOut
 from kinestore.federated.partition import client_dirichlet
-from kinestore.federated.scoring import HeldOut
 from kinestore.federated.simulation import History, simulate_clients
-from kinestore.pipeline.motion_dots import TASKS, MotionDots
-from kinestore.pipeline.nets.examples import Examples
-from kinestore.pipeline.nets.federation import LocalClips
-from kinestore.pipeline.nets.loop import predict
-from kinestore.pipeline.nets.processes import Processes
-from kinestore.pipeline.nets.settings import Looks, NetSettings
+from kinestore.pipeline.synthetic.moving_dots import TASKS, MotionDots
+from kinestore.pipeline.training.federated.client_clips import LocalClips
+from kinestore.pipeline.training.networks.config import Looks, NetSettings
+from kinestore.pipeline.training.networks.data.batches import Examples
+from kinestore.pipeline.training.networks.distributed import Processes
+from kinestore.pipeline.training.networks.sgd import predict
 
 CLIENTS, PER_ROUND, CLIPS_EACH, TESTED = 20, 4, 60, 0.3
 SEGMENTS, FRAMES, SIDE = 4, 5, 64

@@ -18,11 +18,11 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.memory import peak_mib
-from kinestore.pipeline.plan import shard_size
-from kinestore.pipeline.status import status
+from kinestore.pipeline.extraction.planning import shard_size
 from kinestore.store import Clip, Source, Store, ViewSpec
+from kinestore.store.status import status
 from kinestore.store.verify import verify
-from tests.stored import INFO
+from tests.helpers.stored import INFO
 
 VIEWS = [
     ViewSpec(extractor="blip", shape=(768,), settings={"made": True}),

@@ -74,10 +74,10 @@ JOBS = {
 PICTURES = {
     "umap.svg": ["umap", "store", "--features", "motion"],
     "umap-run.svg": ["umap", "store", "--features", "motion", "--run", "runs/fedprox"],
-    "explain.png": ["explain", "runs/network", "--video", "clips/FIRST", "--seed", "0"],
+    "explain.png": ["explain", "runs/network", "--video", "clips/lift/lift_000.mp4"],
 }
 MOMENTS = {"seconds", "when", "made", "versions", "clips_per_s", "frames_per_s", "stage_seconds"}
-LEFT_OUT = {"umap.html", "report.html", "summary.json.lock"}
+LEFT_OUT = {"umap.html", "report.html", "store/summary.json"}
 
 
 def main() -> None:
@@ -114,18 +114,11 @@ def run_jobs(work: Path, checkout: Path) -> dict[str, str]:
     for name, words in JOBS.items():
         out = [] if name in ("demo", "frames") else ["--out", f"runs/{name}"]
         kinestore([*words, *out], work, checkout)
-    first = min(path.name for path in (work / "clips").iterdir() if path.suffix != ".csv")
     for name, words in PICTURES.items():
-        try:
-            kinestore(
-                [word.replace("FIRST", first) for word in [*words, "--out", name]], work, checkout
-            )
-        except subprocess.CalledProcessError:
-            print(f"{name}: failed", file=sys.stderr)
+        kinestore([*words, "--out", name], work, checkout)
     paths = sorted(path for path in work.rglob("*") if path.is_file())
-    return {
-        str(path.relative_to(work)): digest(path) for path in paths if path.name not in LEFT_OUT
-    }
+    hashes = {str(path.relative_to(work)): path for path in paths}
+    return {name: digest(path) for name, path in hashes.items() if name not in LEFT_OUT}
 
 
 def kinestore(words: list[str], work: Path, checkout: Path) -> None:

@@ -17,11 +17,11 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from kinestore.federated.client import LOCAL_SETTINGS
-from kinestore.pipeline.choices import read_head, read_strategy
-from kinestore.pipeline.federation import Federation
-from kinestore.pipeline.fitting import Trainer
-from kinestore.pipeline.folds import Fold, divide, keep_labelled, score_folds
+from kinestore.federated.client_update import LOCAL_SETTINGS
+from kinestore.pipeline.training.federated.fold_simulation import Federation
+from kinestore.pipeline.training.folds import Fold, divide, keep_labelled, score_folds
+from kinestore.pipeline.training.head_trainer import Trainer
+from kinestore.pipeline.training.model_spec import read_head, read_strategy
 from kinestore.store import Features, Store
 
 STRATEGIES = (

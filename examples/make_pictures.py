@@ -8,10 +8,10 @@ import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
-from kinestore.pipeline.demo import demo
-from kinestore.pipeline.umap import umap
+from kinestore.pipeline.projection import umap
+from kinestore.pipeline.recipes.demo import demo
 from kinestore.store import Store
-from tests.browser import launched, opened
+from tests.helpers.browser import launched, opened
 
 PICTURES = Path(__file__).parents[1] / "docs" / "pictures"
 

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from kinestore.federated.simulation import simulate
-    from kinestore.pipeline.decode import decode_frames, probe
     from kinestore.pipeline.explain import explain
-    from kinestore.pipeline.extract import extract
-    from kinestore.pipeline.federate import federate
-    from kinestore.pipeline.keyframes import select_keyframes
-    from kinestore.pipeline.nets.federate import federate_net
-    from kinestore.pipeline.nets.train import train_net
+    from kinestore.pipeline.extraction.extract_videos import extract
+    from kinestore.pipeline.projection import umap
     from kinestore.pipeline.report import report
-    from kinestore.pipeline.train import train
-    from kinestore.pipeline.umap import umap
+    from kinestore.pipeline.training.federated.federate_head import federate
+    from kinestore.pipeline.training.federated.federate_network import federate_net
+    from kinestore.pipeline.training.networks.train_network import train_net
+    from kinestore.pipeline.training.train_head import train
+    from kinestore.pipeline.video.decoded_video import decode_frames, probe
+    from kinestore.pipeline.video.keyframes import select_keyframes
     from kinestore.store import Store
 
 __all__ = [
@@ -39,18 +39,18 @@ __all__ = [
 
 _HOMES = {
     "Store": "kinestore.store",
-    "decode_frames": "kinestore.pipeline.decode",
+    "decode_frames": "kinestore.pipeline.video.decoded_video",
     "explain": "kinestore.pipeline.explain",
-    "extract": "kinestore.pipeline.extract",
-    "federate": "kinestore.pipeline.federate",
-    "probe": "kinestore.pipeline.decode",
+    "extract": "kinestore.pipeline.extraction.extract_videos",
+    "federate": "kinestore.pipeline.training.federated.federate_head",
+    "probe": "kinestore.pipeline.video.decoded_video",
     "report": "kinestore.pipeline.report",
-    "select_keyframes": "kinestore.pipeline.keyframes",
+    "select_keyframes": "kinestore.pipeline.video.keyframes",
     "simulate": "kinestore.federated.simulation",
-    "train": "kinestore.pipeline.train",
-    "federate_net": "kinestore.pipeline.nets.federate",
-    "train_net": "kinestore.pipeline.nets.train",
-    "umap": "kinestore.pipeline.umap",
+    "train": "kinestore.pipeline.training.train_head",
+    "federate_net": "kinestore.pipeline.training.federated.federate_network",
+    "train_net": "kinestore.pipeline.training.networks.train_network",
+    "umap": "kinestore.pipeline.projection",
 }
 
 

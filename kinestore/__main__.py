@@ -13,11 +13,10 @@ from typing import Annotated
 
 import typer
 
-from kinestore.pipeline.commands.extracting import extract_command
-from kinestore.pipeline.commands.learning import federate_command, train_command
-from kinestore.pipeline.commands.looking import explain_command, keyframes_command, umap_command
-from kinestore.pipeline.commands.reporting import report_command
-from kinestore.pipeline.commands.stores import (
+from kinestore.pipeline.commands.console import demo_table, progress, say
+from kinestore.pipeline.commands.extract import extract_command
+from kinestore.pipeline.commands.report import report_command
+from kinestore.pipeline.commands.store import (
     export_command,
     failures_command,
     snapshot_command,
@@ -25,9 +24,10 @@ from kinestore.pipeline.commands.stores import (
     status_command,
     verify_command,
 )
+from kinestore.pipeline.commands.train import federate_command, train_command
+from kinestore.pipeline.commands.visualize import explain_command, keyframes_command, umap_command
 from kinestore.pipeline.commands.weights import weights_app
-from kinestore.pipeline.console import demo_table, progress, say
-from kinestore.pipeline.interrupts import end_now
+from kinestore.pipeline.signals import end_now
 from kinestore.store.errors import KinestoreError, UsageError
 
 app = typer.Typer(
@@ -58,7 +58,7 @@ def demo_command(
     folder: Annotated[Path, typer.Argument(metavar="[DIR]")] = Path("kinestore-demo"),
 ) -> None:
     """Make small motion clips and go the whole way, on the CPU, with no download."""
-    from kinestore.pipeline.demo import demo
+    from kinestore.pipeline.recipes.demo import demo
 
     with progress() as tell:
         steps = demo(folder, on_progress=tell)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.numbered import SHARED_DATA
+from tests.helpers.paths import SHARED_DATA
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -64,7 +64,7 @@ def bucket() -> Iterator[str]:
 @pytest.fixture(scope="module")
 def browser() -> "Iterator[Browser]":
     """A browser for the tests of one file."""
-    from tests.browser import launched
+    from tests.helpers.browser import launched
 
     yield from launched()
 
@@ -72,7 +72,7 @@ def browser() -> "Iterator[Browser]":
 @pytest.fixture
 def page() -> "Page":
     """Twelve clips for the explorer."""
-    from tests.explored import twelve_clips
+    from tests.helpers.explored import twelve_clips
 
     return twelve_clips()
 
@@ -80,7 +80,7 @@ def page() -> "Page":
 @pytest.fixture
 def tab(browser: "Browser", page: "Page", tmp_path: Path) -> "Iterator[Tab]":
     """The page in the browser, which must have said nothing in the end."""
-    from tests.explored import shown
+    from tests.helpers.explored import shown
 
     with shown(browser, page, tmp_path) as one:
         yield one.page

@@ -10,12 +10,13 @@ import tomllib
 import zipfile
 from pathlib import Path
 
+import grimp
 import pytest
 
 import kinestore
-from kinestore.pipeline.synthetic import make_clips
+from kinestore.pipeline.synthetic.motion_videos import make_clips
+from tests.helpers.paths import ROOT
 
-ROOT = Path(__file__).parents[1]
 PACKAGES = ("pipeline", "federated", "extractors", "heads", "store")
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 
@@ -130,13 +131,33 @@ def test_constraints_name_a_version_of_every_dependency() -> None:
         assert name in pinned, f"{name} has no tested version in constraints.txt"
 
 
-@pytest.mark.parametrize("module", ["decode", "extract", "worker", "keeper"])
+@pytest.mark.parametrize(
+    "module", ["decode", "extract", "extraction.process_shard", "extraction.supervisor"]
+)
 def test_reading_video_and_the_job_around_it_do_not_load_torch(module: str) -> None:
     code = (
         f"import sys, kinestore.pipeline.{module}; "
         "sys.exit(bool({'torch', 'timm'} & sys.modules.keys()))"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+def test_no_files_import_each_other_in_a_circle() -> None:
+    graph = grimp.build_graph("kinestore")
+    imports = {m: graph.find_modules_directly_imported_by(m) for m in graph.modules}
+    done: set[str] = set()
+    while ready := {m for m, needed in imports.items() if needed <= done} - done:
+        done |= ready
+    assert sorted(imports.keys() - done) == []
+
+
+def test_no_package_imports_a_private_module_of_another() -> None:
+    graph = grimp.build_graph("kinestore")
+    for module in graph.modules:
+        for imported in graph.find_modules_directly_imported_by(module):
+            parts = imported.split(".")
+            is_private = any(part.startswith("_") and part != "__main__" for part in parts)
+            assert not is_private or parts[1] == module.split(".")[1], f"{module}: {imported}"
 
 
 def test_the_command_tells_its_version() -> None:

@@ -10,9 +10,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from kinestore.extractors._hub import Url
-from kinestore.extractors._libraries import library
-from kinestore.extractors._pictures import Pictures
+from kinestore.extractors._optional_import import library
+from kinestore.extractors._preprocessing import Pictures
+from kinestore.extractors.weights.sources import Url
 
 ZOO = "https://dl.fbaipublicfiles.com/pytorchvideo/model_zoo/kinetics/"
 

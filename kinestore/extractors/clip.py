@@ -19,15 +19,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kinestore.extractors._base import ClipFrames, Options, Prepared
-from kinestore.extractors._device import Runner
-from kinestore.extractors._frames import FrameChoice
-from kinestore.extractors._hub import Files, HubRepository, Source, find
-from kinestore.extractors._libraries import library
-from kinestore.extractors._one_frame import prepare_one, sampling_settings
-from kinestore.extractors._pictures import CLIP_MEAN, CLIP_STD, Pictures
+from kinestore.extractors._base import Options, Prepared
+from kinestore.extractors._clip import ClipFrames
+from kinestore.extractors._frame_selection import FrameChoice
+from kinestore.extractors._optional_import import library
+from kinestore.extractors._preprocessing import CLIP_MEAN, CLIP_STD, Pictures
+from kinestore.extractors._runner import Runner
+from kinestore.extractors._single_frame import prepare_one, sampling_settings
 from kinestore.extractors._transformers import build
-from kinestore.extractors._weights import StateDict, load_frozen
+from kinestore.extractors.weights.sources import Files, HubRepository, Source, find
+from kinestore.extractors.weights.state_dict import StateDict, load_frozen
 from kinestore.store import Embedding, UsageError, ViewSpec
 
 NAMES = ("clip", "clip-text")

@@ -25,12 +25,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kinestore.extractors._base import ClipFrames, Options, Prepared
-from kinestore.extractors._device import Runner, rows
-from kinestore.extractors._frames import FrameChoice
-from kinestore.extractors._hub import Files, HubRepository, Source, Url, find
-from kinestore.extractors._pictures import IMAGENET_MEAN, IMAGENET_STD, Pictures
-from kinestore.extractors._weights import StateDict, load_frozen
+from kinestore.extractors._base import Options, Prepared
+from kinestore.extractors._clip import ClipFrames
+from kinestore.extractors._frame_selection import FrameChoice
+from kinestore.extractors._preprocessing import IMAGENET_MEAN, IMAGENET_STD, Pictures
+from kinestore.extractors._runner import Runner, rows
+from kinestore.extractors.weights.sources import Files, HubRepository, Source, Url, find
+from kinestore.extractors.weights.state_dict import StateDict, load_frozen
 from kinestore.store import Embedding, ViewSpec
 
 LITE0 = "cnn-efficientnet-lite0"

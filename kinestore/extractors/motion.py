@@ -19,8 +19,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from kinestore.extractors._base import ClipFrames, Options, Prepared
-from kinestore.extractors._frames import evenly_spaced
+from kinestore.extractors._base import Options, Prepared
+from kinestore.extractors._clip import ClipFrames
+from kinestore.extractors._frame_selection import evenly_spaced
 from kinestore.store import Embedding, UsageError, ViewSpec
 
 NAMES = ("motion",)

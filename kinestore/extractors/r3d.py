@@ -15,9 +15,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from kinestore.extractors._base import Options
-from kinestore.extractors._hub import Source, Url
-from kinestore.extractors._pictures import Pictures
-from kinestore.extractors._video import VideoExtractor, VideoNetwork, create_video
+from kinestore.extractors._preprocessing import Pictures
+from kinestore.extractors._video_network import VideoExtractor, VideoNetwork, create_video
+from kinestore.extractors.weights.sources import Source, Url
 
 NAMES = ("r3d",)
 

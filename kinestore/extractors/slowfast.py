@@ -18,8 +18,8 @@ from torch import Tensor
 
 from kinestore.extractors import _pytorchvideo
 from kinestore.extractors._base import Options
-from kinestore.extractors._hub import Source
-from kinestore.extractors._video import VideoExtractor, VideoNetwork, create_video
+from kinestore.extractors._video_network import VideoExtractor, VideoNetwork, create_video
+from kinestore.extractors.weights.sources import Source
 
 NAMES = ("slowfast",)
 

@@ -16,12 +16,12 @@ from typing import Any
 from torch import Tensor, nn
 
 from kinestore.extractors._base import Options
-from kinestore.extractors._hub import HubRepository, Source
-from kinestore.extractors._libraries import library
-from kinestore.extractors._pictures import IMAGENET_MEAN, IMAGENET_STD, Pictures
+from kinestore.extractors._optional_import import library
+from kinestore.extractors._preprocessing import IMAGENET_MEAN, IMAGENET_STD, Pictures
 from kinestore.extractors._transformers import build as build_empty
-from kinestore.extractors._video import VideoExtractor, VideoNetwork, create_video
-from kinestore.extractors._weights import StateDict
+from kinestore.extractors._video_network import VideoExtractor, VideoNetwork, create_video
+from kinestore.extractors.weights.sources import HubRepository, Source
+from kinestore.extractors.weights.state_dict import StateDict
 
 NAMES = ("videomae",)
 

@@ -6,7 +6,7 @@ file.
 
 from typing import Any
 
-from kinestore.federated._base import (
+from kinestore.federated.strategy import (
     Arrays,
     ClientState,
     ClientUpdate,
@@ -28,7 +28,7 @@ __all__ = [
     "settings_of",
 ]
 
-_registry = Registry(package="kinestore.federated", kind="strategy")
+_registry = Registry(package="kinestore.federated.strategies", kind="strategy")
 
 
 def names() -> list[str]:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from kinestore.federated._skewed import beta_bernoulli, by_classes, client_dirichlet, dirichlet
+from kinestore.federated._label_skew import beta_bernoulli, by_classes, client_dirichlet, dirichlet
 from kinestore.heads import derive_seed
 from kinestore.store import UsageError
 

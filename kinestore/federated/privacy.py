@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from kinestore.federated._base import Strategy
-from kinestore.federated.fedavg import FedAvg
+from kinestore.federated.strategies.fedavg import FedAvg
+from kinestore.federated.strategy import Strategy
 from kinestore.store import UsageError
 
 DELTA = 1e-5

@@ -14,14 +14,14 @@ from torch import Tensor, nn
 
 from kinestore.federated import Arrays, Strategy
 from kinestore.federated import create as create_strategy
-from kinestore.federated._base import ClientUpdate
-from kinestore.federated._rounds import Progress, Rounds, begin
-from kinestore.federated.checkpoint import read_checkpoint, write_checkpoint
-from kinestore.federated.client import LOCAL_SETTINGS
-from kinestore.federated.guard import screen
-from kinestore.federated.local import LocalData, LocalRows
-from kinestore.federated.records import RoundRecord
-from kinestore.federated.scoring import HeldOut
+from kinestore.federated.client_data import LocalData, LocalRows
+from kinestore.federated.client_update import LOCAL_SETTINGS
+from kinestore.federated.evaluation import HeldOut
+from kinestore.federated.round_record import RoundRecord
+from kinestore.federated.rounds import Progress, Rounds, begin
+from kinestore.federated.run_checkpoint import read_checkpoint, write_checkpoint
+from kinestore.federated.strategy import ClientUpdate
+from kinestore.federated.update_screening import screen
 from kinestore.heads import FitSettings, check_rows, choose_device, predict, to_features, to_labels
 from kinestore.heads import create as create_head
 from kinestore.store import UsageError

@@ -9,14 +9,14 @@ from typing import Any
 from torch import nn
 
 from kinestore.heads._device import choose_device
-from kinestore.heads._fit import Epoch, FitSettings, fit, predict
-from kinestore.heads._layers import FeatureLayer
+from kinestore.heads._feature_layer import FeatureLayer
 from kinestore.heads._metrics import Scores, among_best, score
-from kinestore.heads._products import quicken
+from kinestore.heads._onednn_linear import quicken
 from kinestore.heads._registry import Registry
-from kinestore.heads._rows import check_rows, to_features, to_labels
 from kinestore.heads._seeds import derive_seed, private_rng
-from kinestore.heads._standardise import Moments, Standardiser, combine, moments_of
+from kinestore.heads._standardizer import Moments, Standardiser, combine, moments_of
+from kinestore.heads._training import Epoch, FitSettings, fit, predict
+from kinestore.heads._validation import check_rows, to_features, to_labels
 
 __all__ = [
     "Epoch",

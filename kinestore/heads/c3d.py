@@ -21,9 +21,9 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from kinestore.heads._clips import check_clips
-from kinestore.heads._layers import FeatureLayer
-from kinestore.heads._sequence import check_fractions, check_sizes
+from kinestore.heads._feature_layer import FeatureLayer
+from kinestore.heads._frames_validation import check_clips
+from kinestore.heads._sequence_head import check_fractions, check_sizes
 from kinestore.store import UsageError
 
 CHANNELS = (3, 64, 128, 256, 256, 256)

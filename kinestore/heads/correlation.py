@@ -16,12 +16,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from kinestore.heads._clips import check_clips
-from kinestore.heads._gsf import GatedStage
-from kinestore.heads._layers import FeatureLayer
-from kinestore.heads._sequence import check_fractions, check_sizes
-from kinestore.heads._stc import SpatioTemporalCorrelation
-from kinestore.heads._trunk import RESNET50, residual_network
+from kinestore.heads._feature_layer import FeatureLayer
+from kinestore.heads._frames_validation import check_clips
+from kinestore.heads._gate_shift_fuse import GatedStage
+from kinestore.heads._resnet import RESNET50, residual_network
+from kinestore.heads._sequence_head import check_fractions, check_sizes
+from kinestore.heads._spatiotemporal_correlation import SpatioTemporalCorrelation
 from kinestore.store import UsageError
 
 STAGES = ("res2", "res3", "res4", "res5")

@@ -15,11 +15,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from kinestore.heads._global import TimeModule, TimeSettings
-from kinestore.heads._layers import FeatureLayer
-from kinestore.heads._local import NUM_FRAMES, LocalModule
-from kinestore.heads._sequence import check_fractions, check_sizes
-from kinestore.heads._trunk import RESNET50, residual_network
+from kinestore.heads._feature_layer import FeatureLayer
+from kinestore.heads._local_difference import NUM_FRAMES, LocalModule
+from kinestore.heads._resnet import RESNET50, residual_network
+from kinestore.heads._sequence_head import check_fractions, check_sizes
+from kinestore.heads._temporal_difference import TimeModule, TimeSettings
 from kinestore.store import UsageError
 
 LEAST_SIZE = 33

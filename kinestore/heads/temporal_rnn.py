@@ -23,7 +23,7 @@ from collections.abc import Callable
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
-from kinestore.heads._sequence import (
+from kinestore.heads._sequence_head import (
     check_fractions,
     check_sizes,
     classifier,

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
-from kinestore.heads._sequence import check_fractions, check_sizes, classifier, real_frames
+from kinestore.heads._sequence_head import check_fractions, check_sizes, classifier, real_frames
 from kinestore.store import UsageError
 
 EPSILON = 1e-3

@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinestore.store import parts
-from kinestore.store.atomic import flush, locked, publish, temporary, write_text_once
-from kinestore.store.contiguous import lay_out, locate
 from kinestore.store.errors import StoreError, UsageError
-from kinestore.store.folder import PartFolder
-from kinestore.store.place import is_remote
+from kinestore.store.io.atomic import flush, locked, publish, temporary, write_text_once
+from kinestore.store.io.mapped_array import lay_out, locate
+from kinestore.store.io.paths import is_remote
+from kinestore.store.part_folder import PartFolder
 from kinestore.store.records import FramesSpec
 from kinestore.store.schema import read_spec, refuse_repeated
 

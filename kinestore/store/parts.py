@@ -9,10 +9,10 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from kinestore.store.atomic import flush, publish, temporary
 from kinestore.store.errors import StoreError
-from kinestore.store.place import is_remote
-from kinestore.store.reading import check_claims
+from kinestore.store.io.atomic import flush, publish, temporary
+from kinestore.store.io.paths import is_remote
+from kinestore.store.io.validated_read import check_claims
 
 PARQUET = ".parquet"
 HDF5 = ".h5"

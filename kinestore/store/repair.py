@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from kinestore.store.atomic import is_temporary, remove_abandoned
 from kinestore.store.findings import DROPPED, REFILLED, Finding
+from kinestore.store.io.atomic import is_temporary, remove_abandoned
 from kinestore.store.parts import NAME
 
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from kinestore.store.errors import StoreError, UsageError
-from kinestore.store.reading import first_not_finite, read_json
+from kinestore.store.io.validated_read import first_not_finite, read_json
 from kinestore.store.records import Clip, Embedding, Failure, FramesSpec, ViewSpec
 
 FORMAT = 1

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from kinestore.store import parts
-from kinestore.store.atomic import write_text
 from kinestore.store.errors import StoreError, UsageError
-from kinestore.store.reading import read_json
+from kinestore.store.io.atomic import write_text
+from kinestore.store.io.validated_read import read_json
 from kinestore.store.records import Snapshot
 
 MOST_BYTES = 1 << 28

@@ -16,7 +16,7 @@ import pyarrow.dataset as ds
 from numpy.typing import NDArray
 
 from kinestore.store.errors import StoreError, UsageError
-from kinestore.store.folder import PartFolder
+from kinestore.store.part_folder import PartFolder
 from kinestore.store.records import ViewSpec
 from kinestore.store.schema import embedding_array, view_schema
 

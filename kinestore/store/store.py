@@ -13,18 +13,18 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from kinestore.store import parts, schema
-from kinestore.store.atomic import is_occupied, locked, write_text_once
-from kinestore.store.cache import load_rows
-from kinestore.store.described import describe_clips
 from kinestore.store.errors import StoreError, UsageError
-from kinestore.store.folder import PartFolder
+from kinestore.store.features import describe_clips
+from kinestore.store.filters import Filter, choose, describe, select_rows
 from kinestore.store.frames import Frames, look_up, open_frames
 from kinestore.store.frames import append as append_frames
+from kinestore.store.io.atomic import is_occupied, locked, write_text_once
+from kinestore.store.io.paths import as_path
+from kinestore.store.io.validated_read import read_json
 from kinestore.store.join import Column
-from kinestore.store.known import KnownRows, rows_of_clips, rows_of_view
-from kinestore.store.place import as_path
+from kinestore.store.join_cache import load_rows
+from kinestore.store.part_folder import PartFolder
 from kinestore.store.pooling import split_feature
-from kinestore.store.reading import read_json
 from kinestore.store.records import (
     MADE_GOOD,
     Clip,
@@ -35,7 +35,7 @@ from kinestore.store.records import (
     Snapshot,
     ViewSpec,
 )
-from kinestore.store.selection import Filter, choose, describe, select_rows
+from kinestore.store.row_index import KnownRows, rows_of_clips, rows_of_view
 from kinestore.store.snapshot import read as read_snapshot
 from kinestore.store.snapshot import take
 from kinestore.store.sql import answer

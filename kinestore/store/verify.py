@@ -11,13 +11,14 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from kinestore.store import cache, frames, schema, snapshot
-from kinestore.store.atomic import is_abandoned, is_temporary, local_copy
+from kinestore.store import frames, schema, snapshot
+from kinestore.store import join_cache as cache
 from kinestore.store.errors import StoreError
 from kinestore.store.findings import TOLD, Finding, Report
+from kinestore.store.io.atomic import is_abandoned, is_temporary, local_copy
+from kinestore.store.io.paths import is_remote, walk
+from kinestore.store.io.validated_read import read_part
 from kinestore.store.parts import HDF5, NAME, PARQUET, digest
-from kinestore.store.place import is_remote, walk
-from kinestore.store.reading import read_part
 from kinestore.store.records import FramesSpec, ViewSpec
 from kinestore.store.repair import repair as drop_broken
 from kinestore.store.store import Store

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinestore.store import schema
-from kinestore.store.folder import PartFolder
+from kinestore.store.part_folder import PartFolder
 from kinestore.store.records import ViewSpec
 
 

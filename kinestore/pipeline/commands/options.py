@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from kinestore.store.place import local_path
+from kinestore.store.io.paths import local_path
 
 StoreArgument = Annotated[
     str, typer.Argument(metavar="STORE", help="The store's folder; also s3:// or gs://.")

@@ -1,6 +1,6 @@
 """A page to look around in a map of clips: one file, opened from disk, without a network."""
 
-from kinestore.pipeline.explorer.document import write_explorer
+from kinestore.pipeline.explorer.html_file import write_explorer
 from kinestore.pipeline.explorer.page import Page
 
 __all__ = ["Page", "write_explorer"]

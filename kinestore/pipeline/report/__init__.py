@@ -1,5 +1,5 @@
 """One page that tells of a run."""
 
-from kinestore.pipeline.report.write import report
+from kinestore.pipeline.report.write_report import report
 
 __all__ = ["report"]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from kinestore.pipeline.finished import MOST_BYTES, lacking, unusable
+from kinestore.pipeline.runs.reader import MOST_BYTES, lacking, unusable
 
 _LARGEST = 1e30
 """What is above it is no loss that can be drawn."""

@@ -4,18 +4,9 @@ import base64
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kinestore.pipeline.predictions import by_fold
-from kinestore.pipeline.report.clips import Look
-from kinestore.pipeline.report.drawing import bar, draw_panel
-from kinestore.pipeline.report.figures import (
-    ClassRow,
-    Mistake,
-    confusion,
-    confusions,
-)
-from kinestore.pipeline.report.heat_map import MOST_NAMED, draw_heat_map, draw_key
-from kinestore.pipeline.report.reading import RunRecord
-from kinestore.pipeline.report.text import (
+from kinestore.pipeline.report.class_statistics import ClassRow, Mistake, confusion, confusions
+from kinestore.pipeline.report.clip_cards import Look
+from kinestore.pipeline.report.html import (
     NOTHING,
     clips,
     count,
@@ -26,6 +17,10 @@ from kinestore.pipeline.report.text import (
     scrolled,
     table,
 )
+from kinestore.pipeline.report.run_record import RunRecord
+from kinestore.pipeline.report.svg_curves import bar, draw_panel
+from kinestore.pipeline.report.svg_heat_map import MOST_NAMED, draw_heat_map, draw_key
+from kinestore.pipeline.runs.predictions import by_fold
 
 MOST_CONFUSIONS = 15
 

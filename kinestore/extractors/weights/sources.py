@@ -1,0 +1,222 @@
+"""Where weights come from: a path that was given, a cache on this machine, the publisher's hub.
+
+Downloads land in the caches of the libraries that made them (huggingface_hub's and torch.hub's),
+so that what other programs fetched is found, and what is fetched here serves them.
+"""
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from kinestore.extractors.weights.state_dict import sha256
+from kinestore.store import KinestoreError, UsageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class HubRepository:
+    """A publisher's repository on the Hugging Face hub.
+
+    Attributes:
+        repository: "owner/name".
+        weights: Names that the file of weights may have there, the first that exists is taken.
+        companions: Files that belong to it, such as a vocabulary.
+    """
+
+    repository: str
+    weights: tuple[str, ...] = ("model.safetensors", "pytorch_model.bin")
+    companions: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"huggingface.co/{self.repository}"
+
+
+@dataclass(frozen=True)
+class Url:
+    """A publisher's file on the web; torchvision's names carry the first digits of its SHA-256."""
+
+    url: str
+
+    def __str__(self) -> str:
+        return self.url
+
+    @property
+    def name(self) -> str:
+        """The file's name, which it keeps in the cache."""
+        return self.url.rpartition("/")[2]
+
+    @property
+    def published_sha256(self) -> str:
+        """As many first digits as the publisher tells, or ""."""
+        named = re.search(r"-([0-9a-f]{8,64})\.\w+$", self.name)
+        return named[1] if named else ""
+
+
+Source = HubRepository | Url | Path
+"""A path is a file that an installed package carries."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Files:
+    """The files that a network is made of.
+
+    Attributes:
+        weights: The state dict.
+        companions: By the name that the publisher gives each.
+    """
+
+    weights: Path
+    companions: dict[str, Path] = field(default_factory=dict)
+
+    def settings(self) -> dict[str, str]:
+        """The hash of each, for a view's specification."""
+        companions = {f"{name}_sha256": sha256(path) for name, path in self.companions.items()}
+        return {"weights_sha256": sha256(self.weights), **companions}
+
+
+def find(name: str, source: Source | None, given: str | Path | None) -> Files:
+    """The files of an extractor.
+
+    Args:
+        name: The extractor.
+        source: Where its weights come from by default.
+        given: A file of weights, with its companions beside it where it has any; or a folder in
+            the publisher's layout; None takes the cache, and then the publisher.
+
+    Raises:
+        UsageError: If what was given is not there.
+        KinestoreError: If nothing is cached and the publisher cannot be reached, or what is cached
+            is damaged.
+    """
+    if given is not None:
+        return _given(name, source, Path(given))
+    if source is None:
+        raise UsageError(f"{name}: no weights are published for it; name a file with --weights")
+    files = cached(source) or fetch(name, source)
+    if not sha256(files.weights).startswith(published_sha256(source, files.weights)):
+        raise KinestoreError(
+            f"weights {files.weights}: is not what {source} published; delete it and run "
+            f"`kinestore weights fetch {name}`"
+        )
+    return files
+
+
+def _given(name: str, source: Source | None, path: Path) -> Files:
+    if not path.exists():
+        raise UsageError(f"weights {path}: no such file or folder")
+    is_folder = path.is_dir()
+    folder = path if is_folder else path.parent
+    names = _weights_names(source) if is_folder else (path.name,)
+    weights = next((folder / file for file in names if (folder / file).is_file()), None)
+    if weights is None:
+        raise UsageError(f"weights {path}: the folder has no {' or '.join(names) or 'such file'}")
+    companions = source.companions if isinstance(source, HubRepository) else ()
+    for file in companions:
+        if not (folder / file).is_file():
+            raise UsageError(f"weights {path}: {name} needs the publisher's {file} beside them")
+    return Files(weights=weights, companions={file: folder / file for file in companions})
+
+
+def cached(source: Source) -> Files | None:
+    """The files that are on this machine already, or None if one is missing."""
+    if isinstance(source, Path):
+        return Files(weights=source) if source.is_file() else None
+    if isinstance(source, Url):
+        path = _url_cache() / source.name
+        return Files(weights=path) if path.is_file() else None
+    kept = {name: _hub_cached(source.repository, name) for name in source.weights}
+    companions = {name: _hub_cached(source.repository, name) for name in source.companions}
+    weights = next((path for path in kept.values() if path), None)
+    found = {name: path for name, path in companions.items() if path}
+    if weights is None or len(found) < len(companions):
+        return None
+    return Files(weights=weights, companions=found)
+
+
+def fetch(name: str, source: Source) -> Files:
+    """Download what is not cached, with a progress bar.
+
+    Raises:
+        KinestoreError: If the publisher cannot be reached, or sends something else.
+    """
+    if (here := cached(source)) is not None:
+        return here
+    if isinstance(source, Path):
+        raise KinestoreError(f"weights {source}: no such file; install its package again")
+    try:
+        if isinstance(source, Url):
+            return Files(weights=_download(source))
+        companions = {file: _hub_download(source.repository, (file,)) for file in source.companions}
+        return Files(
+            weights=_hub_download(source.repository, source.weights), companions=companions
+        )
+    except (OSError, RuntimeError, ValueError) as error:  # what hubs raise: unreachable, refused
+        reason = " ".join(str(error).split())[:120]
+        raise KinestoreError(
+            f"weights of {name}: {source} is not cached here and cannot be fetched ({reason}); "
+            f"where there is a connection run `kinestore weights fetch {name}` and copy "
+            f"{_cache_of(source)} here, or name a file or folder with --weights"
+        ) from error
+
+
+def published_sha256(source: Source, path: Path) -> str:
+    """What the publisher says of a cached file's SHA-256: all of it, its beginning, or ""."""
+    if isinstance(source, Url):
+        return source.published_sha256
+    blob = path.resolve().name  # the hub's cache names large files by the SHA-256 it announced
+    return blob if re.fullmatch("[0-9a-f]{64}", blob) else ""
+
+
+def _weights_names(source: Source | None) -> tuple[str, ...]:
+    if isinstance(source, HubRepository):
+        return source.weights
+    return () if source is None else (source.name,)
+
+
+def _url_cache() -> Path:
+    import torch
+
+    return Path(torch.hub.get_dir()) / "checkpoints"
+
+
+def _cache_of(source: Source) -> Path:
+    if isinstance(source, Url):
+        return _url_cache()
+    from huggingface_hub import constants
+
+    return Path(constants.HF_HUB_CACHE)
+
+
+def _download(source: Url) -> Path:
+    import torch
+
+    folder = _url_cache()
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.hub.download_url_to_file(
+        source.url, str(folder / source.name), source.published_sha256 or None
+    )
+    return folder / source.name
+
+
+def _hub_cached(repository: str, name: str) -> Path | None:
+    from huggingface_hub import try_to_load_from_cache
+
+    found: Any = try_to_load_from_cache(repository, name)
+    return Path(found) if isinstance(found, str) else None
+
+
+def _hub_download(repository: str, names: tuple[str, ...]) -> Path:
+    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
+    from huggingface_hub.errors import EntryNotFoundError
+    from huggingface_hub.utils import httpx  # type: ignore[attr-defined]
+
+    for name in names:
+        try:
+            # Asked first, since a download tries for half a minute to reach a hub that is away.
+            get_hf_file_metadata(hf_hub_url(repository, name))
+            return Path(hf_hub_download(repository, name))
+        except EntryNotFoundError:
+            continue
+        except httpx.HTTPError as error:
+            raise OSError(str(error)) from error
+    raise OSError(f"{repository} has no {' or '.join(names)}")

@@ -1,0 +1,79 @@
+"""Loading weights that nobody has vouched for: no pickle runs, and every key must fit."""
+
+import functools
+import hashlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+from torch import Tensor, nn
+
+from kinestore.store import UsageError
+from kinestore.store.io.tensors import read_tensors
+
+StateDict = Mapping[str, Tensor]
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file's bytes, in hex; a file that did not change is read once."""
+    status = path.stat()
+    return _sha256(path, status.st_mtime_ns, status.st_size)
+
+
+@functools.lru_cache
+def _sha256(path: Path, mtime_ns: int, size_bytes: int) -> str:
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def read_state_dict(path: Path) -> StateDict:
+    """Read a file of named tensors, as float32.
+
+    Raises:
+        UsageError: If it is absent or holds anything but named tensors.
+    """
+    return {
+        name: tensor.float() if tensor.is_floating_point() else tensor
+        for name, tensor in read_tensors(path).items()
+    }
+
+
+def load_frozen(
+    model: Network, path: Path, *, rename: Callable[[StateDict, StateDict], StateDict]
+) -> Network:
+    """Load weights into a model, every key and shape fitting, and freeze it for inference.
+
+    Args:
+        model: The architecture.
+        path: The file of weights.
+        rename: From the file's tensors, and the model's as they are expected, to the file's under
+            the model's keys.
+
+    Raises:
+        UsageError: If a key is missing, left over, or of another shape.
+    """
+    fill(model, read_state_dict(path), path, rename=rename)
+    return model.eval().requires_grad_(False)
+
+
+def fill(
+    model: nn.Module,
+    state: StateDict,
+    path: Path,
+    *,
+    rename: Callable[[StateDict, StateDict], StateDict],
+) -> None:
+    """Give a model, which may lie on the meta device, the tensors of a file that was read.
+
+    Raises:
+        UsageError: If a key is missing, left over, or of another shape.
+    """
+    try:
+        # Assigned, not copied: tensors of a safetensors file stay mapped, and worker processes
+        # share their memory.
+        model.load_state_dict(rename(state, model.state_dict()), strict=True, assign=True)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:300]
+        raise UsageError(f"weights {path}: do not fit the network ({reason})") from error

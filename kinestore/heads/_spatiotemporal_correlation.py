@@ -1,0 +1,149 @@
+"""Spatio-temporal correlation: how alike a place is to those around it, in its frame and others.
+
+Source: Fine-Grained Spatio-temporal Feature Learning Network for Video Understanding, section 3,
+Eqs. 1 to 4. The paper gives neither the displacements nor the widths: these are a reconstruction
+that meets its parameters and its operations. docs/nets-correlation.md tells how each step was read.
+
+Shape legend: N maps, time outermost (N = T B), T time, B batch, C channels, H height, W width,
+L = 2 max_offset + 1 offsets in time, P = 2 max_displacement + 1 displacements each way, F = 8
+features of an offset.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d, pad
+
+from kinestore.heads._correlation_op import correlate, exchanged, surrounded
+
+EPSILON = 1e-6
+"""Added to a squared length, so that a vector of zeros has a direction: none."""
+
+HIDDEN, FEATURES = 32, 8
+FUSED = 16
+
+
+class SpatioTemporalCorrelation(nn.Module):
+    """Adds to a stage's output what its correlations tell.
+
+    Attributes:
+        max_offset: Frames apart at most, either way.
+        max_displacement: Places apart at most, each way.
+        signed: Whether an offset and its opposite stay apart. Else both get their mean, which
+            cannot tell forwards from backwards.
+    """
+
+    def __init__(
+        self, channels: int, *, max_offset: int, max_displacement: int, signed: bool
+    ) -> None:
+        super().__init__()
+        self.max_offset = max_offset
+        self.max_displacement = max_displacement
+        self.signed = signed
+        num_displacements = (2 * max_displacement + 1) ** 2
+        self.spatial = _perceptron(num_displacements)
+        self.temporal = _perceptron(num_displacements)
+        self.fusion = _fusion((2 * max_offset + 1) * FEATURES, channels)
+
+    def forward(self, maps: Tensor, earlier: Tensor, *, num_frames: int) -> Tensor:
+        """The stage's output and what its correlations tell, added.
+
+        Args:
+            maps: Shape (N, C, H, W), of clips of num_frames each.
+            earlier: Shape (N, C', H, W) or (N, C', 2 H, 2 W).
+            num_frames: T.
+
+        Returns:
+            Shape (N, C, H, W).
+        """
+        # in place: on a CPU, what large new tensors cost most is their memory
+        return self.told(maps, earlier, num_frames=num_frames).add_(maps).relu_()
+
+    def told(self, maps: Tensor, earlier: Tensor, *, num_frames: int) -> Tensor:
+        """What is added; arguments and shape as those of `forward`."""
+        features = {
+            offset: (self.temporal if offset else self.spatial)(volume)
+            for offset, volume in self.similarities(maps, earlier, num_frames=num_frames)
+        }
+        apart = torch.stack([features[offset] for offset in sorted(features)], -2)
+        if not self.signed:
+            apart = (apart + apart.flip(-2)) / 2
+        fused: Tensor = self.fusion(apart.flatten(-2).permute(0, 3, 1, 2))
+        return fused
+
+    def similarities(
+        self, maps: Tensor, earlier: Tensor, *, num_frames: int
+    ) -> Iterator[tuple[int, Tensor]]:
+        """The cosines of each offset, one offset at a time; arguments as those of `forward`.
+
+        Yields:
+            An offset, and of place (i, j) of each frame the cosine with (i + a - D, j + b - D) of
+            the frame that is so much later, a and b from 0 to 2 D, D for max_displacement: shape
+            (N, H, W, P * P), 0 outside the frame and outside the clip. Offset 0 is of the stage
+            before, the others are of the stage itself.
+        """
+        reach = self.max_displacement
+        same = _units(avg_pool2d(earlier, 2, ceil_mode=True) if _larger(earlier, maps) else earlier)
+        yield 0, correlate(same, surrounded(same, reach=reach), reach=reach).flatten(-2)
+        units = _units(maps)
+        around = surrounded(units, reach=reach)
+        for offset in range(1, self.max_offset + 1):
+            outside = min(offset, num_frames) * len(maps) // num_frames
+            num_pairs = len(maps) - outside
+            volume = correlate(units[:num_pairs], around[outside:], reach=reach)
+            yield offset, _padded(volume, 0, outside)
+            yield -offset, _padded(exchanged(volume), outside, 0)
+
+
+def _units(maps: Tensor) -> Tensor:
+    """Directions of (N, C, H, W), as (N, H, W, C)."""
+    vectors = maps.permute(0, 2, 3, 1)
+    lengths: Tensor = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True)
+    return vectors.div((lengths.square() + EPSILON).sqrt()).contiguous()
+
+
+def _larger(earlier: Tensor, maps: Tensor) -> bool:
+    return earlier.shape[-2:] != maps.shape[-2:]
+
+
+def _padded(volume: Tensor, before: int, after: int) -> Tensor:
+    """(n, H, W, P, P) to (before + n + after, H, W, P * P), with zeros."""
+    return pad(volume.flatten(-2), (0, 0, 0, 0, 0, 0, before, after))
+
+
+def _perceptron(num_displacements: int) -> nn.Sequential:
+    """Eqs. 3 and 4."""
+    return nn.Sequential(
+        nn.Linear(num_displacements, HIDDEN, bias=False),
+        nn.ReLU(),
+        nn.Linear(HIDDEN, FEATURES, bias=False),
+        nn.ReLU(),
+    )
+
+
+def _fusion(channels_in: int, channels_out: int) -> nn.Sequential:
+    """Four depthwise-separable convolutions; what they end with is 0 before training."""
+    layers = [
+        *_separable(channels_in, FUSED, kernel=7),
+        *_separable(FUSED, FUSED, kernel=3),
+        *_separable(FUSED, FUSED, kernel=3),
+        *_separable(FUSED, channels_out, kernel=3)[:-1],  # the last ReLU is behind the sum
+    ]
+    nn.init.zeros_(layers[-1].weight)
+    return nn.Sequential(*layers)
+
+
+def _separable(channels_in: int, channels_out: int, *, kernel: int) -> list[Any]:
+    """Depthwise, norm, ReLU, pointwise, norm, ReLU."""
+    return [
+        nn.Conv2d(
+            channels_in, channels_in, kernel, padding=kernel // 2, groups=channels_in, bias=False
+        ),
+        nn.BatchNorm2d(channels_in),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(channels_in, channels_out, 1, bias=False),
+        nn.BatchNorm2d(channels_out),
+        nn.ReLU(inplace=True),
+    ]

@@ -1,0 +1,1 @@
+"""The job that fills a store with embeddings and frames."""

@@ -1,0 +1,1 @@
+"""Small pictures and captions of clips."""

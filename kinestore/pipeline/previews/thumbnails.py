@@ -1,0 +1,90 @@
+"""A small picture of each clip, for a page.
+
+A file is looked at only if its bytes are still those that were extracted: they have been decoded
+before, where nothing could come of it.
+
+Shape legend: H height, W width.
+"""
+
+import contextlib
+import os
+from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor, as_completed
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from kinestore.pipeline.previews.captions import captions
+from kinestore.pipeline.video.decoded_video import decode_frames
+from kinestore.pipeline.video.find_videos import identify
+from kinestore.pipeline.video.local_copy import local_video
+from kinestore.store import KinestoreError, Store
+
+SIDE = 160
+"""The longer side of a thumbnail in pixels."""
+
+MOST = 10_000
+"""Thumbnails of one page: about 15 MB. Of more clips, these have one."""
+
+_LATEST = 250
+"""Where nothing says which frame, the middle one is taken, but none after this."""
+
+_QUALITY = 70
+
+
+def thumbnails(
+    store: Store,
+    clip_ids: Collection[str],
+    *,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> dict[str, bytes]:
+    """Decode a frame of each clip: the one that its caption tells of, else one from its middle.
+
+    Args:
+        store: Whose clips they are.
+        clip_ids: Of which clips; of more than `MOST`, those whose clip_ids come first, which are
+            hashes and so as good as drawn.
+        on_progress: Called with how many are done, and of how many.
+
+    Returns:
+        WebP files by clip_id; none of a clip whose video is gone, has changed or does not decode.
+    """
+    wanted = set(sorted(set(clip_ids))[:MOST])
+    told = captions(store, wanted)
+    jobs = []
+    for row in store.clips().select(["clip_id", "uri", "num_frames"]).to_pylist():
+        if row["clip_id"] in wanted:
+            said = told.get(row["clip_id"])
+            middle = min((row["num_frames"] or 0) // 2, _LATEST)
+            frame = middle if said is None or said.frame is None else said.frame
+            jobs.append((row["clip_id"], row["uri"], frame))
+    found: dict[str, bytes] = {}
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        futures = [pool.submit(_thumbnail, *job) for job in jobs]
+        for done, future in enumerate(as_completed(futures), start=1):
+            clip_id, picture = future.result()
+            if picture is not None:
+                found.setdefault(clip_id, picture)
+            if on_progress is not None:
+                on_progress(done, len(futures))
+    return {clip_id: found[clip_id] for clip_id in sorted(found)}
+
+
+def _thumbnail(clip_id: str, uri: str, frame: int) -> tuple[str, bytes | None]:
+    """The clip, and its picture where there can be one."""
+    with contextlib.suppress(KinestoreError, OSError), local_video(uri, {}) as path:
+        if identify(str(path)) == clip_id:
+            return clip_id, _webp(decode_frames(path, [frame]).rgb[0])
+    return clip_id, None
+
+
+def _webp(picture: NDArray[np.uint8]) -> bytes | None:
+    """A picture of shape (H, W, 3) as a WebP file, its longer side cut to `SIDE` pixels."""
+    height, width = picture.shape[:2]
+    scale = min(1.0, SIDE / max(height, width))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    quality = [cv2.IMWRITE_WEBP_QUALITY, _QUALITY]
+    good, encoded = cv2.imencode(".webp", cv2.cvtColor(small, cv2.COLOR_RGB2BGR), quality)
+    return bytes(encoded) if good else None

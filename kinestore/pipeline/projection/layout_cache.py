@@ -1,0 +1,113 @@
+"""Layouts that are kept beside a store's parts.
+
+`cache/layout-<key>-<hash>.h5`: a hash of how it was laid out, and one of the file's own bytes. All
+of it can be made again: it is safe to delete, and what is not as it should be is passed over.
+
+Shape legend: N clips, B features that share a plane, mostly 1; D columns.
+"""
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kinestore.pipeline.projection.reducer import MIN_DIST, NUM_NEIGHBORS
+from kinestore.store import StoreError
+from kinestore.store.io.atomic import publish, temporary
+from kinestore.store.io.mapped_array import lay_out, map_array, read_note
+from kinestore.store.join_cache import FOLDER, LAYOUT
+from kinestore.store.parts import digest
+
+VERSION = 1
+"""Of how features are laid out and others placed."""
+
+MOST_KEPT = 32
+"""Of more layouts in a store, the oldest are removed."""
+
+_ARRAY = "points"
+_FARTHEST = 1e6
+"""From the origin: UMAP's layouts are tens wide."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kept:
+    """A layout as it was drawn.
+
+    Attributes:
+        clip_ids: Of each row, length N.
+        points: Shape (N, B, 2), float32.
+        num_placed: How many of the clips were placed into a layout of the others.
+        features: `digest_of` the features of these clips.
+    """
+
+    clip_ids: list[str]
+    points: NDArray[np.float32]
+    num_placed: int
+    features: str
+
+
+def key_of(views: Sequence[Sequence[str]], *, seed: int) -> str:
+    """16 hex digits of all that a layout depends on besides the features themselves.
+
+    Args:
+        views: Those of each feature.
+        seed: Of the layout.
+    """
+    made_by = [VERSION, version("umap-learn"), NUM_NEIGHBORS, MIN_DIST]
+    return hashlib.sha256(json.dumps([made_by, views, seed]).encode()).hexdigest()[:16]
+
+
+def digest_of(features: Sequence[NDArray[np.float32]]) -> str:
+    """A hash of the values, each of shape (N, D): they tell pools apart, which views do not."""
+    hashed = hashlib.sha256()
+    for one in features:
+        hashed.update(json.dumps(one.shape).encode())
+        hashed.update(np.ascontiguousarray(one, dtype="<f4").data)
+    return hashed.hexdigest()
+
+
+def find(root: Path, key: str) -> list[Kept]:
+    """The layouts under that key, in an order that the files alone decide."""
+    found = (_read(path) for path in sorted((root / FOLDER).glob(f"layout-{key}-*.h5")))
+    return [kept for kept in found if kept is not None]
+
+
+def keep(root: Path, key: str, kept: Kept) -> None:
+    """Keep a layout, where the folder can be written and has room."""
+    folder, note = root / FOLDER, json.dumps([kept.features, kept.num_placed])
+    shape = kept.points.shape[1:]
+    with contextlib.suppress(OSError):
+        with temporary(folder) as unfinished:
+            array = lay_out(unfinished, _ARRAY, kept.clip_ids, shape, np.float32, note=note)
+            array[:] = kept.points
+            del array
+            publish(unfinished, folder / f"layout-{key}-{digest(unfinished)[:16]}.h5")
+        there = sorted(folder.glob("layout-*.h5"), key=lambda path: path.stat().st_mtime_ns)
+        for path in there[:-MOST_KEPT]:
+            path.unlink(missing_ok=True)
+
+
+def _read(path: Path) -> Kept | None:
+    """A layout that can be drawn; None where the file holds none, whatever it holds."""
+    named = LAYOUT.fullmatch(path.name)
+    try:
+        if named is None or not path.is_file() or digest(path)[:16] != named["hash"]:
+            return None
+        clip_ids, array = map_array(path, _ARRAY)
+        features, num_placed = json.loads(read_note(path))
+    except (StoreError, OSError, ValueError, TypeError, RecursionError):
+        return None
+    if array.ndim != 3 or array.shape[2] != 2 or array.dtype != np.float32:
+        return None
+    if type(num_placed) is not int or not 0 <= num_placed < len(clip_ids):
+        return None
+    points = np.array(array)
+    if not (np.abs(points) <= _FARTHEST).all():  # nor where one is no number
+        return None
+    return Kept(clip_ids=clip_ids, points=points, num_placed=num_placed, features=str(features))

@@ -1,0 +1,1 @@
+"""Whole runs: the demo, and tables of papers."""

@@ -1,0 +1,54 @@
+"""What a store shows of the clips that a run took for another class."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from kinestore.pipeline.previews.captions import captions
+from kinestore.pipeline.previews.thumbnails import thumbnails
+from kinestore.store import Store, UsageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """A clip as a person knows it.
+
+    Attributes:
+        file: The name of its file, without its folders.
+        caption: What an extractor said of it; None without one.
+        picture: A WebP file; None where the video is gone or has changed.
+    """
+
+    file: str
+    caption: str | None
+    picture: bytes | None
+
+
+def look_up(
+    store: Store,
+    clip_ids: Sequence[str],
+    *,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Look]:
+    """What the store shows of these clips, those that it has.
+
+    Raises:
+        UsageError: If it has none of them.
+    """
+    table = store.clips().select(["clip_id", "uri"])
+    uris = dict(zip(*(column.to_pylist() for column in table.columns), strict=True))
+    known = [clip_id for clip_id in clip_ids if clip_id in uris]
+    if clip_ids and not known:
+        raise UsageError(
+            f"store={store.path}: has none of the run's clips; name the store that it was made from"
+        )
+    told = captions(store, known)
+    pictures = thumbnails(store, known, on_progress=on_progress)
+    return {
+        clip_id: Look(
+            file=PurePosixPath(uris[clip_id]).name,
+            caption=told[clip_id].text if clip_id in told else None,
+            picture=pictures.get(clip_id),
+        )
+        for clip_id in known
+    }

@@ -1,0 +1,192 @@
+"""Everything that a report tells of a run, read from its folder and checked.
+
+Shape legend: C clients, K classes.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kinestore.federated.communication_cost import QUANTITIES
+from kinestore.pipeline.report.curves import Panel, read_curves
+from kinestore.pipeline.runs.predictions import Predictions, read_partition, read_predictions
+from kinestore.pipeline.runs.reader import read_config, read_object, unusable
+
+Check = Callable[[Any], bool]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FederatedRecord:
+    """What a federated run tells besides.
+
+    Attributes:
+        sent: What communication.json holds.
+        partition: Fitted clips by client and class.
+        num_clients: C.
+    """
+
+    sent: dict[str, Any]
+    partition: Counter[tuple[int, str]]
+    num_clients: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecord:
+    """A finished run.
+
+    Attributes:
+        name: Of its folder.
+        config: What was asked for.
+        summary: What came of it.
+        classes: K names, of which `predictions` has no other.
+        predictions: What was said of each scored clip.
+        curves: What metrics.csv draws.
+        federated: None in a central run.
+    """
+
+    name: str
+    config: dict[str, Any]
+    summary: dict[str, Any]
+    classes: list[str]
+    predictions: Predictions
+    curves: list[Panel]
+    federated: FederatedRecord | None
+
+
+def read_run(run: str | Path) -> RunRecord:
+    """Read a run folder.
+
+    Raises:
+        UsageError: If it is no run, not finished, made before predictions were kept, or holds what
+            no run has.
+    """
+    config, predictions = read_config(run), read_predictions(run)
+    summary = read_object(run, "summary.json")
+    _check_summary(run, config, summary, predictions)
+    classes: list[str] = summary["classes"]
+    _check_names(run, {*predictions.labels, *predictions.predicted}, classes)
+    federated = None
+    if config["job"] == "federate":
+        if not _has(summary, _SUMMARY_FEDERATED):
+            raise unusable(run, "summary.json: lacks a figure, or has one that is none")
+        federated = _read_federated(run, predictions, classes)
+    return RunRecord(
+        name=Path(run).resolve().name,
+        config=config,
+        summary=summary,
+        classes=classes,
+        predictions=predictions,
+        curves=read_curves(Path(run), job=config["job"]),
+        federated=federated,
+    )
+
+
+def _read_federated(
+    run: str | Path, predictions: Predictions, classes: list[str]
+) -> FederatedRecord:
+    sent, partition = read_object(run, "communication.json"), read_partition(run)
+    if not _has(sent, _SENT):
+        raise unusable(run, "communication.json: lacks a figure, or has one that is none")
+    _check_names(run, {name for _, name in partition}, classes)
+    held = {client for client, _ in partition} | set(predictions.clients) - {None}
+    num_clients = len(sent["clients"])
+    if held and max(client for client in held if client is not None) >= num_clients:
+        raise unusable(run, f"a clip belongs to a client beyond the {num_clients} that there are")
+    return FederatedRecord(sent=sent, partition=partition, num_clients=num_clients)
+
+
+def _check_summary(
+    run: str | Path, config: Mapping[str, Any], summary: Mapping[str, Any], told: Predictions
+) -> None:
+    if not _has(config, _CONFIG):
+        raise unusable(run, "config.json: lacks a setting, or has one that is none")
+    if not _has(summary, _SUMMARY) or len(set(summary["classes"])) < len(summary["classes"]):
+        raise unusable(run, "summary.json: lacks a figure, or has one that is none")
+    right = sum(one == other for one, other in zip(told.labels, told.predicted, strict=True))
+    if not told.labels or not math.isclose(right / len(told.labels), summary["top1"]):
+        raise unusable(run, "summary.json and predictions.parquet are not of one run")
+
+
+def _check_names(run: str | Path, names: set[str], classes: list[str]) -> None:
+    if names - set(classes):
+        raise unusable(run, "a clip has a class that summary.json does not name")
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 1 << 63
+
+
+def _is_real(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)
+
+
+def _is_fraction(value: Any) -> bool:
+    return _is_real(value) and 0 <= value <= 1
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_object(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+def _or_none(check: Check) -> Check:
+    return lambda value: value is None or check(value)
+
+
+def _list_of(check: Check) -> Check:
+    return lambda value: isinstance(value, list) and all(map(check, value))
+
+
+def _object_of(checks: Mapping[str, Check]) -> Check:
+    return lambda value: _has(value, checks)
+
+
+def _has(values: Any, checks: Mapping[str, Check]) -> bool:
+    """Whether it is an object with at least these entries, each of which passes its check."""
+    return isinstance(values, dict) and all(
+        name in values and check(values[name]) for name, check in checks.items()
+    )
+
+
+_CONFIG = {
+    "head": _is_text,
+    "features": _list_of(_is_text),
+    "evaluation": _is_text,
+    "settings": _is_object,
+    "seed": _is_count,
+}
+_SUMMARY = {
+    **dict.fromkeys(("top1", "top5", "macro_f1", "macro_precision", "macro_recall"), _is_fraction),
+    **dict.fromkeys(("num_train", "num_test", "num_unlabelled", "num_missing"), _is_count),
+    "num_left_out": _is_count,
+    "model": _is_text,
+    "seconds": _is_real,
+    "classes": _list_of(_is_text),
+    "versions": _is_object,
+}
+_SUMMARY_FEDERATED = {"refusals": _list_of(_is_text)}
+_TRAFFIC = dict.fromkeys(QUANTITIES, _is_count)
+_EQUATIONS = {"head": _is_count, "eq_13": _is_real, "eq_14": _is_real}
+_SENT = {
+    "shared_parameters": _is_count,
+    "head_parameters": _is_count,
+    "run": _object_of(_TRAFFIC),
+    "standardise": _object_of(_TRAFFIC),
+    "clients": _list_of(_object_of({"client": _is_count, "rounds": _is_count, **_TRAFFIC})),
+    "rounds": _list_of(_is_object),
+    "reduction": _object_of(
+        {
+            "against_whole_network": _or_none(_is_real),
+            "against_distillation": _is_real,
+            "flamest": _object_of(
+                {"printed": _object_of(_EQUATIONS), "this_head": _object_of(_EQUATIONS)}
+            ),
+        }
+    ),
+}

@@ -1,0 +1,82 @@
+"""A run folder that somebody hands us: what is in it is checked before it is believed."""
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from kinestore.store import StoreError, UsageError
+from kinestore.store.io.validated_read import read_json, read_part
+
+MOST_BYTES = 64 << 20
+"""How long a description of a run may be; that of 1,000 rounds by 1,000 clients is 16 MB."""
+
+_AGAIN = "give its command again, without --resume"
+
+JOBS = ("train", "federate")
+
+
+def is_run(path: Path) -> bool:
+    """Whether config.json is one of ours; other tools use that name too, beside their weights."""
+    try:
+        return read_json(path / "config.json").get("job") in JOBS
+    except (OSError, StoreError):
+        return False
+
+
+def read_config(run: str | Path) -> dict[str, Any]:
+    """What was asked for of a finished run: config.json.
+
+    Raises:
+        UsageError: If it is no run, or not finished.
+    """
+    path = Path(run)
+    if not is_run(path):
+        raise UsageError(
+            f"run={path}: is no run folder; name one that `kinestore train` or "
+            "`kinestore federate` made"
+        )
+    if not (path / "summary.json").exists():
+        raise UsageError(f"run={path}: is not finished; give its command again, and wait")
+    return read_json(path / "config.json")
+
+
+def read_object(run: str | Path, name: str) -> dict[str, Any]:
+    """A JSON object of a finished run.
+
+    Raises:
+        UsageError: If it is no finished run, or the file is absent or cannot be used.
+    """
+    read_config(run)
+    try:
+        return read_json(Path(run) / name, most_bytes=MOST_BYTES)
+    except FileNotFoundError:
+        raise lacking(run, name) from None
+    except StoreError as error:
+        raise unusable(run, error) from None
+
+
+def read_table(run: str | Path, name: str, schema: pa.Schema) -> pa.Table:
+    """These columns of a Parquet file of a finished run, no larger than the file allows.
+
+    Raises:
+        UsageError: If it is no finished run, or the file is absent or cannot be used.
+    """
+    read_config(run)
+    file = Path(run) / name
+    if not file.exists():
+        raise lacking(run, name)
+    try:
+        return read_part(file, schema, schema.names)
+    except StoreError as error:
+        raise unusable(run, error) from None
+
+
+def lacking(run: str | Path, name: str) -> UsageError:
+    """What to say where a file is missing that every run has had for some time."""
+    return UsageError(f"run={Path(run)}: has no {name}, as an earlier version left it; {_AGAIN}")
+
+
+def unusable(run: str | Path, why: object) -> UsageError:
+    """What to say where a file was changed or is broken."""
+    return UsageError(f"run={Path(run)}: cannot be used ({why}); {_AGAIN}")

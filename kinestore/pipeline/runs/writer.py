@@ -1,0 +1,193 @@
+"""The run folder: what a training job leaves behind.
+
+config.json         what was asked for
+metrics.csv         a row an epoch or round, written as it happens
+model.safetensors   the head as head.*, and standardise.mean and standardise.std (float64)
+predictions.parquet what was said of each scored clip
+summary.json        what came of it; written last: a run that has it is finished
+curves.png, confusion.png
+and of a federated run communication.json, deal.parquet, partition.png and clients.png; private
+parts of clients are in the model as client.NUMBER.*. Until it is finished it holds
+checkpoint-FOLD.safetensors too.
+"""
+
+import csv
+import json
+import platform
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import MappingProxyType, TracebackType
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from kinestore.heads import Scores, Standardiser
+from kinestore.pipeline.plotting.run_charts import Panel, draw_confusion, draw_curves
+from kinestore.pipeline.runs.predictions import DEAL, PREDICTIONS, Predictions, write_predictions
+from kinestore.pipeline.runs.reader import is_run, read_object
+from kinestore.store import UsageError
+from kinestore.store.io.validated_read import read_json
+
+_RESULTS = (
+    "summary.json",
+    "metrics.csv",
+    "model.safetensors",
+    PREDICTIONS,
+    DEAL,
+    "curves.png",
+    "confusion.png",
+    "partition.png",
+    "clients.png",
+    "communication.json",
+)
+_PACKAGES = ("kinestore", "numpy", "scikit-learn", "torch")
+_CHECKPOINTS = "checkpoint-*.safetensors"
+
+
+class Run:
+    """An open run folder; use it in a `with`, so that metrics.csv gets closed.
+
+    Attributes:
+        path: The folder.
+    """
+
+    def __init__(self, path: Path, *, columns: Sequence[str]) -> None:
+        self.path = path
+        self._file = (path / "metrics.csv").open("w", newline="", encoding="utf-8")
+        self._rows = csv.DictWriter(self._file, columns)
+        self._rows.writeheader()
+        self._file.flush()
+
+    def __enter__(self) -> "Run":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._file.close()
+
+    def checkpoint(self, number: int) -> Path:
+        """Where the state of the fold with this number is kept until the run is finished."""
+        return self.path / _CHECKPOINTS.replace("*", str(number))
+
+    def write_json(self, name: str, values: Mapping[str, Any]) -> None:
+        """Write one more file."""
+        _write_json(self.path / name, values)
+
+    def add(self, row: Mapping[str, float | str | None]) -> None:
+        """Append a row of metrics, on disk as soon as this returns; None becomes an empty cell."""
+        self._rows.writerow(row)
+        self._file.flush()
+
+    def finish(
+        self,
+        *,
+        model: nn.Module,
+        standardiser: Standardiser,
+        scores: Scores,
+        predictions: Predictions,
+        classes: Sequence[str],
+        panels: Sequence[Panel],
+        x_label: str,
+        summary: Mapping[str, Any],
+        private: Mapping[int, Mapping[str, Tensor]] = MappingProxyType({}),
+    ) -> None:
+        """Write the model, predictions, charts and, last, the summary; checkpoints go then."""
+        arrays = {f"head.{name}": array.contiguous() for name, array in model.state_dict().items()}
+        arrays["standardise.mean"] = torch.from_numpy(standardiser.mean)
+        arrays["standardise.std"] = torch.from_numpy(standardiser.std)
+        for client, own in private.items():
+            arrays |= {f"client.{client}.{name}": array for name, array in own.items()}
+        save_file(arrays, self.path / "model.safetensors")
+        write_predictions(self.path, predictions)
+        draw_curves(self.path / "curves.png", panels, x_label=x_label)
+        draw_confusion(self.path / "confusion.png", scores.confusion, classes=classes)
+        _write_json(self.path / "summary.json", summary)
+        _remove(self.path.glob(_CHECKPOINTS))
+
+
+def open_run(
+    out: str | Path,
+    config: Mapping[str, Any],
+    *,
+    columns: Sequence[str],
+    resume: bool = False,
+) -> Run:
+    """Start a run in a new or empty folder, in place of an earlier run, or where it left off.
+
+    Of an earlier run, its own files are removed and anything else stays.
+
+    Args:
+        out: Where; parents are made.
+        config: What was asked for, JSON values, with the job's name under "job".
+        columns: Header of metrics.csv.
+        resume: Keep the checkpoints of an earlier run of the same config; metrics.csv is written
+            anew.
+
+    Raises:
+        UsageError: If something else is there, or a run that cannot be resumed.
+    """
+    path = Path(out)
+    if path.exists() and not path.is_dir():
+        raise UsageError(f"out={path}: is a file; name a folder")
+    if path.is_dir() and any(path.iterdir()) and not is_run(path):
+        raise UsageError(f"out={path}: holds something that is no run; name a new or empty folder")
+    path.mkdir(parents=True, exist_ok=True)
+    if resume and is_run(path):
+        _check_same(path, config)
+    else:
+        _write_json(path / "config.json", config)
+        _remove(path.glob(_CHECKPOINTS))
+    _remove(path / name for name in _RESULTS)
+    return Run(path, columns=columns)
+
+
+def read_finished(out: str | Path, config: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What summary.json of a finished run holds, or None where there is no such run.
+
+    Raises:
+        UsageError: If there is one that was asked for differently.
+    """
+    path = Path(out)
+    if not (path / "summary.json").exists() or not is_run(path):
+        return None
+    _check_same(path, config)
+    return read_object(path, "summary.json")
+
+
+def versions() -> dict[str, str]:
+    """Of Python and of the packages that a run's figures depend on."""
+    return {"python": platform.python_version()} | {name: _version(name) for name in _PACKAGES}
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # a checkout that is not installed
+        return "not installed"
+
+
+def _check_same(path: Path, config: Mapping[str, Any]) -> None:
+    """Refuse to go on with a run that was asked for differently."""
+    before, now = read_json(path / "config.json"), json.loads(json.dumps(config))
+    for key in sorted(now.keys() | before.keys()):
+        if before.get(key) != now.get(key):
+            raise UsageError(
+                f"{path}: is a run with {key}={before.get(key)!r}, not {now.get(key)!r}; repeat "
+                "its command as it was, or run without --resume"
+            )
+
+
+def _remove(paths: Iterable[Path]) -> None:
+    for path in list(paths):
+        path.unlink(missing_ok=True)
+
+
+def _write_json(path: Path, values: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -1,0 +1,1 @@
+"""Clips that are made, and whose classes differ by motion alone."""

@@ -1,0 +1,1 @@
+"""Training over clients that keep their clips to themselves, simulated."""

@@ -1,0 +1,94 @@
+"""Nets by name, for the clips that there are, from random weights or from a file."""
+
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from kinestore import heads
+from kinestore.pipeline.training.model_spec import check_input, read_choice
+from kinestore.pipeline.training.networks.data.clip_source import Layout
+from kinestore.store import UsageError
+from kinestore.store.io.tensors import read_tensors
+
+FROM_THE_JOB = ("num_classes", "num_segments", "num_frames", "size", "weights")
+"""Settings of nets that the clips and other options decide."""
+
+RUN_PREFIX, _RUN_ONLY = "head.", ("standardise.mean", "standardise.std")
+"""How a run folder names the tensors of its model."""
+
+
+def takes_segments(text: str) -> bool:
+    """Whether a net, named as for `build_net`, takes (B, S, L, 3, H, W) and not (B, T, 3, H, W)."""
+    return "num_segments" in heads.settings_of(text.partition(":")[0])
+
+
+def build_net(
+    text: str, *, num_classes: int, source: Layout, size: int, weights: Path | None, seed: int
+) -> nn.Module:
+    """Build a net.
+
+    Args:
+        text: Such as "c3d" or "differential:dropout=0.8".
+        num_classes: 1 or more.
+        source: Whose clips it will take.
+        size: Pixels of a side of them.
+        weights: A file with all tensors of such a net, as a run folder's model.safetensors; or of
+            its trunk, as torchvision's of ImageNet. None for random weights.
+        seed: Of these.
+
+    Raises:
+        UsageError: If the net, a setting or the file does not fit.
+    """
+    check_input(text, features=None, clips=source.name, of_nets=False)
+    name, settings = read_choice(text, heads.settings_of, hidden=FROM_THE_JOB)
+    declared = heads.settings_of(name)
+    known = {
+        "num_classes": num_classes,
+        "num_segments": source.num_segments,
+        "num_frames": source.num_segments * source.length,
+        "size": size,
+    }
+    settings |= {key: value for key, value in known.items() if key in declared}
+    net = heads.create(name, seed=seed, **settings)
+    if weights is None:
+        return net
+    state = read_weights(weights)
+    if "weights" in declared and not state.keys() & net.state_dict().keys():
+        return heads.create(name, seed=seed, weights=weights, **settings)
+    check_state(net, state, weights)
+    net.load_state_dict(state)
+    return net
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """A file's named tensors, without running any pickle; a run's are named as in its net.
+
+    Raises:
+        UsageError: If it is absent, or no file of tensors.
+    """
+    return {
+        name.removeprefix(RUN_PREFIX): tensor
+        for name, tensor in read_tensors(path).items()
+        if name not in _RUN_ONLY
+    }
+
+
+def check_state(net: nn.Module, state: dict[str, Tensor], path: Path) -> None:
+    """Refuse what is not all tensors of a net, and no others.
+
+    Raises:
+        UsageError: If one is missing, unknown or misshapen.
+    """
+    own = net.state_dict()
+    for what, names in {
+        "lacks": own.keys() - state.keys(),
+        "has an unknown": state.keys() - own.keys(),
+        "has another shape of": {
+            name for name in own.keys() & state.keys() if own[name].shape != state[name].shape
+        },
+    }.items():
+        if names:
+            raise UsageError(
+                f"weights {path}: do not fit the net: the file {what} {min(names)!r}"
+                + (f" and {len(names) - 1} more" if len(names) > 1 else "")
+            )

@@ -1,0 +1,151 @@
+"""Where a net's clips come from: frames that the store keeps, or the videos themselves.
+
+Shape legend: N clips of a video, S segments, L frames in a row, T = S * L frames of a clip, H
+height, W width.
+"""
+
+from typing import Protocol
+
+import numpy as np
+
+from kinestore.heads import derive_seed
+from kinestore.pipeline.training.networks.data.streamed_videos import Pictures, StreamedVideos
+from kinestore.pipeline.video.clip_format import read_frames
+from kinestore.store import Frames, FramesSpec, Store, UsageError
+
+
+class Layout(Protocol):
+    """What a net has to know of its clips."""
+
+    @property
+    def name(self) -> str:
+        """What a run is said to be trained on."""
+
+    @property
+    def num_segments(self) -> int:
+        """S."""
+
+    @property
+    def length(self) -> int:
+        """L."""
+
+
+class Source(Protocol):
+    """Clips of frames by clip_id.
+
+    Attributes:
+        name: What a run is said to be trained on.
+        clip_ids: Those that it has.
+        size: (H, W) of every frame.
+        num_segments: S.
+        length: L.
+        num_changed: Clips left out because no file has their bytes any more.
+    """
+
+    name: str
+    clip_ids: list[str]
+    size: tuple[int, int]
+    num_segments: int
+    length: int
+    num_changed: int
+
+    def training(self, clip_id: str, *, seed: int) -> Pictures:
+        """One clip, drawn by the seed: uint8, shape (T, H, W, 3)."""
+
+    def testing(self, clip_id: str, *, num_clips: int) -> Pictures:
+        """Clips for testing, the same each time: uint8, shape (num_clips, T, H, W, 3)."""
+
+
+class KeptFrames:
+    """Frames that the store keeps.
+
+    Their segments are dealt to `num_clips` clips in turn, as `centre_segments` of so many times as
+    many segments lie: training draws one for each place, testing takes each clip or the middle one.
+    """
+
+    num_changed = 0
+
+    def __init__(self, frames: Frames, *, num_clips: int) -> None:
+        if frames.spec.shape[-1] != 3:
+            raise UsageError(
+                f"{frames.spec.name}: has {frames.spec.shape[-1]} colours a pixel, must have 3"
+            )
+        self._frames, self._num_clips = frames, num_clips
+        kept, self.length = counts(frames.spec)
+        if kept % num_clips:
+            raise UsageError(
+                f"clips={num_clips}: must divide the {kept} segments that {frames.spec.name} keeps "
+                "of a video; extract more of them"
+            )
+        self.num_segments = kept // num_clips
+        self.name = frames.spec.name
+        self.clip_ids = frames.clip_ids
+        self.size = (frames.spec.shape[1], frames.spec.shape[2])
+
+    def training(self, clip_id: str, *, seed: int) -> Pictures:
+        """One clip, its segments drawn from those that are kept: uint8, shape (T, H, W, 3)."""
+        rng = np.random.default_rng(derive_seed("kept-segments", seed))
+        chosen = rng.integers(self._num_clips, size=self.num_segments)
+        kept = self._kept(clip_id)
+        return kept[np.arange(self.num_segments), chosen].reshape(-1, *kept.shape[3:])
+
+    def testing(self, clip_id: str, *, num_clips: int) -> Pictures:
+        """Every clip, or the middle one: uint8, shape (num_clips, T, H, W, 3)."""
+        kept = self._kept(clip_id)
+        if num_clips == 1:
+            middle = (self._num_clips - 1) // 2
+            kept = kept[:, middle : middle + 1]
+        pictures = kept.swapaxes(0, 1)
+        return np.array(pictures.reshape(len(pictures), -1, *kept.shape[3:]))
+
+    def _kept(self, clip_id: str) -> Pictures:
+        """All that is kept, as it lies in the file: (S, N, L, H, W, 3)."""
+        frames = self._frames[clip_id]
+        shape = (self.num_segments, self._num_clips, self.length, *frames.shape[1:])
+        return frames.reshape(shape)
+
+
+def counts(spec: FramesSpec) -> tuple[int, int]:
+    """Segments and frames of each; frames that are no segments stand for one each."""
+    sampling, num_frames = spec.settings.get("sampling"), spec.shape[0]
+    match sampling:
+        case {"kind": "segments", "segments": int(segments), "length": int(length)}:
+            if segments * length == num_frames:
+                return segments, length
+        case {"kind": "first"}:
+            return 1, num_frames
+    return num_frames, 1
+
+
+def open_source(store: Store, text: str, *, num_clips: int) -> Source:
+    """The clips that a person names.
+
+    Args:
+        store: Where they are, or where their videos are known.
+        text: "frames", or "frames:NAME" where there are several kinds; or "videos:" with what
+            `extract --frames` takes, as "videos:segments:8x5@256".
+        num_clips: N, 1 or more.
+
+    Raises:
+        UsageError: If the text is another, or there is no such clip.
+    """
+    where, _, rest = text.partition(":")
+    if where == "frames":
+        return KeptFrames(store.frames(rest or _only_kind(store)), num_clips=num_clips)
+    if where != "videos":
+        raise UsageError(f"input={text!r}: must be frames, frames:NAME or videos:segments:8x5@256")
+    if not rest.startswith("segments:"):
+        raise UsageError(
+            f"input={text!r}: must say which segments to draw, as videos:segments:8x5@256"
+        )
+    (taken,) = read_frames([rest]).values()
+    return StreamedVideos(store, taken)
+
+
+def _only_kind(store: Store) -> str:
+    kinds = [spec.name for spec in store.kinds_of_frames()]
+    if len(kinds) != 1:
+        there = f"several kinds, choose one of {', '.join(kinds)}" if kinds else "none yet; "
+        how = "" if kinds else "keep some with `kinestore extract --frames segments:8x5@256`"
+        raise UsageError(f"input='frames': {store.path} keeps {there}{how}")
+    return kinds[0]

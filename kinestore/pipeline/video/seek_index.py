@@ -1,0 +1,77 @@
+"""Reaching few frames of a long video without decoding the rest, with proof.
+
+Seeking by time goes wrong on real files. So the first pass, in order, notes of each frame its
+time, whether it is a key frame, and a checksum of its luma; a frame reached by seeking counts
+only if all of that agrees. Else the video is decoded in order again.
+"""
+
+import zlib
+from collections.abc import Iterator, Sequence
+
+import av
+import numpy as np
+
+from kinestore.pipeline.video.frame_conversion import plane
+from kinestore.pipeline.video.reader import VideoReader
+
+ROW_STEP = 16
+"""Every so many rows of the luma go into the checksum."""
+
+LEAD = 32
+"""Frames that a seek costs besides those between the key frame and the one wanted."""
+
+
+class SeekTable:
+    """What the first pass noted of each frame."""
+
+    def __init__(self) -> None:
+        self._pts: list[int | None] = []
+        self._sums: list[int] = []
+        self._keys: list[int] = []
+
+    def add(self, frame: av.VideoFrame) -> None:
+        """Note the next frame in order."""
+        if frame.key_frame:
+            self._keys.append(len(self._pts))
+        self._pts.append(frame.pts)
+        self._sums.append(_checksum(frame))
+
+    def runs(self, wanted: Sequence[int]) -> list[tuple[int, list[int]]] | None:
+        """Increasing frames by the key frame to start from; None where that saves nothing.
+
+        It saves something only if frames can be told apart by their times.
+        """
+        if not self._keys or self._keys[0] != 0 or not self._has_clock():
+            return None
+        place = np.searchsorted(self._keys, wanted, side="right") - 1
+        runs = [
+            (self._keys[key], [i for i, at in zip(wanted, place, strict=True) if at == key])
+            for key in np.unique(place)
+        ]
+        cost = sum(LEAD + targets[-1] - key for key, targets in runs)
+        return runs if 2 * cost < wanted[-1] else None
+
+    def reach(
+        self, reader: VideoReader, key: int, targets: Sequence[int]
+    ) -> Iterator[tuple[int, av.VideoFrame]]:
+        """Seek to a key frame and decode on to the targets; ends early where proof fails."""
+        start = self._pts[key]
+        if start is None:
+            return
+        reader.seek(start)
+        wanted = {self._pts[index]: index for index in targets}
+        for frame in reader.pictures():
+            index = wanted.get(frame.pts)
+            if index is not None:
+                if _checksum(frame) != self._sums[index]:
+                    return
+                yield index, frame
+            if frame.pts is None or frame.pts >= (self._pts[targets[-1]] or 0):
+                return
+
+    def _has_clock(self) -> bool:
+        return None not in self._pts and bool((np.diff(np.array(self._pts, np.int64)) > 0).all())
+
+
+def _checksum(frame: av.VideoFrame) -> int:
+    return zlib.crc32(plane(frame)[::ROW_STEP].tobytes())

@@ -1,0 +1,203 @@
+"""Clients that train side by side learn what they learn one after another."""
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from kinestore.federated import ClientState
+from kinestore.federated import rounds as _rounds
+from kinestore.federated.client_data import LocalRows
+from kinestore.federated.client_update import LocalConfig, LocalResult, local_update
+from kinestore.federated.simulation import History, simulate
+from kinestore.federated.strategy import LocalRule
+from kinestore.federated.vectorized_clients import Stack, stackable
+from kinestore.heads import FitSettings, create
+from kinestore.pipeline.training.model_spec import read_strategy
+
+WIDTH, CLASSES = 6, 4
+SIZES = (1, 5, 20, 13)
+SETTINGS = FitSettings(epochs=3, batch_size=8, learning_rate=1e-2, weight_decay=1e-2)
+CPU = torch.device("cpu")
+
+
+def rows(size: int, seed: int, settings: FitSettings = SETTINGS) -> LocalRows:
+    rng = torch.Generator().manual_seed(seed)
+    return LocalRows(
+        features=torch.randn(size, WIDTH, generator=rng, dtype=torch.float64),
+        labels=torch.randint(CLASSES, (size,), generator=rng),
+        settings=settings,
+    )
+
+
+def model(**settings: Any) -> nn.Module:
+    settings = {"hidden": (7, 5), **settings}
+    return create("mlp", in_features=WIDTH, num_classes=CLASSES, **settings).double()
+
+
+def arrays_of(net: nn.Module) -> dict[str, Tensor]:
+    return {name: array.detach().clone() for name, array in net.state_dict().items()}
+
+
+def same(stacked: LocalResult, alone: LocalResult) -> None:
+    assert stacked.update.client == alone.update.client
+    assert stacked.update.num_samples == alone.update.num_samples
+    assert stacked.loss == pytest.approx(alone.loss, rel=1e-9)
+    for one, other in (
+        (stacked.update.arrays, alone.update.arrays),
+        (stacked.state.private, alone.state.private),
+        (stacked.state.correction, alone.state.correction),
+    ):
+        assert list(one) == list(other)
+        for name in one:
+            torch.testing.assert_close(one[name], other[name], atol=1e-9, rtol=1e-9)
+
+
+@pytest.mark.parametrize("pulls", [(0.0,) * 4, (0.3, 0.0, 0.1, 2.0)], ids=["free", "pulled"])
+@pytest.mark.parametrize("private", [(), ("0.weight", "0.bias")], ids=["all shared", "personal"])
+def test_each_client_ends_where_it_would_alone(
+    pulls: tuple[float, ...], private: tuple[str, ...]
+) -> None:
+    net = model()
+    clients = [rows(size, seed) for seed, size in enumerate(SIZES)]
+    stack = Stack(net, clients, pulls=any(pulls), device=CPU)
+    arrays = {name: array for name, array in arrays_of(net).items() if name not in private}
+    states = [
+        ClientState(
+            private={name: array for name, array in arrays_of(model()).items() if name in private},
+            correction={name: array * 0.1 for name, array in arrays.items()} if client else {},
+        )
+        for client in range(len(SIZES))
+    ]
+    for number in (1, 2):  # the second time in the same memory
+        configs = [
+            LocalConfig(
+                client=client, round_number=number, rule=LocalRule(pull=pull, corrects=True), seed=7
+            )
+            for client, pull in enumerate(pulls)
+        ]
+        together = stack.update(arrays, configs, states)
+        for result, config, state in zip(together, configs, states, strict=True):
+            same(
+                result,
+                local_update(arrays, config, state, model=net, data=clients[config.client]),
+            )
+
+
+def test_a_round_may_have_fewer_clients_or_none() -> None:
+    net, clients = model(), [rows(size, seed) for seed, size in enumerate(SIZES)]
+    stack = Stack(net, clients, pulls=False, device=CPU)
+    arrays = arrays_of(net)
+    assert stack.update(arrays, [], []) == []
+    for chosen in ((3,), (0, 2), (1, 2, 3)):
+        configs = [LocalConfig(client=client, round_number=1, seed=0) for client in chosen]
+        states = [ClientState()] * len(chosen)
+        for result, config in zip(stack.update(arrays, configs, states), configs, strict=True):
+            data = clients[config.client]
+            same(result, local_update(arrays, config, ClientState(), model=net, data=data))
+
+
+def test_without_an_epoch_the_weights_stay_and_there_is_no_loss() -> None:
+    settings = FitSettings(epochs=0)
+    net, clients = model(), [rows(3, 0, settings), rows(2, 1, settings)]
+    stack = Stack(net, clients, pulls=False, device=CPU)
+    configs = [LocalConfig(client=client, round_number=1, seed=0) for client in (0, 1)]
+    for result in stack.update(arrays_of(net), configs, [ClientState()] * 2):
+        assert math.isnan(result.loss)
+        for name, array in result.update.arrays.items():
+            assert torch.equal(array, net.state_dict()[name])
+
+
+def test_one_client_that_diverges_takes_no_other_along() -> None:
+    net = model()
+    clients = [rows(9, 0), rows(9, 1)]
+    clients[0].features[4] = torch.inf
+    stack = Stack(net, clients, pulls=False, device=CPU)
+    configs = [LocalConfig(client=client, round_number=1, seed=0) for client in (0, 1)]
+    broken, sound = stack.update(arrays_of(net), configs, [ClientState()] * 2)
+    assert not all(array.isfinite().all() for array in broken.update.arrays.values())
+    same(sound, local_update(arrays_of(net), configs[1], ClientState(), model=net, data=clients[1]))
+
+
+@pytest.fixture
+def side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs train as on a GPU, on the CPU."""
+
+    def stacked(self: _rounds.Rounds, device: torch.device) -> Stack:
+        clients = [data for data in self._clients if isinstance(data, LocalRows)]
+        assert stackable(self.model, clients)
+        return Stack(self.model, clients, pulls=any(r.pull for r in self._rules), device=CPU)
+
+    monkeypatch.setattr(_rounds.Rounds, "_stacked", stacked)
+
+
+def run(strategy: str, head: str, *, device: str = "cpu", **settings: Any) -> History:
+    rng = np.random.default_rng(0)
+    labels = np.arange(60) % CLASSES
+    features = rng.standard_normal((60, WIDTH), np.float32) + np.eye(CLASSES, WIDTH)[labels]
+    net = create(head, in_features=WIDTH, num_classes=CLASSES, **settings)
+    return simulate(
+        net,
+        features.astype(np.float32),
+        labels,
+        np.split(np.arange(60), [7, 20, 45]),
+        rounds=2,
+        strategy=read_strategy(strategy),
+        sample=3,
+        settings=replace(SETTINGS, learning_rate=1e-3),
+        test=(features.astype(np.float32), labels),
+        device=device,
+    )
+
+
+RUNS = [
+    ("fedavg", "mlp", {"hidden": (8,)}),
+    ("fedprox:mu=0.1", "mlp", {"hidden": (8,)}),
+    ("feddyn:alpha=0.1", "mlp", {"hidden": (8,)}),
+    ("personal:private=0", "mlp", {"hidden": (8,)}),
+    ("fedavg:clip=1,noise=0.1", "mlp", {"hidden": (8,)}),
+    ("fedavg", "gated_fusion", {"widths": (4, 2), "hidden": (8,)}),
+]
+
+
+@pytest.mark.parametrize(("strategy", "head", "settings"), RUNS)
+def test_whole_runs_agree(
+    strategy: str, head: str, settings: dict[str, Any], request: pytest.FixtureRequest
+) -> None:
+    alone = run(strategy, head, **settings)
+    request.getfixturevalue("side_by_side")
+    together = run(strategy, head, **settings)
+    for one, other in zip(together.rounds, alone.rounds, strict=True):
+        assert one.participants == other.participants
+        assert one.bytes_up == other.bytes_up
+        assert one.train_loss == pytest.approx(other.train_loss, rel=1e-3)
+    # float32, and Adam divides by what may be next to nothing: some 12 steps of 0.001 a round
+    for name, array in together.state.items():
+        torch.testing.assert_close(array, alone.state[name], atol=2e-3, rtol=1e-3)
+    assert together.private.keys() == alone.private.keys()
+
+
+def test_what_cannot_be_stacked_is_left_to_one_after_another() -> None:
+    clients = [rows(3, 0)]
+    assert stackable(model(), clients)
+    assert not stackable(nn.Sequential(nn.Linear(WIDTH, 4), nn.BatchNorm1d(4)).double(), clients)
+    assert not stackable(nn.Sequential(nn.Linear(WIDTH, 4), nn.Dropout()).double(), clients)
+    sequences = [
+        LocalRows(features=torch.randn(3, 4, 5), labels=torch.arange(3), settings=SETTINGS)
+    ]
+    for head in ("temporal_rnn", "temporal_transformer"):
+        net = create(head, in_features=5, num_classes=3, dense=8)
+        assert not stackable(net, sequences)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+@pytest.mark.parametrize(("strategy", "head", "settings"), RUNS)
+def test_a_gpu_learns_what_a_cpu_learns(strategy: str, head: str, settings: dict[str, Any]) -> None:
+    alone = run(strategy, head, **settings)
+    together = run(strategy, head, device="cuda", **settings)
+    for name, array in together.state.items():
+        torch.testing.assert_close(array, alone.state[name], atol=1e-2, rtol=1e-2)

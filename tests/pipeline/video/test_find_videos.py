@@ -1,0 +1,88 @@
+import hashlib
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from kinestore.pipeline.video.decoded_video import VideoError
+from kinestore.pipeline.video.find_videos import find_videos, identify
+from kinestore.store import Source, UsageError
+
+
+def test_class_folders_are_labels_and_other_files_are_left_alone(tmp_path: Path) -> None:
+    for name in ("run/b.AVI", "run/a.mp4", "sit/a.mkv", "loose.webm", "run/notes.md"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    found = [(Path(s.uri).name, s.label) for s in find_videos(tmp_path)]
+    assert found == [("loose.webm", None), ("a.mp4", "run"), ("b.AVI", "run"), ("a.mkv", "sit")]
+
+
+def test_csv_manifest_carries_known_and_unknown_columns(tmp_path: Path) -> None:
+    manifest = tmp_path / "labels.csv"
+    manifest.write_text(
+        '\ufeffvideo,label,group,split,camera\na.avi,"run, fast",g1,train,left\nsub/b.avi,007,,,\n',
+        encoding="utf-8",
+    )
+    assert find_videos(manifest) == [
+        Source(
+            uri=str(tmp_path / "a.avi"),
+            label="run, fast",
+            group="g1",
+            split="train",
+            extra={"camera": "left"},
+        ),
+        Source(uri=str(tmp_path / "sub/b.avi"), label="007", extra={"camera": ""}),
+    ]
+
+
+def test_parquet_and_text_manifests_name_the_same_videos(tmp_path: Path) -> None:
+    parquet, text = tmp_path / "m.parquet", tmp_path / "m.txt"
+    pq.write_table(pa.table({"video": ["a.avi", "b.avi"], "label": [1, None]}), parquet)
+    text.write_text("a.avi\n\nb.avi\n")
+    assert [s.label for s in find_videos(parquet)] == ["1", None]
+    assert [s.uri for s in find_videos(parquet)] == [s.uri for s in find_videos(text)]
+
+
+def test_a_path_named_twice_is_one_source(tmp_path: Path) -> None:
+    (tmp_path / "m.txt").write_text("a.avi\nb.avi\n./a.avi\n")
+    assert [Path(s.uri).name for s in find_videos(tmp_path / "m.txt")] == ["a.avi", "b.avi"]
+    (tmp_path / "m.csv").write_text("video,label\na.avi,run\na.avi,sit\n")
+    with pytest.raises(UsageError, match=r"names .*a\.avi twice, with different columns"):
+        find_videos(tmp_path / "m.csv")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("m.csv", "clip,label\na.avi,run\n", "no column 'video' .*clip, label"),
+        ("m.csv", "", "no column 'video' .*none"),
+        ("m.csv", "video,label\na.avi,run,extra\n", "line 2 has more fields than the header's 2"),
+        ("m.csv", "video,label\n,run\n", "a row names no video"),
+        ("m.csv", 'video\n"a.avi\n', "cannot be read as a manifest"),
+        ("m.parquet", "not parquet", "cannot be read as a manifest"),
+        ("m.txt", "\n", "names no video"),
+    ],
+)
+def test_a_broken_manifest_is_one_sentence(
+    name: str, text: str, message: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(UsageError, match=message):
+        find_videos(tmp_path / name)
+
+
+def test_nothing_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no such folder, manifest or video"):
+        find_videos(tmp_path / "absent")
+    with pytest.raises(UsageError, match="names no video"):
+        find_videos(tmp_path)
+
+
+def test_identity_is_the_hash_of_the_bytes_wherever_they_lie(tmp_path: Path) -> None:
+    (tmp_path / "a.avi").write_bytes(b"same")
+    (tmp_path / "b.avi").write_bytes(b"same")
+    expected = hashlib.sha256(b"same").hexdigest()[:32]
+    assert identify(str(tmp_path / "a.avi")) == identify(str(tmp_path / "b.avi")) == expected
+    with pytest.raises(VideoError, match="no such file"):
+        identify(str(tmp_path / "c.avi"))

@@ -1,0 +1,254 @@
+"""What is so of an object store alone, over a real S3 server."""
+
+import contextlib
+import errno
+import os
+import signal
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kinestore.store import FramesSpec, Store, StoreError, UsageError
+from kinestore.store import join_cache as cache
+from kinestore.store.io import object_stores
+from kinestore.store.io import remote_path as remote
+from kinestore.store.io.atomic import local_folder
+from kinestore.store.io.paths import as_path, is_remote
+from kinestore.store.part_folder import AT_ONCE
+from kinestore.store.parts import commit
+from kinestore.store.schema import view_table
+from kinestore.store.verify import verify
+from tests.helpers.stored import SPEC, clip, embedding, filled, overwrite
+
+pytestmark = pytest.mark.usefixtures("own_temporary_folder")
+
+
+@pytest.fixture
+def remote_store(bucket: str) -> Store:
+    return filled(f"{bucket}/{uuid.uuid4().hex}/the store")
+
+
+def test_a_marker_that_is_there_stays(remote_store: Store) -> None:
+    marker = remote_store.path / "marker.json"
+    assert is_remote(marker)
+    marker.write_once(b"first")
+    marker.write_once(b"second")
+    assert marker.read_text() == "first"
+
+
+def test_a_server_without_conditional_writes_gets_a_marker_too(
+    remote_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from s3fs import S3FileSystem
+
+    pipe_file = S3FileSystem.pipe_file
+
+    def refuse(self: object, path: str, value: bytes, mode: str = "overwrite") -> None:
+        if mode == "create":
+            raise OSError(errno.ENOSYS, "NotImplemented")
+        pipe_file(self, path, value)
+
+    monkeypatch.setattr(S3FileSystem, "pipe_file", refuse)
+    marker = remote_store.path / "marker.json"
+    assert is_remote(marker)
+    marker.write_once(b"first")
+    marker.write_once(b"second")
+    assert marker.read_text() == "first"
+
+
+def test_a_clip_in_two_parts_is_one_row(remote_store: Store) -> None:
+    folder = remote_store.views()[0].folder
+    table = view_table(SPEC, ["a"], [embedding(1, 2)])  # what two jobs commit in one instant
+    commit(folder, table, number=7)
+    commit(folder, table, number=8)
+    assert remote_store.load("vector").features.tolist() == [[1, 2], [3, 4], [5, 6]]
+    assert verify(str(remote_store.path)).sound
+
+
+def test_nothing_but_parts_and_markers_is_left_there_or_here(
+    remote_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "WORTH_KEEPING_BYTES", 0)  # a local join would be kept
+    remote_store.load("vector")
+    remote_store.take_snapshot("paper")
+    assert is_remote(remote_store.path)
+    found = [
+        (where / name).relative_to(remote_store.path).as_posix()
+        for where, _, names in remote_store.path.walk()
+        for name in names
+    ]
+    suffixes = sorted({name.rpartition(".")[2] for name in found})
+    assert suffixes == ["json", "parquet"] and len(found) == 4 + 3  # parts, markers, snapshot
+    assert list(local_folder().iterdir()) == []
+
+
+def test_what_a_killed_writer_left_here_goes_with_the_next_start() -> None:
+    code = (
+        "import os, signal\n"
+        "from kinestore.store.io.atomic import local_folder, temporary\n"
+        "with temporary(local_folder()) as path:\n"
+        "    print(path, flush=True)\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=False
+    )
+    assert done.returncode == -signal.SIGKILL
+    left = Path(done.stdout.strip())
+    assert left.exists() and left.parent.stat().st_mode & 0o777 == 0o700
+    assert list(local_folder().iterdir()) == []
+
+
+def test_many_parts_come_in_their_order(remote_store: Store) -> None:
+    for number in range(2 * AT_ONCE + 3):
+        remote_store.append_clips([clip("a", label=f"{number}")])
+    assert Store(str(remote_store.path)).load("vector", clips="a").classes == [f"{number}"]
+
+
+def test_a_part_that_does_not_come_is_not_dropped(
+    remote_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (first, second) = remote_store.views()[0].parts.paths()
+    read_range = remote.RemotePath.read_range
+
+    def cut(path: remote.RemotePath, begin: int, end: int) -> bytes:
+        if str(path) == str(first):
+            raise OSError(errno.EIO, "connection reset", str(path))
+        return read_range(path, begin, end)
+
+    monkeypatch.setattr(remote.RemotePath, "read_range", cut)
+    with pytest.raises(StoreError, match=f"{first.name}: cannot be read .*connection reset"):
+        remote_store.load("vector")
+    report = verify(str(remote_store.path), repair=True)
+    kinds = {finding.kind for finding in report.findings} - {"missing-rows"}
+    assert kinds == {"unreadable"} and not report.sound and report.dropped == ()
+    assert first.exists() and second.exists()
+
+
+def test_a_local_store_that_was_copied_there_is_one(
+    remote_store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(cache, "WORTH_KEEPING_BYTES", 0)
+    local = filled(str(tmp_path / "store"))
+    local.load("vector")
+    kind = FramesSpec(kind="tiny", shape=(2, 3, 4, 3), settings={})
+    local.append_frames(kind, ["a"], np.zeros((1, 2, 3, 4, 3), np.uint8))
+    there = as_path(f"{remote_store.path.parent}/copy")
+    for path in local.path.rglob("*.*"):
+        if path.is_file():
+            overwrite(there / path.relative_to(local.path).as_posix(), path.read_bytes(), tmp_path)
+    assert verify(str(there), repair=True).dropped == () and verify(str(there)).sound
+    copied = Store(str(there))
+    assert copied.load("vector").features.tolist() == local.load("vector").features.tolist()
+    with pytest.raises(UsageError, match="frames are mapped, so they need a store on a local"):
+        copied.frames("tiny")
+    with pytest.raises(UsageError, match="frames are mapped, so they need a store on a local"):
+        copied.append_frames(kind, ["b"], np.zeros((1, 2, 3, 4, 3), np.uint8))
+    (part,) = (there / "frames" / kind.name).glob("*.h5")
+    overwrite(part, b"no HDF5", tmp_path)
+    (finding,) = [f for f in verify(str(there)).findings if f.kind == "broken-part"]
+    assert finding.path.endswith(part.name)
+
+
+def test_large_objects_are_read_in_blocks(
+    remote_store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    content = bytes(range(256)) * 5
+    path = remote_store.path / "large"
+    overwrite(path, content, tmp_path)
+    monkeypatch.setattr(remote, "BLOCK_BYTES", 100)
+    assert path.read_bytes() == content
+    with path.open("rb") as handle:
+        handle.seek(-10, os.SEEK_END)
+        assert (handle.read(), handle.tell()) == (content[-10:], len(content))
+        handle.seek(500)
+        assert handle.read(300) == content[500:800]
+    assert remote_store.load("vector").clip_ids == ["a", "b", "c"]
+    assert verify(str(remote_store.path)).sound
+
+
+@pytest.mark.parametrize("name", ["a b", "100%", "x#y?z=1", "é", "a//b", "[x]", "*"])
+def test_odd_names_are_taken_as_they_are(name: str, remote_store: Store, tmp_path: Path) -> None:
+    path = as_path(f"{remote_store.path.parent}/{name}/file")
+    overwrite(path, name.encode(), tmp_path)
+    assert as_path(str(path)).read_bytes() == name.encode()
+    assert is_remote(path) and path.parent.names() == {"file"}
+
+
+@contextlib.contextmanager
+def another_connection(monkeypatch: pytest.MonkeyPatch, **environment: str) -> Iterator[None]:
+    """What is in the environment is read when the file system is made."""
+    from s3fs import S3FileSystem
+
+    with monkeypatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        object_stores._file_system.cache_clear()
+        S3FileSystem.clear_instance_cache()
+        yield
+    object_stores._file_system.cache_clear()
+    S3FileSystem.clear_instance_cache()
+
+
+def test_a_server_that_does_not_answer_is_one_sentence(
+    remote_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nobody = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_MAX_ATTEMPTS": "1"}
+    with (
+        another_connection(monkeypatch, **nobody),
+        pytest.raises(StoreError, match=r"s3://.*cannot be read .*Could not connect"),
+    ):
+        Store(str(remote_store.path))
+    assert Store(str(remote_store.path)).load("vector").clip_ids == ["a", "b", "c"]
+
+
+def test_a_password_in_an_endpoint_is_not_repeated(
+    remote_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endpoint = "http://me:geheim@127.0.0.1:9"
+    settings = {"AWS_ENDPOINT_URL": endpoint, "AWS_MAX_ATTEMPTS": "1"}
+    with (
+        another_connection(monkeypatch, **settings),
+        pytest.raises(StoreError, match=r"cannot be read") as told,
+    ):
+        Store(str(remote_store.path))
+    assert "geheim" not in str(told.value)
+
+
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "s3fs", None)
+    with pytest.raises(UsageError, match=r"needs the package s3fs; pip install 'kinestore\[remote"):
+        Store("s3://kinestore/store")
+
+
+@pytest.mark.parametrize(
+    ("named", "message"),
+    [
+        ("ftp://me:geheim@host/x", "ftp://: must be a local path, file://, s3://, gs://"),
+        ("s3://", "s3://: a bucket's name must follow"),
+        ("s3:///store", "s3://: a bucket's name must follow"),
+        ("s3://me:geheim@bucket/store", "credentials are taken from the environment"),
+        ("s3://me:ge/heim@bucket/store", "credentials are taken from the environment"),
+        ("s3://bucket/a/../../b", r"s3://bucket: '\.\.' leads out of the bucket"),
+        ("file://store", "file://: must go on with a slash"),
+        (Path("s3://bucket/store"), "s3:/bucket/store: give the address as text"),
+    ],
+)
+def test_what_is_no_address_is_told_without_its_password(named: str | Path, message: str) -> None:
+    for use in (Store, Store.create, as_path):
+        with pytest.raises(UsageError, match=message) as told:
+            use(named)
+        assert "heim" not in str(told.value)
+
+
+def test_addresses_of_local_files_are_paths(tmp_path: Path) -> None:
+    filled(f"file://{tmp_path}/a%20store")
+    assert Store(tmp_path / "a store").load("vector").clip_ids == ["a", "b", "c"]
+    assert as_path("file://localhost/x") == Path("/x")
+    assert as_path("odd:name") == Path("odd:name")
+    assert str(as_path("S3://bucket/./a/b/../store/")) == "s3://bucket/a/store"
