@@ -61,7 +61,7 @@ def demo_command(
     from kinestore.pipeline.recipes.demo import demo
 
     with progress() as tell:
-        steps = demo(folder, on_progress=tell)
+        steps = demo(folder, progress=tell)
     say(demo_table(folder, steps))
     say(f"Look at {folder / 'umap.html'} in a browser.")
 

@@ -1,15 +1,14 @@
-"""How far a job has come, told to whoever shows it."""
+"""The one progress callback: every job that takes time calls it as it goes on."""
 
-from collections.abc import Callable
 from typing import Protocol
 
 
-class Tell(Protocol):
-    """Moves a stage's bar."""
+class Progress(Protocol):
+    """Shows how far a stage of a job is, such as a bar on a terminal."""
 
     def __call__(self, stage: str, done: int, total: int, note: str = "") -> None:
-        """So many steps are done of so many; the note stands behind the bar."""
+        """Show that `done` of `total` steps are finished, with a short note such as the loss."""
 
 
-Progress = Callable[[str, int, int], None]
-"""Called with the stage's name, the clips done and the clips in all."""
+def no_progress(stage: str, done: int, total: int, note: str = "") -> None:
+    """Show nothing."""

@@ -10,16 +10,16 @@ from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
-    Progress,
     ProgressColumn,
     Task,
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.progress import Progress as RichProgress
 from rich.table import Column, Table
 from rich.text import Text
 
-from kinestore.pipeline.progress import Tell
+from kinestore.pipeline.progress import Progress
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,12 +40,8 @@ class _Rate(ProgressColumn):
 
 
 @contextlib.contextmanager
-def progress() -> Iterator[Tell]:
-    """A bar for each stage on standard error; silent when that is not a terminal.
-
-    Yields:
-        A function of the stage's name, the steps done, the steps in all and maybe a note.
-    """
+def progress() -> Iterator[Progress]:
+    """Show a bar for each stage on standard error, or nothing where that is not a terminal."""
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}"),
@@ -55,15 +51,15 @@ def progress() -> Iterator[Tell]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
     )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
+    with RichProgress(*columns, console=console, disable=not console.is_terminal) as bars:
         tasks: dict[str, Any] = {}
 
-        def tell(stage: str, done: int, total: int, note: str = "") -> None:
+        def show(stage: str, done: int, total: int, note: str = "") -> None:
             if stage not in tasks:
                 tasks[stage] = bars.add_task(escape(stage), total=total, note="")
             bars.update(tasks[stage], completed=done, total=total, note=escape(note))
 
-        yield tell
+        yield show
 
 
 def say(what: RenderableType) -> None:

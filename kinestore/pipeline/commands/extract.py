@@ -83,7 +83,7 @@ def extract_command(
                 limit=limit,
                 retry_failed=retry_failed,
                 clip_timeout_s=clip_timeout,
-                on_progress=tell,
+                progress=tell,
             )
     except KeyboardInterrupt:
         raise KinestoreError(

@@ -93,7 +93,7 @@ def run_shards(
     target: Store,
     assignment: Assignment,
     *,
-    tell: Progress,
+    progress: Progress,
 ) -> Iterator[Receipt]:
     """Run the shards; receipts come in the order of finishing.
 
@@ -101,7 +101,7 @@ def run_shards(
         StoreError: If the store cannot be written.
     """
     total = sum(len(shard.clips) for shard in shards)
-    tell("extracting", 0, total)
+    progress("extracting", 0, total)
     # A name of its own: two jobs may share a cluster.
     process = EmbeddingProcess(assignment, name=f"kinestore-{uuid.uuid4().hex}")
     needs = {GPU: 1} if assignment.on_gpu_workers else None
@@ -116,7 +116,7 @@ def run_shards(
             shard = futures[future]
             yield _receipt(future, shard, target)
             done += len(shard.clips)
-            tell("extracting", done, total)
+            progress("extracting", done, total)
     finally:  # a cluster that runs on must not keep the processes of a job that ended
         client.cancel(list(futures))
         client.unregister_worker_plugin(process.name)

@@ -31,7 +31,7 @@ from kinestore.pipeline.extraction.planning import (
     settle_ledger,
 )
 from kinestore.pipeline.extraction.process_shard import Assignment, Receipt, Shard, Spec
-from kinestore.pipeline.progress import Progress
+from kinestore.pipeline.progress import Progress, no_progress
 from kinestore.pipeline.video.clip_format import read_frames
 from kinestore.pipeline.video.find_videos import find_videos
 from kinestore.store import Store, UsageError
@@ -60,7 +60,7 @@ def extract(
     limit: int | None = None,
     retry_failed: bool = False,
     clip_timeout_s: float = CLIP_TIMEOUT_S,
-    on_progress: Progress | None = None,
+    progress: Progress | None = None,
 ) -> Summary:
     """Fill a store with the embeddings, and the frames, that it lacks.
 
@@ -85,7 +85,7 @@ def extract(
         limit: Take only the first so many inputs.
         retry_failed: Try inputs again whose same bytes failed before.
         clip_timeout_s: Seconds that one clip may take; then it fails and the job goes on.
-        on_progress: Told of progress by stage.
+        progress: Called after each clip that is hashed and each shard that is extracted.
 
     Raises:
         UsageError: If an argument does not fit or there is nothing to extract.
@@ -118,9 +118,9 @@ def extract(
     )
     specs: dict[str, Spec] = {name: view.spec for name, view in views.items()}
     target = Store.create(store)
-    tell = on_progress or (lambda stage, done, total: None)
+    progress = progress or no_progress
 
-    inputs = identify_all(sources, target, tell)
+    inputs = identify_all(sources, target, progress)
     shards = plan(inputs, target, specs, retry_failed=retry_failed)
     record_changed_sources(inputs, target)
     receipts, worker_count = _run(
@@ -130,7 +130,7 @@ def extract(
         device=device if extractors else "cpu",  # frames alone want no GPU
         workers=workers,
         scheduler=scheduler,
-        tell=tell,
+        progress=progress,
     )
     if inputs.failures:
         target.append_failures(inputs.failures)
@@ -162,7 +162,7 @@ def _run(
     device: str,
     workers: int | None,
     scheduler: str | None,
-    tell: Progress,
+    progress: Progress,
 ) -> tuple[list[Receipt], int]:
     """What the workers say, and how many there were."""
     if not shards:
@@ -170,10 +170,10 @@ def _run(
     if scheduler:
         with running_cluster(scheduler) as client:
             assignment = replace(assignment, on_gpu_workers=has_gpu_workers(client))
-            receipts = list(run_shards(client, shards, target, assignment, tell=tell))
+            receipts = list(run_shards(client, shards, target, assignment, progress=progress))
             return receipts, num_workers(client)
     gpus = visible_gpus(device)
     count = min(workers or len(gpus) or os.cpu_count() or 1, len(shards))
     with local_workers(count) as client:
         assignment = replace(assignment, gpus=gpus)
-        return list(run_shards(client, shards, target, assignment, tell=tell)), count
+        return list(run_shards(client, shards, target, assignment, progress=progress)), count

@@ -34,7 +34,7 @@ class Inputs:
     failures: list[Failure]
 
 
-def identify_all(sources: Sequence[Source], target: Store, tell: Progress) -> Inputs:
+def identify_all(sources: Sequence[Source], target: Store, progress: Progress) -> Inputs:
     """Hash every input; what cannot be read becomes a failure."""
     attempts = {failure.uri: failure.attempt for failure in target.failures()}
     clips: dict[str, list[Source]] = defaultdict(list)
@@ -49,7 +49,7 @@ def identify_all(sources: Sequence[Source], target: Store, tell: Progress) -> In
                 failures += failures_of(task, found, stage="read")
             else:
                 clips[found].append(source)
-            tell("hashing", done, len(sources))
+            progress("hashing", done, len(sources))
     return Inputs(clips=dict(clips), failures=failures)
 
 

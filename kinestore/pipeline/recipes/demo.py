@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from kinestore.pipeline.extraction.extract_videos import extract
-from kinestore.pipeline.progress import Tell
+from kinestore.pipeline.progress import Progress, no_progress
 from kinestore.pipeline.projection import umap
 from kinestore.pipeline.report import report
 from kinestore.pipeline.synthetic.motion_videos import make_clips
@@ -39,11 +39,7 @@ class Step:
     where: Path
 
 
-def _quiet(stage: str, done: int, total: int, note: str = "") -> None:
-    """Nobody watches."""
-
-
-def demo(folder: Path, *, on_progress: Tell | None = None) -> list[Step]:
+def demo(folder: Path, *, progress: Progress | None = None) -> list[Step]:
     """Go the whole way in a folder; what an earlier demo left there is used again.
 
     The classes of the clips differ by motion alone, so the motion descriptors should name them and
@@ -51,9 +47,9 @@ def demo(folder: Path, *, on_progress: Tell | None = None) -> list[Step]:
 
     Args:
         folder: Where everything goes; made if absent.
-        on_progress: Told of progress by stage.
+        progress: Called as each step goes on.
     """
-    tell = on_progress or _quiet
+    progress = progress or no_progress
     manifest, store = folder / "clips" / "labels.csv", folder / "store"
     runs = folder / "runs"
     steps: list[Step] = []
@@ -70,17 +66,17 @@ def demo(folder: Path, *, on_progress: Tell | None = None) -> list[Step]:
 
             def on_clip(path: Path) -> None:
                 made.append(path)
-                tell("making clips", len(made), NUM_CLIPS)
+                progress("making clips", len(made), NUM_CLIPS)
 
             make_clips(manifest.parent, num_clips=NUM_CLIPS, on_clip=on_clip)
 
     def fill() -> None:
-        extract(manifest, store=store, extractors=[FRAMES, MOTION], on_progress=on_progress)
+        extract(manifest, store=store, extractors=[FRAMES, MOTION], progress=progress)
 
     def central(features: str, out: Path) -> float:
         loaded = Store(store).load(features)
-        progress = partial(tell, f"training on {features}")
-        return float(train(loaded, out=out, split="column", on_progress=progress)["top1"])
+        on_epoch = partial(progress, f"training on {features}")
+        return float(train(loaded, out=out, split="column", on_progress=on_epoch)["top1"])
 
     def together(out: Path) -> float:
         summary = federate(
@@ -88,15 +84,15 @@ def demo(folder: Path, *, on_progress: Tell | None = None) -> list[Step]:
             out=out,
             clients=NUM_CLIENTS,
             rounds=NUM_ROUNDS,
-            on_progress=partial(tell, "federating"),
+            on_progress=partial(progress, "federating"),
         )
         return float(summary["top1"])
 
     def draw(out: Path) -> None:
-        tell(f"drawing {out.name}", 0, 1)
+        progress(f"drawing {out.name}", 0, 1)
         opened = Store(store)
         umap(opened.load(MOTION), store=opened, run=runs / "federated", out=out)
-        tell(f"drawing {out.name}", 1, 1)
+        progress(f"drawing {out.name}", 1, 1)
 
     def tell_of(run: Path, out: Path) -> None:
         report(run, out=out, store=store)

@@ -241,9 +241,7 @@ def test_a_running_cluster_gives_the_same_bytes(videos: Path, whole: Path, tmp_p
             summary = extract(videos, store=store, extractors=["motion"], scheduler=address)
         broken = tmp_path / "broken"
         with pytest.raises(KeyboardInterrupt):
-            extract(
-                videos, store=broken, extractors=["motion"], scheduler=address, on_progress=stop
-            )
+            extract(videos, store=broken, extractors=["motion"], scheduler=address, progress=stop)
         time.sleep(2)
         assert not engines()
     assert (summary.done, summary.skipped) == (0, NUM_CLIPS)
@@ -256,7 +254,7 @@ def test_a_running_cluster_gives_the_same_bytes(videos: Path, whole: Path, tmp_p
 def test_where_workers_have_gpus_those_alone_are_used(videos: Path, tmp_path: Path) -> None:
     store, at_work = tmp_path / "store", set()
 
-    def count(stage: str, done: int, total: int) -> None:
+    def count(stage: str, done: int, total: int, note: str = "") -> None:
         if stage == "extracting" and done:
             at_work.add(len(engines()))
 
@@ -267,7 +265,7 @@ def test_where_workers_have_gpus_those_alone_are_used(videos: Path, tmp_path: Pa
         address = cluster.scheduler_address
         with Client(address) as client:
             client.wait_for_workers(2)
-        extract(videos, store=store, extractors=["motion"], scheduler=address, on_progress=count)
+        extract(videos, store=store, extractors=["motion"], scheduler=address, progress=count)
     assert at_work == {1}
     assert len(Store(store).load("motion").clip_ids) == NUM_CLIPS
 
@@ -279,7 +277,7 @@ def engines() -> list[psutil.Process]:
     ]
 
 
-def stop(stage: str, done: int, total: int) -> None:
+def stop(stage: str, done: int, total: int, note: str = "") -> None:
     """A person who presses Ctrl-C once the first shard is done."""
     if stage == "extracting" and done:
         raise KeyboardInterrupt
