@@ -109,7 +109,8 @@ def _videomae() -> Plain:
     from kinestore.extractors.videomae import NETWORK
 
     def build() -> Any:
-        config = transformers.VideoMAEConfig(num_labels=CLASSES, use_mean_pooling=True)
+        config = transformers.VideoMAEConfig(use_mean_pooling=True)
+        config.num_labels = CLASSES
         return transformers.VideoMAEForVideoClassification(config)
 
     return Plain(
@@ -190,7 +191,7 @@ def _cnn(name: str) -> Plain:
 
 
 class Shrunk:
-    """A data set of clips, decoded by PyAV and shrunk as the network wants it."""
+    """Map-style data set of clips, decoded by PyAV and shrunk as the network wants it."""
 
     def __init__(self, clips: Sequence[str], network: Plain) -> None:
         self._clips = clips
@@ -222,8 +223,8 @@ def run_dataloader(work: "Work") -> None:
         model = model.to(memory_format=torch.channels_last_3d)
     on_gpu = work.device == "cuda"
     torch.set_num_threads(work.workers)
-    loader = DataLoader(
-        Shrunk(work.clips, network),
+    loader: DataLoader[Any] = DataLoader(
+        Shrunk(work.clips, network),  # type: ignore[arg-type]  # map-style, without the base class
         batch_size=BATCH[work.device],
         num_workers=work.workers if on_gpu else 1,
         pin_memory=on_gpu,

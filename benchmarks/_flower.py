@@ -54,10 +54,11 @@ class Trainer:
     def train(self, part: Tensor, *, epochs: int, order: torch.Generator) -> None:
         """Steps over the rows of `part` in random order, and nothing else."""
         for _ in range(epochs):
-            for rows in part[torch.randperm(len(part), generator=order)].split(BATCH):
+            for rows in part[torch.randperm(len(part), generator=order)].split(BATCH):  # type: ignore[no-untyped-call]
                 self._optimizer.zero_grad()
                 logits = self.model(self._features[rows])
-                nn.functional.cross_entropy(logits, self._labels[rows]).backward()
+                loss = nn.functional.cross_entropy(logits, self._labels[rows])
+                loss.backward()  # type: ignore[no-untyped-call]
                 self._optimizer.step()
 
 
@@ -82,7 +83,7 @@ def simulate(folder: Path, *, num_clients: int, rounds: int, epochs: int, num_cp
     client_app, server_app = ClientApp(), ServerApp()
     ended: list[float] = []
 
-    @client_app.train()
+    @client_app.train()  # type: ignore[untyped-decorator]
     def train(message: Any, context: Any) -> Any:
         trainer, parts = worker(folder, num_cpus)
         client = int(context.node_config["partition-id"])
@@ -95,7 +96,7 @@ def simulate(folder: Path, *, num_clients: int, rounds: int, epochs: int, num_cp
         content = RecordDict({"arrays": arrays, "metrics": metrics})
         return Message(content=content, reply_to=message)
 
-    @server_app.main()
+    @server_app.main()  # type: ignore[untyped-decorator]
     def serve(grid: Any, context: Any) -> None:
         everybody = {"min_train_nodes": num_clients, "min_available_nodes": num_clients}
         result = FedAvg(fraction_evaluate=0.0, **everybody).start(

@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.clips import FFMPEG, existing_path, find_videos, mpeg4_encoder, write_clip
-from benchmarks.isolated import Isolated, LibraryFailed, left_out, versions
+from benchmarks.isolated_process import Isolated, LibraryFailed, left_out, versions
 
 RESIZED = (224, 224)
 THUMBNAIL = (32, 24)

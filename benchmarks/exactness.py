@@ -27,7 +27,7 @@ from rich.console import Console
 from rich.progress import track
 
 from benchmarks.clips import FFMPEG, existing_path, find_videos, mpeg4_encoder, write_clip
-from benchmarks.isolated import Isolated, LibraryFailed, left_out, versions
+from benchmarks.isolated_process import Isolated, LibraryFailed, left_out, versions
 
 Picture = NDArray[np.uint8]
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"

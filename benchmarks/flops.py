@@ -25,7 +25,8 @@ def flops_of(run: Callable[[], object]) -> int:
     """Floating-point operations of one call, two for a multiplication and an addition."""
     with FlopCounterMode(display=False, custom_mapping=ONEDNN) as counter:
         run()
-    return counter.get_total_flops()
+    total: int = counter.get_total_flops()
+    return total
 
 
 def peak_flops() -> float:

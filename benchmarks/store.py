@@ -38,7 +38,7 @@ from benchmarks.formats import (
     Array,
     Contender,
 )
-from benchmarks.isolated import Isolated, LibraryFailed, left_out
+from benchmarks.isolated_process import Isolated, LibraryFailed, left_out
 
 BATCH = 128
 SECONDS = 0.5

@@ -13,16 +13,6 @@ import torchvision
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.nets_learning import (
-    ADJACENT,
-    ONE_FRAME,
-    SHUFFLED,
-    SMOOTHED,
-    WHOLE,
-    Case,
-    Learnt,
-    learn,
-)
 from kinestore.federated.strategies import personal
 from kinestore.federated.strategy import ServerState
 from kinestore.heads._local_difference import LOCAL_INPUTS
@@ -32,6 +22,16 @@ from kinestore.heads.differential import DifferentialNet
 from kinestore.pipeline.training.model_spec import read_head
 from kinestore.store import Features, UsageError
 from tests.helpers.differentials import clips, count, draw, on_paper, small, unsettle
+from tests.helpers.motion_learning import (
+    ADJACENT,
+    ONE_FRAME,
+    SHUFFLED,
+    SMOOTHED,
+    WHOLE,
+    Case,
+    MotionScores,
+    learn,
+)
 
 # How large it is.
 
@@ -423,9 +423,9 @@ CHANCE = {"top1": (1 / 4, math.sqrt(1 / 4 * 3 / 4 / 400)), "sense": (1 / 2, math
 """Mean and standard deviation of guessing."""
 
 
-def is_chance(learnt: Learnt, name: str) -> bool:
+def is_chance(scores: MotionScores, name: str) -> bool:
     mean, sigma = CHANCE[name]
-    return bool(abs(getattr(learnt, name) - mean) < 3 * sigma)
+    return bool(abs(getattr(scores, name) - mean) < 3 * sigma)
 
 
 @pytest.mark.slow
@@ -438,8 +438,8 @@ def test_time_modules_or_adjacent_differences_learn_the_direction(case: Case, se
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 def test_the_local_module_alone_learns_the_axis_and_not_the_sense(seed: int) -> None:
-    learnt = learn(SMOOTHED, seed=seed)
-    assert learnt.axis >= 0.9 and is_chance(learnt, "sense")
+    scores = learn(SMOOTHED, seed=seed)
+    assert scores.axis >= 0.9 and is_chance(scores, "sense")
 
 
 @pytest.mark.slow

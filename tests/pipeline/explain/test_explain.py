@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 from typer.testing import CliRunner
 
-from benchmarks.explain import locate, train
 from kinestore import heads
 from kinestore.__main__ import app
 from kinestore.heads import FeatureLayer
@@ -38,6 +37,7 @@ from kinestore.pipeline.training.train_head import train as train_embeddings
 from kinestore.pipeline.video.clip_format import known_as, read_frames
 from kinestore.store import KinestoreError, Source, Store, UsageError
 from tests.helpers.filmed import keep
+from tests.helpers.gradcam_learning import locate, train
 from tests.helpers.numbered import make_video
 from tests.helpers.reported import change, without_pictures
 from tests.helpers.trained import SHORT

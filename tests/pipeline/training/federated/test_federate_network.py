@@ -23,7 +23,7 @@ from kinestore.pipeline.training.networks.config import Looks, NetSettings
 from kinestore.pipeline.training.networks.sgd import Training
 from kinestore.store import Store, UsageError
 from tests.helpers.filmed import coloured_store
-from tests.helpers.tiny_nets import ALONE, InMemory, Tiny, examples, noise, tiny
+from tests.helpers.tiny_networks import ALONE, InMemory, Tiny, examples, noise, tiny
 from tests.helpers.trained import metrics
 
 NET = "differential:layers=1-1-1-1,width=16,strides=,dropout=0.1"

@@ -14,7 +14,7 @@ from kinestore.pipeline.training.networks.data.batches import Examples
 from kinestore.pipeline.training.networks.lr_schedule import Schedule, read_schedule
 from kinestore.pipeline.training.networks.sgd import Training, predict
 from kinestore.store import KinestoreError, UsageError
-from tests.helpers.tiny_nets import ALONE, FLAT, Tiny, examples, noise, tiny, trained
+from tests.helpers.tiny_networks import ALONE, FLAT, Tiny, examples, noise, tiny, trained
 
 
 def weights(net: nn.Module) -> Tensor:

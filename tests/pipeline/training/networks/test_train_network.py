@@ -19,7 +19,7 @@ from kinestore.pipeline.training.networks.task import NetTask
 from kinestore.pipeline.training.networks.train_network import train_net
 from kinestore.store import KinestoreError, Store, UsageError
 from tests.helpers.filmed import coloured_store, numbered_store
-from tests.helpers.tiny_nets import ALONE, described, examples, noise
+from tests.helpers.tiny_networks import ALONE, described, examples, noise
 from tests.helpers.trained import FILES, metrics
 
 NET = "differential:layers=1-1-1-1,width=16,strides=,dropout=0.1"

@@ -17,7 +17,7 @@ from kinestore.pipeline.training.networks.data.transforms import (
     views,
 )
 from kinestore.store import UsageError
-from tests.helpers.tiny_nets import examples, noise
+from tests.helpers.tiny_networks import examples, noise
 
 CPU = torch.device("cpu")
 

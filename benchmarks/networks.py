@@ -1,7 +1,7 @@
 """Speed and memory of the nets on frames, beside torchvision's ResNet-50 over the same frames.
 
-    python -m benchmarks.nets [--clips 2] [--repeats 7] [--json FILE]
-    python -m benchmarks.nets --learn [--seeds 0 1 2]
+    python -m benchmarks.networks [--clips 2] [--repeats 7] [--json FILE]
+    python -m benchmarks.networks --learn [--seeds 0 1 2]
 
 A repetition runs each contender in turn, once in inference and once in training: forward, cross
 entropy, backward and a step of SGD. Seconds are medians; a ratio is the median of the repetitions'
@@ -40,7 +40,7 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from benchmarks.flops import flops_of, peak_flops
-from benchmarks.isolated import Isolated
+from benchmarks.isolated_process import Isolated
 from benchmarks.memory import peak_mib
 from kinestore.heads import create
 from kinestore.pipeline.synthetic.moving_dots import MotionDots, hold_frame
@@ -128,7 +128,8 @@ class Runner:
                 self._net(self._clips)
             return
         self._optimiser.zero_grad()
-        nn.functional.cross_entropy(self._net(self._clips), self._labels).backward()
+        loss = nn.functional.cross_entropy(self._net(self._clips), self._labels)
+        loss.backward()  # type: ignore[no-untyped-call]
         self._optimiser.step()
 
     def flops(self, mode: str) -> int:
@@ -187,7 +188,7 @@ def figures(
             row[f"{mode}, MiB"] = child.ask(name, num_clips, mode, torch.get_num_threads())
             child.close()
             beside = CONTENDERS[name].beside
-            if beside in names:
+            if beside is not None and beside in names:
                 row["beside"] = beside
                 row[f"{mode}, times as slow"] = ratio(seen, name, beside, mode)
         found[name] = row
@@ -245,7 +246,8 @@ def learn(name: str, *, held: bool, seed: int, epochs: int = 10, num_clips: int 
     for _ in range(epochs):
         for rows in torch.randperm(num_clips, generator=generator).view(-1, 16):
             optimiser.zero_grad()
-            nn.functional.cross_entropy(net(frames[rows]), labels[rows]).backward()
+            loss = nn.functional.cross_entropy(net(frames[rows]), labels[rows])
+            loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
             schedule.step()
     frames, labels = dots(num_clips, num_clips + 400, size=size, held=held, seed=seed)

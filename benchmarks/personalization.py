@@ -1,6 +1,6 @@
 """What a private part is worth: the differential net federated with and without one.
 
-    python -m benchmarks.personal [--seeds 0 1 2] [--rounds 100]
+    python -m benchmarks.personalization [--seeds 0 1 2] [--rounds 100]
 
 Twenty clients, four a round, one local epoch. Every client has a camera of its own: its
 background's colours and waves are in all of its clips and in no other's (`pipeline.motion_dots`).
