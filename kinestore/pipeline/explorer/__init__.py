@@ -1,4 +1,4 @@
-"""A page to look around in a map of clips: one file, opened from disk, without a network."""
+"""An interactive map of clips: one HTML file, opened from disk, without a network."""
 
 from kinestore.pipeline.explorer.html_file import write_explorer
 from kinestore.pipeline.explorer.page import Page

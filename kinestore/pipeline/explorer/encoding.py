@@ -1,10 +1,9 @@
-"""The explorer's data as text that can stand in a page.
+"""The explorer's data as values of JSON.
 
-Arrays are base64 of little-endian numbers, which a browser reads without parsing; text is JSON.
+Arrays are base64 of little-endian numbers, which a browser reads without parsing.
 """
 
 import base64
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,18 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinestore.pipeline.explorer.page import Page
+from kinestore.pipeline.plotting.legend import NUM_STYLES, style
 
 _ARRAYS = {"<f4": "Float32Array", "<u2": "Uint16Array", "<u4": "Uint32Array"}
 
 
-def encode(page: Page) -> str:
-    """All of a page but its thumbnails, as JSON that may stand inside a script element."""
-    # Late, since the map itself imports this package.
-    from kinestore.pipeline.plotting.legend import NUM_STYLES, style
-
+def encode(page: Page) -> dict[str, Any]:
+    """Encode all of a page but its thumbnails."""
     folders, files = zip(*(_split(uri) for uri in page.uris), strict=True)
-    columns = {**page.columns, **_scored(page)}
-    told: dict[str, Any] = {
+    columns = {**page.columns, **_prediction_columns(page)}
+    encoded: dict[str, Any] = {
         "points": _array(page.points.ravel(), "<f4"),
         "clipIds": list(page.clip_ids),
         "folders": _coded(folders),
@@ -38,25 +35,20 @@ def encode(page: Page) -> str:
     }
     if len(page.confidence):
         numbers = np.array([np.nan if one is None else one for one in page.confidence])
-        told["confidence"] = _array(numbers, "<f4")
+        encoded["confidence"] = _array(numbers, "<f4")
     if page.neighbors is not None:
-        told["neighbors"] = _array(page.neighbors.ravel(), "<u4")
-    return as_json(told)
+        encoded["neighbors"] = _array(page.neighbors.ravel(), "<u4")
+    return encoded
 
 
 def encode_thumbnails(page: Page) -> str:
-    """A line of base64 for each clip in order, empty where it has no thumbnail."""
+    """Return a line of base64 for each clip in order, empty where it has no thumbnail."""
     files = (page.thumbnails.get(clip_id, b"") for clip_id in page.clip_ids)
     return "\n".join(base64.b64encode(file).decode() for file in files)
 
 
-def as_json(value: object) -> str:
-    """JSON of plain ASCII without `<`: nothing in it can end a script element or open a comment."""
-    return json.dumps(value, separators=(",", ":")).replace("<", r"\u003c")
-
-
-def _scored(page: Page) -> dict[str, list[str | None]]:
-    """What may be coloured by where a run has scored the clips."""
+def _prediction_columns(page: Page) -> dict[str, list[str | None]]:
+    """Return the columns that a run's predictions add."""
     if not page.predicted:
         return {}
     labels = page.columns["label"]
@@ -76,13 +68,13 @@ def _outcome(label: str | None, predicted: str | None) -> str | None:
 
 
 def _split(uri: str) -> tuple[str, str]:
-    """The folder with its last slash, which many files share, and the file's name."""
+    """Split into the folder with its last slash, which many files share, and the file's name."""
     cut = uri.rfind("/") + 1
     return uri[:cut], uri[cut:]
 
 
 def _coded(values: Sequence[str | None]) -> dict[str, Any]:
-    """Each distinct value once, in alphabetical order and None last, and a number for each row."""
+    """Encode distinct values, in alphabetical order and None last, and a number for each row."""
     names: list[str | None] = [*sorted({value for value in values if value is not None})]
     if any(value is None for value in values):
         names.append(None)
@@ -92,6 +84,6 @@ def _coded(values: Sequence[str | None]) -> dict[str, Any]:
 
 
 def _array(values: NDArray[Any], dtype: str) -> dict[str, str]:
-    """A one-dimensional array, and what JavaScript calls its type."""
+    """Encode a one-dimensional array, with the name of its JavaScript type."""
     raw = values.astype(dtype).tobytes()
     return {"type": _ARRAYS[dtype], "base64": base64.b64encode(raw).decode()}

@@ -1,15 +1,11 @@
 """One file that holds the whole explorer."""
 
-import base64
-import hashlib
-import html
 import re
-from importlib import resources
 from pathlib import Path
-from string import Template
 
 from kinestore.pipeline.explorer.encoding import encode, encode_thumbnails
 from kinestore.pipeline.explorer.page import Page
+from kinestore.pipeline.html_page import read_asset, render_page
 
 _IMPORT = re.compile(r'^import (\{[^}]*\}) from "\./([\w.]+)";$', re.MULTILINE)
 _EXPORT = re.compile(r"^export ((?:const|function|class) (\w+))", re.MULTILINE)
@@ -19,29 +15,22 @@ def write_explorer(page: Page, out: Path) -> None:
     """Write a page that needs no server and may reach no network.
 
     Args:
-        page: What it shows. The same page gives the same bytes.
+        page: The map and its clips. The same page gives the same bytes.
         out: File to write; its folder is made if absent.
     """
-    style, script = _asset("page.css"), bundle("main.js")
-    policy = {
-        "default-src": "'none'",
-        "script-src": _hash(script),
-        "style-src": _hash(style),
-        "img-src": "data:",
-        "base-uri": "'none'",
-        "form-action": "'none'",
-    }
-    whole = Template(_asset("page.html")).substitute(
-        policy="; ".join(" ".join(rule) for rule in policy.items()),
-        title=_text(page.title),
-        caption=_text(page.caption),
-        style=style,
+    text = render_page(
+        __package__,
+        "page.html",
+        style=read_asset(__package__, "page.css"),
+        script=bundle("main.js"),
+        title=page.title,
+        caption=page.caption,
         data=encode(page),
         thumbnails=encode_thumbnails(page),
-        script=script,
     )
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(whole, encoding="utf-8", newline="\n")
+    # Half a surrogate pair, which UTF-8 cannot encode, is written by its number.
+    out.write_text(text, encoding="utf-8", errors="xmlcharrefreplace", newline="\n")
 
 
 def bundle(entry: str) -> str:
@@ -58,7 +47,7 @@ def bundle(entry: str) -> str:
     def add(name: str) -> None:
         if name in ordered:
             return
-        source = _asset(name)
+        source = read_asset(__package__, name)
         for _, imported in _IMPORT.findall(source):
             add(imported)
         exported = ", ".join(exported for _, exported in _EXPORT.findall(source))
@@ -67,18 +56,3 @@ def bundle(entry: str) -> str:
 
     add(entry)
     return '"use strict";\nconst modules = {};\n' + "".join(ordered.values())
-
-
-def _asset(name: str) -> str:
-    return (resources.files(__package__) / "assets" / name).read_text(encoding="utf-8")
-
-
-def _hash(inline: str) -> str:
-    """What a Content-Security-Policy calls an inline script or style by."""
-    digest = hashlib.sha256(inline.encode()).digest()
-    return f"'sha256-{base64.b64encode(digest).decode()}'"
-
-
-def _text(value: str) -> str:
-    """Text in a page; what is not ASCII by number, half a surrogate pair too."""
-    return html.escape(value).encode("ascii", "xmlcharrefreplace").decode()

@@ -1,6 +1,6 @@
-"""What the explorer shows.
+"""The content of the explorer.
 
-Shape legend: N clips, K neighbours.
+Shape legend: N clips, K neighbors.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,21 +18,21 @@ class Page:
 
     Attributes:
         title: Above the map.
-        caption: How it was laid out; may have several lines.
+        caption: Settings of the layout; may have several lines.
         points: Finite, shape (N, 2).
         clip_ids: N.
-        uris: N, where each file is.
-        columns: What clips may be coloured and filtered by, such as "label", each of length N;
-            None where a clip has no value.
-        color: The column that is coloured first.
+        uris: Address of each file, N.
+        columns: Values to color and filter clips by, such as "label", each of length N; None where
+            a clip has no value.
+        color: The column that is colored by first.
         captions: N or none at all.
-        thumbnails: WebP files by clip_id; some or all may lack.
-        neighbors: Rows of each clip's nearest, the nearest first, shape (N, K).
-        predicted: A run's prediction of the label, N or none at all; None where not scored.
+        thumbnails: WebP files by clip_id; some or all may be absent.
+        neighbors: Rows of each clip's nearest others, the nearest first, shape (N, K).
+        predicted: A run's prediction of the label, N or none at all; None for no test clip.
         confidence: Of that prediction, 0 to 1, N or none at all.
 
     Raises:
-        UsageError: If one of these is not as told here.
+        UsageError: If one of these is not as described here.
     """
 
     title: str
@@ -74,7 +74,7 @@ def _check_points(points: NDArray[np.float32]) -> None:
 
 
 def _by_row(page: Page) -> dict[str, Sequence[object]]:
-    """All that has a value for each clip, where it is given."""
+    """Return all that has a value for each clip, where it is given."""
     given: dict[str, Sequence[object]] = {"clip_ids": page.clip_ids, "uris": page.uris}
     given |= {f"columns[{name!r}]": values for name, values in page.columns.items()}
     optional: dict[str, Sequence[object]] = {

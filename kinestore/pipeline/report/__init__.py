@@ -1,4 +1,4 @@
-"""One page that tells of a run."""
+"""The HTML report of a run."""
 
 from kinestore.pipeline.report.write_report import report
 

@@ -1,6 +1,6 @@
-"""What a run's predictions come to: by class, by pair of classes, and clip by clip.
+"""Statistics of a run's predictions: by class, by pair of classes, and clip by clip.
 
-Shape legend: N scored clips, K classes.
+Shape legend: N test clips, K classes.
 """
 
 from collections import Counter
@@ -15,17 +15,17 @@ from kinestore.pipeline.runs.predictions import Part, Predictions
 
 @dataclass(frozen=True, kw_only=True)
 class ClassRow:
-    """One class.
+    """Figures of one class.
 
     Attributes:
         name: Its name.
-        num_clips: Scored clips that are of it.
-        precision: Of the clips taken for it, the share that is of it; NaN where there is none.
-        recall: Of its clips, the share taken for it; NaN where there is none.
-        f1: Their harmonic mean; NaN where it has no clip and none was taken for it.
-        taken_for: The other class that its clips are most often taken for, the first by name of
-            equals; None where there is none.
-        num_taken: How many are.
+        num_clips: Test clips with this label.
+        precision: NaN where no clip is predicted as it.
+        recall: NaN where no clip has this label.
+        f1: Harmonic mean of both; NaN where no clip has this label or is predicted as it.
+        confused_with: The other class that its clips are most often predicted as, the first by name
+            of equals; None where there is none.
+        num_confused: Number of these clips.
     """
 
     name: str
@@ -33,13 +33,13 @@ class ClassRow:
     precision: float
     recall: float
     f1: float
-    taken_for: str | None
-    num_taken: int
+    confused_with: str | None
+    num_confused: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class Mistake:
-    """A clip that was taken for another class."""
+    """A misclassified clip."""
 
     clip_id: str
     label: str
@@ -49,47 +49,59 @@ class Mistake:
     client: int | None
 
 
-def confusion(told: Predictions) -> Counter[tuple[str, str]]:
-    """Scored clips by class and prediction."""
-    return Counter(zip(told.labels, told.predicted, strict=True))
+def confusion(predictions: Predictions) -> Counter[tuple[str, str]]:
+    """Count test clips by label and prediction."""
+    return Counter(zip(predictions.labels, predictions.predicted, strict=True))
 
 
-def by_class(told: Predictions, classes: list[str]) -> list[ClassRow]:
-    """A row for each of K classes, in their order."""
+def by_class(predictions: Predictions, classes: list[str]) -> list[ClassRow]:
+    """Return a row for each of K classes, in their order."""
     number = {name: place for place, name in enumerate(classes)}
-    precision, recall, f1, _ = precision_recall_fscore_support(
-        [number[name] for name in told.labels],
-        [number[name] for name in told.predicted],
+    figures = precision_recall_fscore_support(
+        [number[name] for name in predictions.labels],
+        [number[name] for name in predictions.predicted],
         labels=np.arange(len(classes)),
         zero_division=np.nan,
     )
-    sizes = Counter(told.labels)
-    taken: dict[str, tuple[str, int]] = {}
-    for label, predicted, num_clips in confusions(told):
-        taken.setdefault(label, (predicted, num_clips))
-    return [
-        ClassRow(
-            name=name,
-            num_clips=sizes[name],
-            precision=float(precision[place]),
-            recall=float(recall[place]),
-            f1=float(f1[place]),
-            taken_for=taken[name][0] if name in taken else None,
-            num_taken=taken[name][1] if name in taken else 0,
+    sizes = Counter(predictions.labels)
+    confused: dict[str, tuple[str | None, int]] = {}
+    for label, predicted, num_clips in confusions(predictions):
+        confused.setdefault(label, (predicted, num_clips))
+    rows = []
+    for name, precision, recall, f1 in zip(classes, *figures[:3], strict=True):
+        confused_with, num_confused = confused.get(name, (None, 0))
+        rows.append(
+            ClassRow(
+                name=name,
+                num_clips=sizes[name],
+                precision=float(precision),
+                recall=float(recall),
+                f1=float(f1),
+                confused_with=confused_with,
+                num_confused=num_confused,
+            )
         )
-        for place, name in enumerate(classes)
-    ]
+    return rows
 
 
-def confusions(told: Predictions) -> list[tuple[str, str, int]]:
-    """Class, other class that it was taken for, and how often; the most frequent first."""
-    wrong = [(*pair, number) for pair, number in confusion(told).items() if pair[0] != pair[1]]
+def confusions(predictions: Predictions) -> list[tuple[str, str, int]]:
+    """Return label, wrong prediction and number of clips, the most frequent first."""
+    counts = confusion(predictions)
+    wrong = [(*pair, number) for pair, number in counts.items() if pair[0] != pair[1]]
     return sorted(wrong, key=lambda item: (-item[2], item[0], item[1]))
 
 
-def mistakes(told: Predictions) -> list[Mistake]:
-    """Every clip that was taken for another class, the most confident first."""
-    columns = (told.labels, told.predicted, told.confidence.tolist(), told.folds, told.clients)
+def mistakes(predictions: Predictions) -> list[Mistake]:
+    """Return every misclassified clip, the most confident first."""
+    rows = zip(
+        predictions.clip_ids,
+        predictions.labels,
+        predictions.predicted,
+        predictions.confidence.tolist(),
+        predictions.folds,
+        predictions.clients,
+        strict=True,
+    )
     found = [
         Mistake(
             clip_id=clip_id,
@@ -99,15 +111,13 @@ def mistakes(told: Predictions) -> list[Mistake]:
             fold=fold,
             client=client,
         )
-        for clip_id, label, predicted, confidence, fold, client in zip(
-            told.clip_ids, *columns, strict=True
-        )
+        for clip_id, label, predicted, confidence, fold, client in rows
         if label != predicted
     ]
     return sorted(found, key=lambda one: (-one.confidence, one.clip_id))
 
 
 def mean_top1(parts: Iterable[Part]) -> float | None:
-    """The plain mean over the parts that have a clip."""
+    """Return the plain mean over the parts that have a clip."""
     known = [part.top1 for part in parts if part.top1 is not None]
     return float(np.mean(known)) if known else None

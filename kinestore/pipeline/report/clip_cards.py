@@ -1,4 +1,4 @@
-"""What a store shows of the clips that a run took for another class."""
+"""Thumbnails, captions and file names of the misclassified clips."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ from kinestore.store import Store, UsageError
 
 
 @dataclass(frozen=True, kw_only=True)
-class Look:
-    """A clip as a person knows it.
+class ClipCard:
+    """A clip as the user knows it.
 
     Attributes:
         file: The name of its file, without its folders.
-        caption: What an extractor said of it; None without one.
+        caption: Text from a captioning extractor; None without one.
         picture: A WebP file; None where the video is gone or has changed.
     """
 
@@ -24,13 +24,13 @@ class Look:
     picture: bytes | None
 
 
-def look_up(
+def read_clip_cards(
     store: Store,
     clip_ids: Sequence[str],
     *,
     on_progress: Callable[[int, int], None] | None = None,
-) -> dict[str, Look]:
-    """What the store shows of these clips, those that it has.
+) -> dict[str, ClipCard]:
+    """Read the cards of those of some clips that the store has.
 
     Raises:
         UsageError: If it has none of them.
@@ -42,12 +42,12 @@ def look_up(
         raise UsageError(
             f"store={store.path}: has none of the run's clips; name the store that it was made from"
         )
-    told = captions(store, known)
+    texts = captions(store, known)
     pictures = thumbnails(store, known, on_progress=on_progress)
     return {
-        clip_id: Look(
+        clip_id: ClipCard(
             file=PurePosixPath(uris[clip_id]).name,
-            caption=told[clip_id].text if clip_id in told else None,
+            caption=texts[clip_id].text if clip_id in texts else None,
             picture=pictures.get(clip_id),
         )
         for clip_id in known

@@ -1,4 +1,4 @@
-"""The curves of a run, as metrics.csv has them."""
+"""The curves of a run, read from metrics.csv."""
 
 import csv
 import math
@@ -10,14 +10,14 @@ from pathlib import Path
 from kinestore.pipeline.runs.reader import MOST_BYTES, lacking, unusable
 
 _LARGEST = 1e30
-"""What is above it is no loss that can be drawn."""
+"""Larger losses are not drawn."""
 
 Row = dict[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """A figure over the steps that have one, over all folds.
+    """A metric over the steps that have one, over all folds.
 
     Attributes:
         steps: Increasing, 1 or more.
@@ -33,15 +33,15 @@ class Line:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Panel:
+class CurvePanel:
     """One chart.
 
     Attributes:
-        title: What it shows.
+        title: Its title.
         x_label: "epoch" or "round".
         lines: By name.
-        num_folds: Over how many folds a mean is taken.
-        is_fraction: Whether it goes from 0 to 1.
+        num_folds: Number of folds that a mean is over.
+        is_fraction: Whether values are from 0 to 1.
     """
 
     title: str
@@ -51,8 +51,8 @@ class Panel:
     is_fraction: bool
 
 
-def read_curves(run: Path, *, job: str) -> list[Panel]:
-    """The losses and accuracies of a finished run.
+def read_curves(run: Path, *, job: str) -> list[CurvePanel]:
+    """Read the losses and accuracies of a finished run.
 
     Raises:
         UsageError: If metrics.csv is absent or cannot be used.
@@ -75,18 +75,18 @@ def _rows(path: Path) -> Iterator[Row]:
         yield from csv.DictReader(file)
 
 
-def _of_train(rows: list[Row]) -> list[Panel]:
-    losses = {"fitted": "train_loss", "validation": "validation_loss"}
-    accuracies = {"fitted": "train_accuracy", "validation": "validation_accuracy"}
-    accuracies["unseen"] = "test_accuracy"
+def _of_train(rows: list[Row]) -> list[CurvePanel]:
+    losses = {"training": "train_loss", "validation": "validation_loss"}
+    accuracies = {"training": "train_accuracy", "validation": "validation_accuracy"}
+    accuracies["test"] = "test_accuracy"
     return [
         _panel("Cross-entropy", rows, losses, step="epoch", is_fraction=False),
         _panel("Accuracy", rows, accuracies, step="epoch", is_fraction=True),
     ]
 
 
-def _of_federate(rows: list[Row]) -> list[Panel]:
-    """Without the fold of all rows, which scores nothing."""
+def _of_federate(rows: list[Row]) -> list[CurvePanel]:
+    """Leave out the fold of all rows, which has no test clips."""
     scored = [{**row, **_others(row["others"])} for row in rows if row["accuracy"]]
     others = sorted(
         {name for row in scored for name in row} - {name for row in rows for name in row}
@@ -96,22 +96,22 @@ def _of_federate(rows: list[Row]) -> list[Panel]:
     losses = {"clients": "train_loss"}
     return [
         _panel(title, scored, losses, step="round", is_fraction=False),
-        _panel("Accuracy on unseen clips", scored, accuracies, step="round", is_fraction=True),
+        _panel("Accuracy on test clips", scored, accuracies, step="round", is_fraction=True),
     ]
 
 
-def _others(told: str) -> Row:
-    """Accuracies of other models, from "name=value;name=value"."""
-    items = [item.rpartition("=") for item in told.split(";") if item]
+def _others(text: str) -> Row:
+    """Parse accuracies of extra models from "name=value;name=value"."""
+    items = [item.rpartition("=") for item in text.split(";") if item]
     return {f"other {name}": value for name, _, value in items}
 
 
 def _panel(
     title: str, rows: list[Row], columns: dict[str, str], *, step: str, is_fraction: bool
-) -> Panel:
-    """Those of the columns that have a value."""
+) -> CurvePanel:
+    """Make a chart of those of the columns that have a value."""
     lines = {name: _line(rows, column, step) for name, column in columns.items()}
-    return Panel(
+    return CurvePanel(
         title=title,
         x_label=step,
         lines={name: line for name, line in lines.items() if line.steps},
@@ -128,8 +128,8 @@ def _line(rows: list[Row], column: str, step: str) -> Line:
             values[int(row[step])].append(value)
     steps = sorted(values)
 
-    def over_folds(figure: Callable[[list[float]], float]) -> list[float]:
-        return [figure(values[number]) for number in steps]
+    def over_folds(reduce: Callable[[list[float]], float]) -> list[float]:
+        return [reduce(values[number]) for number in steps]
 
     return Line(
         steps=steps,

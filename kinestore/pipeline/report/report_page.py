@@ -1,113 +1,131 @@
-"""One page of a run: plain HTML that asks the network for nothing."""
+"""The page of a run: the values of its template `report.html`."""
 
-import base64
-import hashlib
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
-from kinestore.pipeline.report import federated_sections as together
-from kinestore.pipeline.report import sections
-from kinestore.pipeline.report.class_statistics import Mistake, by_class, mean_top1
-from kinestore.pipeline.report.clip_cards import Look
-from kinestore.pipeline.report.html import count, fraction, named, pairs, plain, size
-from kinestore.pipeline.report.run_record import RunRecord
-from kinestore.pipeline.report.style import script, style
-from kinestore.pipeline.runs.predictions import by_client
+from kinestore.pipeline.html_page import read_asset, render_page
+from kinestore.pipeline.report.class_statistics import (
+    Mistake,
+    by_class,
+    confusion,
+    confusions,
+    mean_top1,
+)
+from kinestore.pipeline.report.clip_cards import ClipCard
+from kinestore.pipeline.report.html import FILTERS, UNDEFINED
+from kinestore.pipeline.report.run_record import FederatedRecord, RunRecord
+from kinestore.pipeline.report.svg_curves import lay_out_curves
+from kinestore.pipeline.report.svg_heat_map import HeatMap, lay_out_heat_map
+from kinestore.pipeline.runs.predictions import by_client, by_fold
 
 MOST_MISTAKES = 24
-"""Clips that were taken for another class, of which a page shows each."""
+"""Misclassified clips that a page shows."""
+
+MOST_CONFUSIONS = 15
+"""Pairs of classes that a page lists."""
+
+_SHOWN_ELSEWHERE = ("job", "features", "clips", "seed")
+_CLIP_COUNTS = {
+    "num_train": "training clips",
+    "num_validation": "validation clips, over all folds",
+    "num_test": "test clips",
+    "num_left_out": "in no part",
+    "num_unlabelled": "without a label",
+    "num_missing": "without one of the views",
+}
 
 
-def page(run: RunRecord, mistakes: Sequence[Mistake], looks: Mapping[str, Look]) -> str:
-    """The whole page; the same run and looks give the same text.
+def render_report(
+    run: RunRecord, mistakes: Sequence[Mistake], cards: Mapping[str, ClipCard]
+) -> str:
+    """Render the whole page; the same run and cards give the same text.
 
     Args:
-        run: What it tells of.
-        mistakes: Of the run, the most confident first.
-        looks: What a store shows of them, by clip_id.
+        run: A finished run.
+        mistakes: Its misclassified clips, the most confident first.
+        cards: What a store has of them, by clip_id.
     """
-    parts = _parts(run, mistakes, looks)
-    links = "".join(f'<a href="#{_anchor(title)}">{title}</a>\n' for title in parts)
-    content = "\n".join(
-        f'<section id="{_anchor(title)}"><h2>{title}</h2>\n{content}\n</section>'
-        for title, content in parts.items()
-    )
-    return (
-        f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n{_policy()}'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>Run {plain(run.name, most=80)}</title>\n<style>{style()}</style>\n</head>\n"
-        f"<body>\n<header>\n<h1>Run {named(run.name, most=80)}</h1>\n<p>{_told(run)}</p>\n"
-        f'<div class="headline">{_headline(run)}</div>\n<nav>{links}</nav>\n</header>\n'
-        f"<main>\n{content}\n</main>\n<script>{script()}</script>\n</body>\n</html>\n"
+    folds = by_fold(run.predictions)
+    titles = ["Settings", "Curves", "Confusion", "Classes"]
+    titles += ["Folds"] if len(folds) > 1 else []
+    titles += ["Clients", "Partition", "Communication"] if run.federated is not None else []
+    titles += ["Most confident errors", "Provenance"]
+    return render_page(
+        __package__,
+        "report.html",
+        style=read_asset(__package__, "report.css"),
+        script=read_asset(__package__, "sort.js"),
+        filters=FILTERS,
+        run=run,
+        titles=titles,
+        settings=list(_flat(run.config, left_out=_SHOWN_ELSEWHERE)),
+        clip_counts=[
+            (text, run.summary[name]) for name, text in _CLIP_COUNTS.items() if name in run.summary
+        ],
+        charts=[lay_out_curves(panel) for panel in run.curves],
+        confusion=_confusion_map(run),
+        confused=confusions(run.predictions),
+        most_confusions=MOST_CONFUSIONS,
+        class_sizes=Counter(run.predictions.labels),
+        classes=by_class(run.predictions, run.classes),
+        folds=folds,
+        mistakes=mistakes,
+        most_mistakes=MOST_MISTAKES,
+        cards=cards,
+        **({} if run.federated is None else _federated_values(run, run.federated)),
     )
 
 
-def _parts(
-    run: RunRecord, mistakes: Sequence[Mistake], looks: Mapping[str, Look]
-) -> dict[str, str]:
-    """Each section by its title; none that is empty."""
-    federated = run.federated
-    parts = {
-        "Settings": sections.settings(run),
-        "Curves": sections.curves(run),
-        "Confusion": sections.confusion_matrix(run),
-        "Classes": sections.classes(by_class(run.predictions, run.classes)),
-        "Folds": sections.folds(run),
+def _flat(values: Mapping[str, Any], *, left_out: Sequence[str] = ()) -> Iterable[tuple[str, str]]:
+    """Yield JSON values as text, objects entry by entry."""
+    for name, value in values.items():
+        if name in left_out:
+            continue
+        if isinstance(value, dict):
+            yield from _flat(value)
+        elif isinstance(value, list):
+            yield str(name).replace("_", " "), ", ".join(map(str, value))
+        else:
+            yield str(name).replace("_", " "), UNDEFINED if value is None else str(value)
+
+
+def _confusion_map(run: RunRecord) -> HeatMap:
+    number = {name: place for place, name in enumerate(run.classes)}
+    counts = {
+        (number[label], number[predicted]): num_clips
+        for (label, predicted), num_clips in confusion(run.predictions).items()
     }
-    if federated is not None:
-        parts["Clients"] = together.clients(run, federated)
-        parts["Partition"] = together.partition(run, federated)
-        parts["Communication"] = together.communication(run, federated)
-    parts["Most confident errors"] = sections.mistakes(run, mistakes, looks, most=MOST_MISTAKES)
-    parts["Provenance"] = sections.provenance(run)
-    return {title: content for title, content in parts.items() if content}
+    totals = Counter(number[label] for label in run.predictions.labels)
+    names = run.classes
+    axes = ("true", "predicted")
+    return lay_out_heat_map(counts, rows=names, columns=names, totals=totals, axes=axes)
 
 
-def _anchor(title: str) -> str:
-    return title.lower().replace(" ", "-")
-
-
-def _policy() -> str:
-    """Nothing is loaded, and no script or style runs but the page's own, known by their hashes."""
-    own = {"style-src": style(), "script-src": script()}
-    hashes = "; ".join(
-        f"{kind} 'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
-        for kind, text in own.items()
-    )
-    rules = f"default-src 'none'; img-src data:; {hashes}; base-uri 'none'; form-action 'none'"
-    return f'<meta http-equiv="Content-Security-Policy" content="{rules}">\n'
-
-
-def _told(run: RunRecord) -> str:
-    """What the run is, in a sentence."""
-    config = run.config
-    how = "trained on all fitted clips together"
-    if run.federated is not None:
-        how = (
-            f"trained by {count(run.federated.num_clients)} clients in "
-            f"{count(len(run.federated.sent['rounds']))} rounds of "
-            f"{named(config.get('strategy'))}, dealt {named(config.get('partition'))}"
-        )
-    views = " + ".join(named(view.split("@")[0]) for view in config["features"])
-    scored = named(config["evaluation"])
-    return f"Head {named(config['head'])} on {views}, {how}; evaluation: {scored}."
-
-
-def _headline(run: RunRecord) -> str:
-    """The figures that a person looks for first."""
-    summary = run.summary
-    figures = [
-        ("top-1", fraction(summary["top1"])),
-        ("top-5", fraction(summary["top5"])),
-        ("macro F1", fraction(summary["macro_f1"])),
-        ("macro precision", fraction(summary["macro_precision"])),
-        ("macro recall", fraction(summary["macro_recall"])),
-        ("clips scored", count(len(run.predictions.clip_ids))),
-        ("classes", count(len(run.classes))),
-    ]
-    if run.federated is not None:
-        parts = by_client(run.predictions, num_clients=run.federated.num_clients)
-        sent = run.federated.sent
-        up = sent["run"]["bytes_up"] + sent["standardise"]["bytes_up"]
-        figures.insert(1, ("mean top-1 of clients", fraction(mean_top1(parts))))
-        figures.append(("sent up", size(up)))
-    return pairs(figures).replace("<dl>", '<dl class="cards">')
+def _federated_values(run: RunRecord, federated: FederatedRecord) -> dict[str, object]:
+    """Return the values of the sections that only a federated run has."""
+    number = {name: place for place, name in enumerate(run.classes)}
+    counts = {(client, number[name]): size for (client, name), size in federated.partition.items()}
+    num_training_clips = Counter[int]()
+    for (client, _), num_clips in federated.partition.items():
+        num_training_clips[client] += num_clips
+    most = max(counts.values(), default=1)
+    names = [str(client) for client in range(federated.num_clients)]
+    parts = by_client(run.predictions, num_clients=federated.num_clients)
+    return {
+        "clients": [
+            {"num_training_clips": num_training_clips[client], "part": part, "sent": sent}
+            for client, (part, sent) in enumerate(
+                zip(parts, federated.sent["clients"], strict=True)
+            )
+        ],
+        "client_mean": mean_top1(parts),
+        "most_clips": most,
+        "partition": lay_out_heat_map(
+            counts,
+            rows=names,
+            columns=run.classes,
+            totals=dict.fromkeys(range(len(names)), most),
+            axes=("client", "class"),
+        ),
+    }

@@ -1,4 +1,4 @@
-"""Everything that a report tells of a run, read from its folder and checked.
+"""Everything that a report shows of a run, read from its folder and checked.
 
 Shape legend: C clients, K classes.
 """
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from kinestore.federated.communication_cost import QUANTITIES
-from kinestore.pipeline.report.curves import Panel, read_curves
+from kinestore.pipeline.report.curves import CurvePanel, read_curves
 from kinestore.pipeline.runs.predictions import Predictions, read_partition, read_predictions
 from kinestore.pipeline.runs.reader import read_config, read_object, unusable
 
@@ -20,11 +20,11 @@ Check = Callable[[Any], bool]
 
 @dataclass(frozen=True, kw_only=True)
 class FederatedRecord:
-    """What a federated run tells besides.
+    """Records that only a federated run has.
 
     Attributes:
-        sent: What communication.json holds.
-        partition: Fitted clips by client and class.
+        sent: Content of communication.json.
+        partition: Training clips by client and class.
         num_clients: C.
     """
 
@@ -38,12 +38,12 @@ class RunRecord:
     """A finished run.
 
     Attributes:
-        name: Of its folder.
-        config: What was asked for.
-        summary: What came of it.
-        classes: K names, of which `predictions` has no other.
-        predictions: What was said of each scored clip.
-        curves: What metrics.csv draws.
+        name: Name of its folder.
+        config: Content of config.json.
+        summary: Content of summary.json.
+        classes: K names; `predictions` has no other.
+        predictions: Of each test clip.
+        curves: Charts of metrics.csv.
         federated: None in a central run.
     """
 
@@ -52,7 +52,7 @@ class RunRecord:
     summary: dict[str, Any]
     classes: list[str]
     predictions: Predictions
-    curves: list[Panel]
+    curves: list[CurvePanel]
     federated: FederatedRecord | None
 
 
@@ -60,8 +60,8 @@ def read_run(run: str | Path) -> RunRecord:
     """Read a run folder.
 
     Raises:
-        UsageError: If it is no run, not finished, made before predictions were kept, or holds what
-            no run has.
+        UsageError: If it is no run, not finished, made before predictions were saved, or has
+            invalid values.
     """
     config, predictions = read_config(run), read_predictions(run)
     summary = read_object(run, "summary.json")
@@ -71,7 +71,7 @@ def read_run(run: str | Path) -> RunRecord:
     federated = None
     if config["job"] == "federate":
         if not _has(summary, _SUMMARY_FEDERATED):
-            raise unusable(run, "summary.json: lacks a figure, or has one that is none")
+            raise unusable(run, "summary.json: lacks a value, or has an invalid one")
         federated = _read_federated(run, predictions, classes)
     return RunRecord(
         name=Path(run).resolve().name,
@@ -89,7 +89,7 @@ def _read_federated(
 ) -> FederatedRecord:
     sent, partition = read_object(run, "communication.json"), read_partition(run)
     if not _has(sent, _SENT):
-        raise unusable(run, "communication.json: lacks a figure, or has one that is none")
+        raise unusable(run, "communication.json: lacks a value, or has an invalid one")
     _check_names(run, {name for _, name in partition}, classes)
     held = {client for client, _ in partition} | set(predictions.clients) - {None}
     num_clients = len(sent["clients"])
@@ -99,14 +99,16 @@ def _read_federated(
 
 
 def _check_summary(
-    run: str | Path, config: Mapping[str, Any], summary: Mapping[str, Any], told: Predictions
+    run: str | Path, config: Mapping[str, Any], summary: Mapping[str, Any], predictions: Predictions
 ) -> None:
     if not _has(config, _CONFIG):
-        raise unusable(run, "config.json: lacks a setting, or has one that is none")
+        raise unusable(run, "config.json: lacks a setting, or has an invalid one")
     if not _has(summary, _SUMMARY) or len(set(summary["classes"])) < len(summary["classes"]):
-        raise unusable(run, "summary.json: lacks a figure, or has one that is none")
-    right = sum(one == other for one, other in zip(told.labels, told.predicted, strict=True))
-    if not told.labels or not math.isclose(right / len(told.labels), summary["top1"]):
+        raise unusable(run, "summary.json: lacks a value, or has an invalid one")
+    right = sum(
+        one == other for one, other in zip(predictions.labels, predictions.predicted, strict=True)
+    )
+    if not predictions.labels or not math.isclose(right / len(predictions.labels), summary["top1"]):
         raise unusable(run, "summary.json and predictions.parquet are not of one run")
 
 
@@ -148,7 +150,7 @@ def _object_of(checks: Mapping[str, Check]) -> Check:
 
 
 def _has(values: Any, checks: Mapping[str, Check]) -> bool:
-    """Whether it is an object with at least these entries, each of which passes its check."""
+    """Return whether it is an object with these entries, each of which passes its check."""
     return isinstance(values, dict) and all(
         name in values and check(values[name]) for name, check in checks.items()
     )

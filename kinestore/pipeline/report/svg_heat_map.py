@@ -1,4 +1,4 @@
-"""Counts by row and column as shades of a plane, as SVG within a page.
+"""Layout of a heat map as SVG within a page: counts by row and column as shades.
 
 Up to `MOST_NAMED` rows or columns are named, and up to 20 by 20 cells carry their number. With more
 the picture grows no further, but a cell stays wide enough to be seen.
@@ -10,14 +10,15 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from kinestore.pipeline.report.html import plain
-from kinestore.pipeline.report.palette import NUM_LEVELS
+from kinestore.pipeline.plotting.run_charts import MOST_NAMED
+from kinestore.pipeline.plotting.text import one_line
 
-MOST_NAMED = 150
+NUM_LEVELS = 9
+"""Shades in the style sheet, besides none."""
 
 _MOST_WRITTEN = 20
 _SIZES = ((_MOST_WRITTEN, 36, 12), (60, 12, 9), (MOST_NAMED, 9, 8))
-"""Up to how many a cell has how many pixels, and a letter."""
+"""Up to so many rows or columns a cell has so many pixels, and a letter so many."""
 _FULL = 900.0
 """Pixels of a side with more than `MOST_NAMED`."""
 _SMALLEST = 3.0
@@ -26,62 +27,99 @@ _MARGIN = 22.0
 _LETTERS = 24
 
 
-def draw_heat_map(
+@dataclass(frozen=True, kw_only=True)
+class HeatCell:
+    """A cell, with the text that is shown when the user points at it."""
+
+    x: float
+    y: float
+    level: int
+    title: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeatText:
+    """A text on the map, turned by 90 degrees or not."""
+
+    x: float
+    y: float
+    text: str
+    style: str
+    turned: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeatMap:
+    """A heat map in pixels.
+
+    Attributes:
+        label: What it shows.
+        grid: Path of the lines between cells, where there is room for them, else around all.
+        cell_width: Of a cell without the lines around it.
+        cell_height: Of the same.
+        cells: Cells where all rows and columns are named, else none.
+        paths: Otherwise all cells of a level in one path, the darkest last.
+        texts: Numbers, names and titles.
+    """
+
+    label: str
+    width: float
+    height: float
+    grid: str
+    cell_width: float
+    cell_height: float
+    cells: list[HeatCell]
+    paths: list[tuple[int, str]]
+    texts: list[HeatText]
+
+
+def lay_out_heat_map(
     counts: Mapping[tuple[int, int], int],
     *,
     rows: Sequence[str],
     columns: Sequence[str],
-    whole: Mapping[int, int],
-    what: tuple[str, str],
-) -> str:
-    """Draw a heat map.
+    totals: Mapping[int, int],
+    axes: tuple[str, str],
+) -> HeatMap:
+    """Lay out a heat map.
 
     Args:
         counts: By row and column, those that are not 0.
         rows: Their names.
         columns: Their names.
-        whole: By row, what its counts are shares of.
-        what: What a row is, and a column.
+        totals: By row, the number that its counts are shares of.
+        axes: What a row is, and a column, such as "true" and "predicted".
     """
     down, across = _Side.of(rows), _Side.of(columns)
-    plane = _Plane(down=down, across=across)
-    levels = {place: _level(number / whole[place[0]]) for place, number in counts.items()}
-    if down.named and across.named:
-        cells = [
-            plane.cell(*place, levels[place], f"{_told(what, rows, columns, place)}: {number}")
-            for place, number in sorted(counts.items())
-        ]
-    else:
-        cells = plane.crowded(levels)
+    named = bool(down.names and across.names)
+    levels = {
+        place: math.ceil(NUM_LEVELS * math.sqrt(number / totals[place[0]]))  # lifts a single clip
+        for place, number in sorted(counts.items())
+    }
+    texts = _names(down, across) + _titles(down, across, axes)
     if max(len(rows), len(columns)) <= _MOST_WRITTEN:
-        cells += [plane.written(*place, levels[place], number) for place, number in counts.items()]
-    parts = [plane.grid(), *cells, *plane.row_names(), *plane.column_names(), *plane.titles(what)]
-    return (
-        f'<svg class="map" width="{plane.width:.0f}" role="img" aria-label="{what[0]} by {what[1]}"'
-        f' viewBox="0 0 {plane.width:.0f} {plane.height:.0f}">{"".join(parts)}</svg>'
+        texts += [_number(down, across, place, levels[place], counts[place]) for place in counts]
+    return HeatMap(
+        label=f"{axes[0]} by {axes[1]}",
+        width=down.room + across.length + 1,
+        height=down.length + across.room + 1,
+        grid=_grid(down, across),
+        cell_width=across.cell - 1,
+        cell_height=down.cell - 1,
+        cells=[
+            HeatCell(
+                x=down.room + across.cell * column + 0.5,
+                y=down.cell * row + 0.5,
+                level=level,
+                title=f"{axes[0]} {one_line(rows[row], most=60)}, "
+                f"{axes[1]} {one_line(columns[column], most=60)}: {counts[row, column]}",
+            )
+            for (row, column), level in levels.items()
+            if named
+        ],
+        paths=[] if named else _crowded(down, across, levels),
+        texts=texts,
     )
-
-
-def draw_key(first: str, last: str) -> str:
-    """What the shades stand for, from next to nothing to the whole."""
-    shades = "".join(
-        f'<rect class="level{level}" x="{14 * (level - 1)}" width="14" height="12"/>'
-        for level in range(1, NUM_LEVELS + 1)
-    )
-    drawn = f'<svg viewBox="0 0 {14 * NUM_LEVELS} 12" aria-hidden="true">{shades}</svg>'
-    return f'<p class="shades">{first} {drawn} {last}, by square root</p>'
-
-
-def _level(share: float) -> int:
-    """From 1 to 9: the square root lifts a single clip among many off the ground."""
-    return min(NUM_LEVELS, max(1, math.ceil(NUM_LEVELS * math.sqrt(share))))
-
-
-def _told(
-    what: tuple[str, str], rows: Sequence[str], columns: Sequence[str], place: tuple[int, int]
-) -> str:
-    row, column = plain(rows[place[0]], most=60), plain(columns[place[1]], most=60)
-    return f"{what[0]} {row}, {what[1]} {column}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,116 +140,96 @@ class _Side:
 
     @classmethod
     def of(cls, names: Sequence[str]) -> "_Side":
-        """Few have larger cells."""
+        """Choose the sizes; fewer rows or columns have larger cells."""
         number = len(names)
         if number > MOST_NAMED:
             return cls(names=[], number=number, cell=_FULL / number, letter=12)
         cell, letter = next(size for most, *size in _SIZES if number <= most)
-        shown = [plain(name, most=_LETTERS) for name in names]
+        shown = [one_line(name, most=_LETTERS) for name in names]
         return cls(names=shown, number=number, cell=cell, letter=letter)
 
     @property
-    def named(self) -> bool:
-        """Whether there are names."""
-        return bool(self.names)
-
-    @property
     def length(self) -> float:
-        """Of all cells, in pixels."""
+        """Pixels of all cells."""
         return self.cell * self.number
 
     @property
     def room(self) -> float:
-        """Pixels that the names take, with what the side is called."""
+        """Pixels that the names and the title of the side take."""
         return _MARGIN + 4 + self.letter * max(map(_ems, self.names), default=0)
+
+    @property
+    def lines(self) -> list[float]:
+        """Places of the lines of the grid, from the first cell's."""
+        return [self.cell * n for n in range(0, self.number + 1, 1 if self.names else self.number)]
 
 
 def _ems(text: str) -> float:
-    """About how wide a text is, by the height of its letters."""
+    """Estimate the width of a text, by the height of its letters."""
     return sum(1.1 if unicodedata.east_asian_width(letter) in "WF" else 0.58 for letter in text)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Plane:
-    """Where everything lies."""
+def _grid(down: _Side, across: _Side) -> str:
+    rows = [f"M{down.room:.1f} {y:.1f}h{across.length:.1f}" for y in down.lines]
+    columns = [f"M{down.room + x:.1f} 0v{down.length:.1f}" for x in across.lines]
+    return "".join(rows + columns)
 
-    down: _Side
-    across: _Side
 
-    @property
-    def width(self) -> float:
-        """Of the picture."""
-        return self.down.room + self.across.length + 1
+def _crowded(
+    down: _Side, across: _Side, levels: Mapping[tuple[int, int], int]
+) -> list[tuple[int, str]]:
+    """Return a path for each shade, the darkest last; small cells lie over their neighbors."""
+    wide, high = max(across.cell, _SMALLEST), max(down.cell, _SMALLEST)
+    paths: dict[int, list[str]] = defaultdict(list)
+    for (row, column), level in levels.items():
+        x = down.room + across.cell * (column + 0.5) - wide / 2
+        y = down.cell * (row + 0.5) - high / 2
+        paths[level].append(f"M{x:.1f} {y:.1f}h{wide:.3g}v{high:.3g}h-{wide:.3g}z")
+    return [(level, "".join(paths[level])) for level in sorted(paths)]
 
-    @property
-    def height(self) -> float:
-        """Of the picture."""
-        return self.down.length + self.across.room + 1
 
-    def grid(self) -> str:
-        """Lines between cells where there is room for them, else around all."""
-        left, wide, high = self.down.room, self.across.length, self.down.length
-        rows = range(0, self.down.number + 1, 1 if self.down.named else self.down.number)
-        columns = range(0, self.across.number + 1, 1 if self.across.named else self.across.number)
-        lines = [f"M{left:.1f} {self.down.cell * row:.1f}h{wide:.1f}" for row in rows]
-        lines += [f"M{left + self.across.cell * place:.1f} 0v{high:.1f}" for place in columns]
-        return f'<path class="grid" d="{"".join(lines)}"/>'
+def _number(
+    down: _Side, across: _Side, place: tuple[int, int], level: int, number: int
+) -> HeatText:
+    return HeatText(
+        x=down.room + across.cell * (place[1] + 0.5),
+        y=down.cell * (place[0] + 0.5) + 4,
+        text=str(number),
+        style=f"middle on{level}{' letter9' if number > 999 else ''}",
+    )
 
-    def cell(self, row: int, column: int, level: int, title: str) -> str:
-        """A cell that says what it is when it is pointed at."""
-        x, y = self.down.room + self.across.cell * column, self.down.cell * row
-        return (
-            f'<rect class="level{level}" x="{x + 0.5:.1f}" y="{y + 0.5:.1f}" '
-            f'width="{self.across.cell - 1:g}" height="{self.down.cell - 1:g}">'
-            f"<title>{title}</title></rect>\n"
+
+def _names(down: _Side, across: _Side) -> list[HeatText]:
+    """Place the names left of the rows and, turned, below the columns."""
+    rows = [
+        HeatText(
+            x=down.room - 5,
+            y=down.cell * (row + 0.5) + down.letter / 3,
+            text=name,
+            style=f"end letter{down.letter}",
         )
-
-    def crowded(self, levels: Mapping[tuple[int, int], int]) -> list[str]:
-        """All cells in a path a shade, the darkest last; small ones over their neighbours."""
-        wide, high = max(self.across.cell, _SMALLEST), max(self.down.cell, _SMALLEST)
-        paths: dict[int, list[str]] = defaultdict(list)
-        for (row, column), level in sorted(levels.items()):
-            x = self.down.room + self.across.cell * (column + 0.5) - wide / 2
-            y = self.down.cell * (row + 0.5) - high / 2
-            paths[level].append(f"M{x:.1f} {y:.1f}h{wide:.3g}v{high:.3g}h-{wide:.3g}z")
-        return [
-            f'<path class="level{level}" d="{"".join(paths[level])}"/>' for level in sorted(paths)
-        ]
-
-    def written(self, row: int, column: int, level: int, number: int) -> str:
-        """The number in a cell."""
-        x = self.down.room + self.across.cell * (column + 0.5)
-        y = self.down.cell * (row + 0.5) + 4
-        small = " letter9" if number > 999 else ""
-        return f'<text class="middle on{level}{small}" x="{x:.1f}" y="{y:.1f}">{number}</text>'
-
-    def row_names(self) -> list[str]:
-        """Left of the rows."""
-        x, letter = self.down.room - 5, self.down.letter
-        return [
-            f'<text class="end letter{letter}" x="{x:.1f}" '
-            f'y="{self.down.cell * (row + 0.5) + letter / 3:.1f}">{name}</text>'
-            for row, name in enumerate(self.down.names)
-        ]
-
-    def column_names(self) -> list[str]:
-        """Below the columns, turned."""
-        left, top, letter = self.down.room, self.down.length + 5, self.across.letter
-        return [
-            f'<text class="end letter{letter}" transform="translate('
-            f'{left + self.across.cell * (column + 0.5) + letter / 3:.1f} {top:.1f}) rotate(-90)">'
-            f"{name}</text>"
-            for column, name in enumerate(self.across.names)
-        ]
-
-    def titles(self, what: tuple[str, str]) -> list[str]:
-        """What the rows and the columns are, and how many where they have no names."""
-        rows, columns = (
-            name if side.named else f"{name}, {side.number:,} in all"
-            for name, side in zip(what, (self.down, self.across), strict=True)
+        for row, name in enumerate(down.names)
+    ]
+    return rows + [
+        HeatText(
+            x=down.room + across.cell * (column + 0.5) + across.letter / 3,
+            y=down.length + 5,
+            text=name,
+            style=f"end letter{across.letter}",
+            turned=True,
         )
-        x, y = self.down.room + self.across.length / 2, self.down.length / 2
-        return [
-            f'<text class="middle" x="{x:.1f}" y="{self.height - 6:.1f}">{columns}</text>',
-            f'<text class="middle" transform="translate(13 {y:.1f}) rotate(-90)">{rows}</text>',
-        ]
+        for column, name in enumerate(across.names)
+    ]
+
+
+def _titles(down: _Side, across: _Side, axes: tuple[str, str]) -> list[HeatText]:
+    """Say what the rows and the columns are, and how many where they have no names."""
+    rows, columns = (
+        name if side.names else f"{name}, {side.number:,} in all"
+        for name, side in zip(axes, (down, across), strict=True)
+    )
+    x, bottom = down.room + across.length / 2, down.length + across.room - 5
+    return [
+        HeatText(x=x, y=bottom, text=columns, style="middle"),
+        HeatText(x=13, y=down.length / 2, text=rows, style="middle", turned=True),
+    ]

@@ -1,11 +1,11 @@
-"""A run as one page, to be looked at, printed or put into a wiki."""
+"""Write a run as one page, to open in a browser, print or put into a wiki."""
 
 from collections.abc import Callable
 from pathlib import Path
 
 from kinestore.pipeline.report.class_statistics import mistakes
-from kinestore.pipeline.report.clip_cards import look_up
-from kinestore.pipeline.report.report_page import MOST_MISTAKES, page
+from kinestore.pipeline.report.clip_cards import read_clip_cards
+from kinestore.pipeline.report.report_page import MOST_MISTAKES, render_report
 from kinestore.pipeline.report.run_record import read_run
 from kinestore.store import Store, UsageError
 from kinestore.store.io.atomic import write_text
@@ -18,17 +18,17 @@ def report(
     store: Store | str | Path | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Path:
-    """Write a self-contained page that tells of a finished run.
+    """Write a self-contained HTML page of a finished run.
 
     Args:
         run: The run folder.
         out: The .html file to write; its folder is made if absent.
-        store: Where the run's clips are kept: for thumbnails, captions and file names of the most
-            confident errors, which without it are told by their clip_ids.
-        on_progress: Called with how many thumbnails are done, and of how many.
+        store: Store with the run's clips: for thumbnails, captions and file names of the most
+            confident errors, which without it are listed by clip_id.
+        on_progress: Called with the number of thumbnails done and of all.
 
     Returns:
-        The file that was written; the same run, store and versions give the same bytes.
+        Path of the page; the same run, store and versions give the same bytes.
 
     Raises:
         UsageError: If the file has another ending, the folder holds no finished run that can be
@@ -40,11 +40,11 @@ def report(
         raise UsageError(f"out={out}: must end in .html")
     record = read_run(run)
     found = mistakes(record.predictions)
-    looks = {}
+    cards = {}
     if store is not None:
         opened = store if isinstance(store, Store) else Store(store)
         wanted = [one.clip_id for one in found[:MOST_MISTAKES]]
-        looks = look_up(opened, wanted, on_progress=on_progress)
+        cards = read_clip_cards(opened, wanted, on_progress=on_progress)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, page(record, found, looks))
+    write_text(path, render_report(record, found, cards))
     return path

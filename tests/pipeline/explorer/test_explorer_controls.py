@@ -58,7 +58,7 @@ def test_a_slow_click_counts(tab: Tab) -> None:
 
 def test_filters_of_several_columns_narrow_together(tab: Tab) -> None:
     tab.locator("#legend .line").first.click()  # jump
-    tab.get_by_label("Colour by").select_option(label="group")
+    tab.get_by_label("Color by").select_option(label="group")
     tab.locator("#legend .line").first.click()  # g0, the even rows
     assert rows(tab) == [5, 7, 9, 11]
     tab.get_by_label("Errors only").check()

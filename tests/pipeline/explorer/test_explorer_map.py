@@ -125,7 +125,7 @@ def test_errors_are_ringed_and_named(tab: Tab) -> None:
     tab.get_by_label("Errors only").check()
     assert rows(tab) == WRONG
     expect(tab.locator("#clips .line").first).to_contain_text("≠ run")
-    tab.get_by_label("Colour by").select_option(label="outcome")
+    tab.get_by_label("Color by").select_option(label="outcome")
     names = [text.split("\n")[0] for text in lines(tab, "legend")]
     assert names == ["right", "wrong", "(no outcome)"]
 

@@ -19,11 +19,12 @@ from typer.testing import CliRunner
 
 from kinestore.__main__ import app
 from kinestore.heads import FitSettings
+from kinestore.pipeline.plotting.text import one_line
 from kinestore.pipeline.report import report
 from kinestore.pipeline.report.class_statistics import by_class
 from kinestore.pipeline.report.curves import read_curves
-from kinestore.pipeline.report.html import count, fraction, named, plain, size
-from kinestore.pipeline.report.svg_curves import draw_panel
+from kinestore.pipeline.report.html import count, named, rounded, size
+from kinestore.pipeline.report.svg_curves import lay_out_curves
 from kinestore.pipeline.runs.predictions import read_partition, read_predictions, write_predictions
 from kinestore.pipeline.training.federated.federate_head import federate
 from kinestore.pipeline.training.train_head import train
@@ -101,39 +102,39 @@ def test_figures_of_classes_worked_by_hand(tmp_path: Path, central: Path) -> Non
         ["c", "1", "\u2013", "0.000", "0.000", "", "a", "1"],
         ["d", "0", "\u2013", "\u2013", "\u2013", "", "\u2013", "0"],
     ]
-    assert page.tables["Classes confused most often"][1:] == [
+    assert page.tables["Most frequent confusions"][1:] == [
         ["a", "b", "1", "0.333"],
         ["b", "a", "1", "0.500"],
         ["c", "a", "1", "1.000"],
     ]
-    assert page.facts["top-1"] == "0.500" and page.facts["clips scored"] == "6"
+    assert page.facts["top-1"] == "0.500" and page.facts["test clips"] == "6"
 
 
 def test_errors_come_the_most_confident_first_and_equals_by_clip(
     tmp_path: Path, central: Path
 ) -> None:
     text = told(retold(central, tmp_path / "run", SAID, classes="abcd")).text
-    shown = re.findall(r"(\w) taken for (\w) confidence ([\d.]+) (\w{32})", text)
+    shown = re.findall(r"(\w) predicted as (\w) confidence ([\d.]+) (\w{32})", text)
     assert [(*one[:3], int(one[3], 16)) for one in shown] == [
         ("b", "a", "0.950", 4),
         ("a", "b", "0.700", 2),
         ("c", "a", "0.700", 5),
     ]
-    assert "3 clips were taken for another class." in text
+    assert "3 clips were misclassified." in text
 
 
 def test_of_many_errors_the_most_confident_are_shown(tmp_path: Path, central: Path) -> None:
     said = [("a", "b", row / 100) for row in range(100)]
     text = told(retold(central, tmp_path / "run", said, classes="ab")).text
-    assert "100 clips were taken for another class; these 24 with the highest softmax." in text
+    assert "100 clips were misclassified; these 24 with the highest softmax." in text
     shown = re.findall(r"confidence ([\d.]+) ", text)
     assert [float(one) for one in shown] == [row / 100 for row in range(99, 75, -1)]
 
 
 def test_a_run_without_an_error_says_so(tmp_path: Path, central: Path) -> None:
     page = told(retold(central, tmp_path / "run", [("a", "a", 1.0)], classes="ab"))
-    assert page.text.count("No scored clip was taken for another class.") == 2
-    assert "Classes confused most often" not in page.tables
+    assert page.text.count("No test clip was misclassified.") == 2
+    assert "Most frequent confusions" not in page.tables
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
@@ -152,7 +153,7 @@ def test_the_page_tells_what_the_summary_holds(central: Path) -> None:
     page, summary = told(central), summary_of(central)
     for name, shown in {"top1": "top-1", "top5": "top-5", "macro_f1": "macro F1"}.items():
         assert page.facts[shown] == f"{summary[name]:.3f}"
-    assert page.facts["fitted by the saved model"] == "48" and page.facts["scored"] == "12"
+    assert page.facts["training clips"] == "48" and page.facts["test clips"] == "12"
     assert page.facts["learning rate"] == "0.001" and page.facts["epochs"] == "3"
     assert page.facts["seed"] == "0" and page.facts["view"] == "motion@0123456789abcdef"
     for name, version in summary["versions"].items():
@@ -177,8 +178,8 @@ def test_clients_and_what_was_sent_are_told_as_the_summary_has_them(together: Pa
     rows = page.tables["Figures of each client"][1:]
     assert [row[0] for row in rows] == ["0", "1", "2"]
     assert [row[1] for row in rows] == [str(size) for size in summary["client_sizes"]]
-    assert [row[3] for row in rows] == [fraction(top1) for top1 in summary["client_top1"]]
-    assert page.facts["mean top-1 of clients"] == fraction(summary["mean_client_top1"])
+    assert [row[3] for row in rows] == [rounded(top1) for top1 in summary["client_top1"]]
+    assert page.facts["mean top-1 of clients"] == rounded(summary["mean_client_top1"])
     amounts = page.tables["What was sent"][1:]
     assert amounts[0][1] == count(summary["parameters_up"])
     assert amounts[2][3:] == [size(summary["bytes_up"]), size(summary["bytes_down"])]
@@ -206,7 +207,7 @@ def test_refusals_are_listed(tmp_path: Path) -> None:
     settings = FitSettings(epochs=5, learning_rate=1e30)
     federate(clips(), out=tmp_path / "run", clients=2, rounds=1, settings=settings)
     text = told(tmp_path / "run").text
-    assert "2 updates refused round 1, client 0: " in text and "holds NaN or infinity" in text
+    assert "2 updates rejected round 1, client 0: " in text and "holds NaN or infinity" in text
 
 
 # Its curves.
@@ -215,15 +216,15 @@ def test_refusals_are_listed(tmp_path: Path) -> None:
 def test_curves_are_the_mean_and_range_of_the_folds_that_have_a_step(folded: Path) -> None:
     rows = metrics(folded)
     losses, accuracies = read_curves(folded, job="train")
-    assert list(losses.lines) == ["fitted", "validation"] and losses.num_folds == 4
-    assert list(accuracies.lines) == ["fitted", "validation", "unseen"]
-    columns = {"fitted": "train_loss", "validation": "validation_loss"}
+    assert list(losses.lines) == ["training", "validation"] and losses.num_folds == 4
+    assert list(accuracies.lines) == ["training", "validation", "test"]
+    columns = {"training": "train_loss", "validation": "validation_loss"}
     for name, line in losses.lines.items():
         for place, step in enumerate(line.steps):
             values = [float(row[columns[name]]) for row in rows if row["epoch"] == str(step)]
             assert line.mean[place] == pytest.approx(np.mean(values))
             assert (line.low[place], line.high[place]) == (min(values), max(values))
-    assert len({row["epoch"] for row in rows}) == len(losses.lines["fitted"].steps)
+    assert len({row["epoch"] for row in rows}) == len(losses.lines["training"].steps)
 
 
 def test_curves_of_clients_leave_out_the_model_of_all_rows(together: Path) -> None:
@@ -251,16 +252,19 @@ def test_a_line_goes_where_its_values_are(tmp_path: Path, central: Path) -> None
     rows = ["test,1,4,0.5,,,0", "test,2,nan,0.5,,,0.5", "test,3,1,inf,,,1"]
     (tmp_path / "run" / "metrics.csv").write_text("\n".join([header, *rows]))
     losses, accuracies = read_curves(tmp_path / "run", job="train")
-    assert losses.lines["fitted"].steps == [1, 3]
+    assert losses.lines["training"].steps == [1, 3]
     # from 44 to 470 right, and from 234 for 0 up to 10 for the highest, which is 4 and is 1
-    assert 'line1" points="44.0,10.0 470.0,178.0"' in draw_panel(losses)
-    assert 'line2" points="44.0,234.0 257.0,122.0 470.0,10.0"' in draw_panel(accuracies)
+    assert lay_out_curves(losses).lines[0].mean == [(44, 10), (470, 178)]
+    assert lay_out_curves(accuracies).lines[1].mean == [(44, 234), (257, 122), (470, 10)]
+    page = report(tmp_path / "run", out=tmp_path / "run.html").read_text("utf-8")
+    assert 'line1" points="44.0,10.0 470.0,178.0"' in page
+    assert 'line2" points="44.0,234.0 257.0,122.0 470.0,10.0"' in page
 
 
 def test_a_single_step_is_a_dot(tmp_path: Path) -> None:
     train(clips(), out=tmp_path, settings=QUICK)
-    for panel in read_curves(tmp_path, job="train"):
-        assert draw_panel(panel).count("<circle") == len(panel.lines)
+    panels = read_curves(tmp_path, job="train")
+    assert told(tmp_path).tags.count("circle") == sum(len(panel.lines) for panel in panels) == 3
 
 
 # What a store shows.
@@ -339,9 +343,9 @@ def test_names_are_text_wherever_they_stand(tmp_path: Path, central: Path) -> No
 def test_pieces_of_text() -> None:
     assert named("a<b") == '<bdi dir="auto">a&lt;b</bdi>'
     assert named("abcd", most=3) == '<bdi dir="auto" title="abcd">ab\u2026</bdi>'
-    assert named('"' * 4, most=3).count("&quot;") == 6
-    assert plain("\u2066x\ud800y\u202e") == "x y" and plain(" \x00") == "(blank)"
-    assert len(plain("x" * 5000)) == 1000
+    assert named('"' * 4, most=3).count("&#34;") == 6
+    assert one_line("\u2066x\ud800y\u202e") == "x y" and one_line(" \x00") == "(blank)"
+    assert len(one_line("x" * 5000)) == 1000
     assert [size(n) for n in (0, 999, 1000, 15_000_000, 10**18)] == [
         "0 B",
         "999 B",
@@ -349,7 +353,7 @@ def test_pieces_of_text() -> None:
         "15.0 MB",
         "1000000.0 TB",
     ]
-    assert (fraction(None), fraction(math.nan), fraction(2 / 3)) == ("\u2013", "\u2013", "0.667")
+    assert (rounded(None), rounded(math.nan), rounded(2 / 3)) == ("\u2013", "\u2013", "0.667")
 
 
 @pytest.mark.parametrize("num_classes", [2, 20, 101, 150, 151, 1000])
@@ -416,16 +420,16 @@ def sent_without(run: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("damage", "why"),
     [
-        (lambda run: change(run / "summary.json", top1=math.nan), "summary.json: lacks a figure"),
-        (lambda run: change(run / "summary.json", top5="1"), "summary.json: lacks a figure"),
-        (lambda run: change(run / "summary.json", num_test=-1), "summary.json: lacks a figure"),
-        (lambda run: change(run / "summary.json", num_test=True), "summary.json: lacks a figure"),
-        (lambda run: change(run / "summary.json", classes=["a"] * 3), "summary.json: lacks a figu"),
+        (lambda run: change(run / "summary.json", top1=math.nan), "summary.json: lacks a value"),
+        (lambda run: change(run / "summary.json", top5="1"), "summary.json: lacks a value"),
+        (lambda run: change(run / "summary.json", num_test=-1), "summary.json: lacks a value"),
+        (lambda run: change(run / "summary.json", num_test=True), "summary.json: lacks a value"),
+        (lambda run: change(run / "summary.json", classes=["a"] * 3), "summary.json: lacks a val"),
         (
             lambda run: change(run / "summary.json", classes=["a"]),
             "a clip has a class that summary",
         ),
-        (lambda run: change(run / "summary.json", refusals=[1]), "summary.json: lacks a figure"),
+        (lambda run: change(run / "summary.json", refusals=[1]), "summary.json: lacks a value"),
         (lambda run: change(run / "summary.json", top1=0.123), "are not of one run"),
         (lambda run: change(run / "config.json", head=None), "config.json: lacks a setting"),
         (lambda run: change(run / "config.json", seed="x"), "config.json: lacks a setting"),
@@ -436,8 +440,8 @@ def sent_without(run: Path, name: str) -> None:
         (lambda run: (run / "summary.json").write_text("[]"), "not a JSON object"),
         (lambda run: (run / "summary.json").write_text("{" * 9999), "summary.json: cannot be read"),
         (lambda run: change(run / "communication.json", clients=[]), "beyond the 0 that there are"),
-        (lambda run: change(run / "communication.json", run={}), "communication.json: lacks a fig"),
-        (lambda run: sent_without(run, "printed"), "communication.json: lacks a figure"),
+        (lambda run: change(run / "communication.json", run={}), "communication.json: lacks a val"),
+        (lambda run: sent_without(run, "printed"), "communication.json: lacks a value"),
         (lambda run: (run / "metrics.csv").write_text("a,b\n1,2\n"), "metrics.csv: "),
         (lambda run: (run / "metrics.csv").write_bytes(b"\xff\xfe\x00"), "metrics.csv: "),
         (lambda run: (run / "metrics.csv").write_text("fold,round\n" + "x" * 200_000), "metrics.c"),
@@ -470,7 +474,7 @@ def test_a_loss_beyond_all_measure_is_left_out(tmp_path: Path, central: Path, fi
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-    assert read_curves(run, job="train")[0].lines["fitted"].steps == [1, 3]
+    assert read_curves(run, job="train")[0].lines["training"].steps == [1, 3]
     told(run)
 
 
@@ -478,6 +482,6 @@ def test_the_command_says_where_the_page_is(tmp_path: Path, central: Path) -> No
     done = CliRunner().invoke(app, ["report", str(central), "--out", str(tmp_path / "r.html")])
     assert done.exit_code == 0, done.output
     assert done.output == f"{central} told in {tmp_path / 'r.html'}\n"
-    assert Page(tmp_path / "r.html").facts["clips scored"] == "12"
+    assert Page(tmp_path / "r.html").facts["test clips"] == "12"
     wrong = CliRunner().invoke(app, ["report", str(central), "--out", str(tmp_path / "r.pdf")])
     assert isinstance(wrong.exception, UsageError)

@@ -9,8 +9,10 @@ import pytest
 from playwright.sync_api import Browser
 
 from kinestore.heads import FitSettings
+from kinestore.pipeline.html_page import read_asset
 from kinestore.pipeline.report import report
-from kinestore.pipeline.report.palette import NUM_LEVELS, NUM_LINES, contrast, variables
+from kinestore.pipeline.report.svg_curves import NUM_COLORS
+from kinestore.pipeline.report.svg_heat_map import NUM_LEVELS
 from kinestore.pipeline.training.federated.federate_head import federate
 from kinestore.pipeline.training.train_head import train
 from tests.helpers.browser import opened
@@ -88,15 +90,30 @@ def rgb(colour: str) -> tuple[int, int, int]:
     return red, green, blue
 
 
+def contrast(one: tuple[int, int, int], other: tuple[int, int, int]) -> float:
+    """WCAG's contrast ratio, 1 to 21."""
+    dark, light = sorted((luminance(one), luminance(other)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def luminance(color: tuple[int, int, int]) -> float:
+    shares = [value / 255 for value in color]
+    linear = [s / 12.92 if s <= 0.04045 else ((s + 0.055) / 1.055) ** 2.4 for s in shares]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
 @pytest.mark.parametrize("mode", ["light", "dark"])
 def test_every_shade_and_line_can_be_told_from_what_is_around_it(mode: str) -> None:
-    found = re.findall(r"--(\w+):#(..)(..)(..);", variables(mode))
+    style = read_asset("kinestore.pipeline.report", "report.css")
+    light, dark = re.findall(r"color-scheme: \w+;[^}]*", style)
+    declared = light if mode == "light" else dark
+    found = re.findall(r"--(\w+): #(..)(..)(..);", declared)
     colours = {name: (int(r, 16), int(g, 16), int(b, 16)) for name, r, g, b in found}
     for level in range(1, NUM_LEVELS + 1):
         assert contrast(colours[f"level{level}"], colours[f"on{level}"]) >= 4.5
     steps = [contrast(colours[f"level{n}"], colours["back"]) for n in range(1, NUM_LEVELS + 1)]
     assert steps == sorted(steps)
-    for line in range(1, NUM_LINES + 1):
+    for line in range(1, NUM_COLORS + 1):
         assert contrast(colours[f"line{line}"], colours["back"]) >= 3
     assert contrast((0, 0, 0), (255, 255, 255)) == pytest.approx(21)
     assert contrast((119, 119, 119), (255, 255, 255)) == pytest.approx(4.48, abs=0.01)  # as known
