@@ -1,4 +1,4 @@
-"""Pages that tell of a run."""
+"""The command `report`."""
 
 from functools import partial
 from pathlib import Path
@@ -15,16 +15,19 @@ def report_command(
         Path, typer.Argument(metavar="RUN", parser=local_path, help="A finished run folder.")
     ],
     out: Annotated[
-        Path, typer.Option(metavar="FILE", parser=local_path, help="An .html file to write.")
+        Path, typer.Option(metavar="FILE", parser=local_path, help="The .html file to write.")
     ],
     store: Annotated[
         str | None,
-        typer.Option(metavar="STORE", help="For pictures and captions of clips named wrongly."),
+        typer.Option(
+            metavar="STORE",
+            help="Store to read thumbnails and captions of misclassified clips from.",
+        ),
     ] = None,
 ) -> None:
-    """Write one page that tells all of a run; it opens without a network."""
+    """Write a report of a run as one HTML page, which opens without a network."""
     from kinestore.pipeline.report import report
 
     with progress() as tell:
         written = report(run, out=out, store=store, on_progress=partial(tell, "thumbnails"))
-    say(f"{run} told in {written}")
+    say(f"Report written to {written}")

@@ -481,7 +481,7 @@ def test_a_loss_beyond_all_measure_is_left_out(tmp_path: Path, central: Path, fi
 def test_the_command_says_where_the_page_is(tmp_path: Path, central: Path) -> None:
     done = CliRunner().invoke(app, ["report", str(central), "--out", str(tmp_path / "r.html")])
     assert done.exit_code == 0, done.output
-    assert done.output == f"{central} told in {tmp_path / 'r.html'}\n"
+    assert done.output == f"Report written to {tmp_path / 'r.html'}\n"
     assert Page(tmp_path / "r.html").facts["test clips"] == "12"
     wrong = CliRunner().invoke(app, ["report", str(central), "--out", str(tmp_path / "r.pdf")])
     assert isinstance(wrong.exception, UsageError)
