@@ -1,6 +1,6 @@
-"""The command line's root.
+"""The root of the command line.
 
-Commands import what they need when they are used, so that `kinestore --help` answers at once.
+Commands import what they need when they run, so that `kinestore --help` is quick.
 """
 
 import importlib.metadata
@@ -8,12 +8,12 @@ import logging
 import signal
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from kinestore.pipeline.commands.console import demo_table, progress, say
+from kinestore.pipeline.commands.console import say
+from kinestore.pipeline.commands.demo import demo_command
 from kinestore.pipeline.commands.extract import extract_command
 from kinestore.pipeline.commands.report import report_command
 from kinestore.pipeline.commands.store import (
@@ -36,11 +36,12 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
+    rich_markup_mode="markdown",  # which leaves "[default: ...]" in help texts as it is
 )
 
 
-def _say_version(asked: bool) -> None:
-    if asked:
+def _print_version(requested: bool) -> None:
+    if requested:
         say(f"kinestore {importlib.metadata.version('kinestore')}")
         raise typer.Exit
 
@@ -48,22 +49,13 @@ def _say_version(asked: bool) -> None:
 @app.callback()
 def root(
     version: Annotated[
-        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Which it is.")
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Show the version and exit."
+        ),
     ] = False,
 ) -> None:
     """A feature store for video action recognition."""
-
-
-def demo_command(
-    folder: Annotated[Path, typer.Argument(metavar="[DIR]")] = Path("kinestore-demo"),
-) -> None:
-    """Make small motion clips and go the whole way, on the CPU, with no download."""
-    from kinestore.pipeline.recipes.demo import demo
-
-    with progress() as tell:
-        steps = demo(folder, progress=tell)
-    say(demo_table(folder, steps))
-    say(f"Look at {folder / 'umap.html'} in a browser.")
 
 
 _COMMANDS: dict[str, Callable[..., None]] = {
@@ -82,7 +74,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "explain": explain_command,
     "umap": umap_command,
 }
-"""In the order of `kinestore --help`."""
+"""Commands, in the order of `kinestore --help`."""
 
 for _name, _command in _COMMANDS.items():
     app.command(_name)(_command)
@@ -90,12 +82,12 @@ app.add_typer(weights_app, name="weights")
 
 
 def main() -> None:
-    """Run the command line; a person's mistake gives one sentence and no traceback."""
+    """Run the command line; a mistake of the user gives one sentence and no traceback."""
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # Dask's connections that Ctrl-C cut
     try:
         app()
     except KeyboardInterrupt:
-        end_now("kinestore: stopped; run the same command again to go on")
+        end_now("kinestore: stopped; run the same command again to resume")
     except (KinestoreError, OSError) as error:
         if isinstance(error.__context__, KeyboardInterrupt):
             end_now(f"kinestore: {error}")

@@ -17,8 +17,8 @@ import pytest
 from rich.console import Console
 
 from kinestore.pipeline.commands.sql_tables import (
-    MOST_LETTERS,
-    MOST_ROWS,
+    MAX_CHARACTERS,
+    MAX_ROWS,
     answer_json,
     answer_table,
 )
@@ -290,11 +290,11 @@ def shown(answer: pa.Table) -> str:
 
 
 def test_an_answer_is_drawn_short_and_told_whole() -> None:
-    answer = pa.table({"[b]x": range(MOST_ROWS + 1), "y": ["l" * (MOST_LETTERS + 1)] * 101})
+    answer = pa.table({"[b]x": range(MAX_ROWS + 1), "y": ["l" * (MAX_CHARACTERS + 1)] * 101})
     text = shown(answer)
     assert "1 more rows; --json prints all" in text and "[b]x" in text
-    assert "l" * (MOST_LETTERS - 1) + "…" in text and "l" * MOST_LETTERS not in text
-    assert len(json.loads(answer_json(answer))) == MOST_ROWS + 1
+    assert "l" * (MAX_CHARACTERS - 1) + "…" in text and "l" * MAX_CHARACTERS not in text
+    assert len(json.loads(answer_json(answer))) == MAX_ROWS + 1
 
 
 def test_sums_dates_and_nulls_have_a_json_form(store: Store) -> None:

@@ -1,1 +1,1 @@
-"""What `kinestore` can be told to do; each command imports its job when it runs."""
+"""The command line: one file for each command, which imports its job when it runs."""

@@ -1,4 +1,4 @@
-"""Clips that a person chose, as a file: what the explorer's lasso writes."""
+"""Read a list of clips from a .csv file, such as the explorer's selection writes."""
 
 import csv
 from pathlib import Path
@@ -9,10 +9,10 @@ MAX_CLIPS = 50_000_000
 
 
 def read_clip_list(path: str | Path) -> list[str]:
-    """The clip_ids of a .csv file with a column `clip_id`, in its order, each once.
+    """Return the values of the column `clip_id` of a .csv file, in order, each once.
 
     Raises:
-        UsageError: If it cannot be read, has no such column, or names no clip.
+        UsageError: If the file cannot be read, has no such column, or lists no clip.
     """
     ids: dict[str, None] = {}
     try:
@@ -24,12 +24,12 @@ def read_clip_list(path: str | Path) -> list[str]:
                 raise UsageError(f"{path}: has no column 'clip_id' (its columns are: {listed})")
             for number, row in enumerate(reader, start=2):
                 if not row["clip_id"]:
-                    raise UsageError(f"{path}: row {number} names no clip_id")
+                    raise UsageError(f"{path}: row {number} has no clip_id")
                 ids[row["clip_id"]] = None
                 if len(ids) > MAX_CLIPS:
-                    raise UsageError(f"{path}: names more than {MAX_CLIPS:,} clips")
+                    raise UsageError(f"{path}: lists more than {MAX_CLIPS:,} clips")
     except (OSError, UnicodeError, csv.Error) as error:
         raise UsageError(f"{path}: cannot be read as a list of clips ({error})") from error
     if not ids:
-        raise UsageError(f"{path}: names no clip; choose some first")
+        raise UsageError(f"{path}: lists no clip; select some first")
     return list(ids)

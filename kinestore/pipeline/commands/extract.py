@@ -8,13 +8,14 @@ from typing import Annotated
 
 import typer
 
-from kinestore.pipeline.commands.console import progress, say, say_summary
+from kinestore.pipeline.commands.console import progress, say
 from kinestore.pipeline.commands.options import (
     JsonOption,
     KeyframesOption,
     KeyframeSpaceOption,
     SeedOption,
 )
+from kinestore.pipeline.commands.tables import say_summary
 from kinestore.pipeline.signals import interrupts_held
 from kinestore.store.errors import KinestoreError
 from kinestore.store.io.paths import as_path

@@ -8,25 +8,63 @@ import typer
 from kinestore.store.io.paths import local_path
 
 StoreArgument = Annotated[
-    str, typer.Argument(metavar="STORE", help="The store's folder; also s3:// or gs://.")
+    str,
+    typer.Argument(
+        metavar="STORE",
+        help="The store: a folder, such as mystore, or an s3:// or gs:// address.",
+    ),
 ]
 FeaturesOption = Annotated[
-    str, typer.Option("--features", metavar="A[,B]", help="Views as VIEW or VIEW:POOL.")
+    str,
+    typer.Option(
+        "--features",
+        metavar="A[,B]",
+        help="Stored features, as VIEW or VIEW:POOL, such as motion or "
+        "cnn-efficientnet-lite0:mean; several are joined.",
+    ),
 ]
 RunOption = Annotated[
-    Path, typer.Option("--out", metavar="RUN", parser=local_path, help="The run folder.")
+    Path,
+    typer.Option(
+        "--out",
+        metavar="RUN",
+        parser=local_path,
+        help="Folder to write the run to, such as runs/first; made if absent.",
+    ),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON value instead.")]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print the result as one JSON value, for scripts.")
+]
 HeadOption = Annotated[
-    str, typer.Option(help="mlp, mlp:hidden=1024-512, temporal_rnn:cell=lstm, ...; see docs.")
+    str,
+    typer.Option(
+        help="Model to train, as NAME or NAME:SETTING=VALUE,...: mlp, mlp:hidden=1024-512, "
+        "gated_fusion, temporal_rnn:cell=lstm, temporal_transformer; on frames differential, "
+        "correlation, c3d."
+    ),
 ]
 SplitOption = Annotated[
-    str | None, typer.Option(metavar="column", help="Fit on split 'train', score 'test'.")
+    str | None,
+    typer.Option(
+        metavar="column",
+        help="Use the split column: train on clips marked 'train', test on those marked 'test'. "
+        "[default: yes, if clips are marked with both; else test on 20 % of each class]",
+    ),
 ]
 CvOption = Annotated[
-    str | None, typer.Option(metavar="group", help="Leave one group out at a time.")
+    str | None,
+    typer.Option(
+        metavar="group",
+        help="Leave-one-group-out cross-validation, by the column group. [default: off]",
+    ),
 ]
-FoldsOption = Annotated[int | None, typer.Option(help="Stratified folds.")]
-KeyframesOption = Annotated[int, typer.Option(help="Frames chosen of a clip.")]
-KeyframeSpaceOption = Annotated[str, typer.Option(help="Clustered by: luma or cnn.")]
-SeedOption = Annotated[int, typer.Option(help="Seed of everything that is drawn at random.")]
+FoldsOption = Annotated[
+    int | None,
+    typer.Option(metavar="K", help="K-fold stratified cross-validation, such as 5. [default: off]"),
+]
+KeyframesOption = Annotated[int, typer.Option(help="Number of keyframes of a clip, 1 or more.")]
+KeyframeSpaceOption = Annotated[
+    str,
+    typer.Option(help="Feature space for keyframe clustering: luma (brightness) or cnn."),
+]
+SeedOption = Annotated[int, typer.Option(help="Random seed, 0 or more.")]

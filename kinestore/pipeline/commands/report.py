@@ -1,4 +1,4 @@
-"""The command `report`."""
+"""The command `kinestore report`."""
 
 from functools import partial
 from pathlib import Path
@@ -12,22 +12,27 @@ from kinestore.store.io.paths import local_path
 
 def report_command(
     run: Annotated[
-        Path, typer.Argument(metavar="RUN", parser=local_path, help="A finished run folder.")
+        Path,
+        typer.Argument(
+            metavar="RUN", parser=local_path, help="Folder of a finished run, such as runs/first."
+        ),
     ],
     out: Annotated[
-        Path, typer.Option(metavar="FILE", parser=local_path, help="The .html file to write.")
+        Path,
+        typer.Option(metavar="FILE", parser=local_path, help="File to write, such as report.html."),
     ],
     store: Annotated[
         str | None,
         typer.Option(
             metavar="STORE",
-            help="Store to read thumbnails and captions of misclassified clips from.",
+            help="Store to read thumbnails and captions of misclassified clips from. "
+            "[default: none are shown]",
         ),
     ] = None,
 ) -> None:
-    """Write a report of a run as one HTML page, which opens without a network."""
+    """Write an HTML report of a run: one file, which needs no network."""
     from kinestore.pipeline.report import report
 
-    with progress() as tell:
-        written = report(run, out=out, store=store, on_progress=partial(tell, "thumbnails"))
+    with progress() as show:
+        written = report(run, out=out, store=store, on_progress=partial(show, "thumbnails"))
     say(f"Report written to {written}")

@@ -1,4 +1,4 @@
-"""What a person sees of the answer to a question in SQL."""
+"""Show the result of an SQL query as a table or as JSON."""
 
 import json
 from decimal import Decimal
@@ -8,22 +8,22 @@ import pyarrow as pa
 from rich.markup import escape
 from rich.table import Table
 
-MOST_ROWS = 100
-MOST_LETTERS = 60
+MAX_ROWS = 100
+MAX_CHARACTERS = 60
 
 
 def answer_table(answer: pa.Table) -> Table:
-    """The first MOST_ROWS rows, values no longer than MOST_LETTERS."""
-    more = len(answer) - MOST_ROWS
+    """Return a table of the first MAX_ROWS rows, values cut to MAX_CHARACTERS."""
+    more = len(answer) - MAX_ROWS
     caption = f"{more} more rows; --json prints all" if more > 0 else None
     table = Table(*map(escape, answer.column_names), caption=caption)
-    for row in _rows(answer.slice(0, MOST_ROWS)):
+    for row in _rows(answer.slice(0, MAX_ROWS)):
         table.add_row(*(escape(_short(value)) for value in row))
     return table
 
 
 def answer_json(answer: pa.Table) -> str:
-    """All rows as a list of objects; of columns of one name, the last stands."""
+    """Return all rows as a list of JSON objects; of columns with one name, the last is used."""
     named = [dict(zip(answer.column_names, row, strict=True)) for row in _rows(answer)]
     return json.dumps(named, default=_as_json)
 
@@ -36,11 +36,11 @@ def _rows(answer: pa.Table) -> list[tuple[Any, ...]]:
 
 def _short(value: Any) -> str:
     text = "" if value is None else str(value)
-    return text if len(text) <= MOST_LETTERS else f"{text[: MOST_LETTERS - 1]}…"
+    return text if len(text) <= MAX_CHARACTERS else f"{text[: MAX_CHARACTERS - 1]}…"
 
 
 def _as_json(value: Any) -> int | float | str:
-    """Sums of whole numbers come as decimals."""
+    """Convert decimals, which sums of integers have, and write other values as text."""
     if isinstance(value, Decimal):
         return int(value) if value == value.to_integral_value() else float(value)
     return str(value)

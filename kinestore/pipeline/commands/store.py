@@ -1,4 +1,4 @@
-"""What a store holds, and what can be done with it."""
+"""The commands that read, check and export a store."""
 
 import json
 from dataclasses import asdict
@@ -8,19 +8,18 @@ from typing import Annotated
 
 import typer
 
-from kinestore.pipeline.commands.console import (
-    failures_table,
-    progress,
-    say,
+from kinestore.pipeline.commands.console import progress, say
+from kinestore.pipeline.commands.options import FeaturesOption, JsonOption, StoreArgument
+from kinestore.pipeline.commands.tables import (
+    failure_log_table,
     status_table,
     verify_table,
 )
-from kinestore.pipeline.commands.options import FeaturesOption, JsonOption, StoreArgument
 from kinestore.store.io.paths import local_path
 
 
 def status_command(store: StoreArgument, as_json: JsonOption = False) -> None:
-    """Say what a store holds."""
+    """Show the number of clips, embeddings and frames in a store."""
     from kinestore.store.status import status
 
     found = status(store)
@@ -28,22 +27,29 @@ def status_command(store: StoreArgument, as_json: JsonOption = False) -> None:
 
 
 def failures_command(store: StoreArgument, as_json: JsonOption = False) -> None:
-    """List the inputs that could not be done, and why."""
+    """List the inputs that failed, and the reasons."""
     from kinestore.store import Store
 
     failures = Store(store).failures()
     if as_json:
         say(json.dumps([asdict(failure) for failure in failures]))
     else:
-        say(failures_table(failures))
+        say(failure_log_table(failures))
 
 
 def sql_command(
     store: StoreArgument,
-    query: Annotated[str, typer.Argument(metavar="SELECT", help="SHOW TABLES lists them.")],
+    query: Annotated[
+        str,
+        typer.Argument(
+            metavar="SELECT",
+            help="One SELECT, such as 'SELECT label, count(*) FROM clips GROUP BY label'; "
+            "'SHOW TABLES' lists the tables.",
+        ),
+    ],
     as_json: JsonOption = False,
 ) -> None:
-    """Ask a store in SQL: its clips, views, captions and failures are tables."""
+    """Query a store with SQL: its clips, views, captions and failures are tables."""
     from kinestore.pipeline.commands.sql_tables import answer_json, answer_table
     from kinestore.store import Store
 
@@ -53,14 +59,19 @@ def sql_command(
 
 def verify_command(
     store: StoreArgument,
-    repair: Annotated[bool, typer.Option("--repair", help="Drop what is broken.")] = False,
+    repair: Annotated[
+        bool,
+        typer.Option(
+            "--repair", help="Remove broken files; the same extract command computes them again."
+        ),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Check every part of a store; the same extract fills in what a repair dropped."""
+    """Check the hash and content of every file of a store."""
     from kinestore.store.verify import verify
 
-    with progress() as tell:
-        report = verify(store, repair=repair, on_progress=partial(tell, "checking parts"))
+    with progress() as show:
+        report = verify(store, repair=repair, on_progress=partial(show, "checking parts"))
     say(json.dumps(asdict(report)) if as_json else verify_table(report, store))
     if not report.sound:
         raise typer.Exit(1)
@@ -68,28 +79,41 @@ def verify_command(
 
 def snapshot_command(
     store: StoreArgument,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Letters, digits, '.', '_', '-'.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help="Name of the snapshot, such as paper-v1: letters, digits, '.', '_' and '-'.",
+        ),
+    ],
 ) -> None:
-    """Pin the parts that a store has now: Store(STORE, snapshot=NAME) reads exactly those."""
+    """Record the present files of a store, for Store(STORE, snapshot=NAME) to read later."""
     from kinestore.store import Store
 
-    with progress() as tell:
-        taken = Store(store).take_snapshot(name, on_progress=partial(tell, "hashing parts"))
-    say(f"Snapshot {name} pins {len(taken.parts)} parts.")
+    with progress() as show:
+        taken = Store(store).take_snapshot(name, on_progress=partial(show, "hashing parts"))
+    say(f"Snapshot {name} records {len(taken.parts)} parts.")
 
 
 def export_command(
     store: StoreArgument,
     features: FeaturesOption,
     to: Annotated[
-        Path, typer.Option(metavar="FILE", parser=local_path, help="A .parquet, .h5 or .npz file.")
+        Path,
+        typer.Option(
+            metavar="FILE", parser=local_path, help="File to write: .parquet, .h5 or .npz."
+        ),
     ],
     clips: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", parser=local_path, help="Only those of a .csv's clip_id."),
+        typer.Option(
+            metavar="FILE",
+            parser=local_path,
+            help="A .csv file whose column clip_id lists the clips to export. [default: all]",
+        ),
     ] = None,
 ) -> None:
-    """Write joined features to one file for other programs."""
+    """Write stored features to one file for other programs."""
     from kinestore.pipeline.commands.clip_list import read_clip_list
     from kinestore.store import Store
     from kinestore.store.export import export
@@ -97,4 +121,5 @@ def export_command(
     chosen = None if clips is None else read_clip_list(clips)
     loaded = Store(store).load(features.split(","), clips=chosen)
     path = export(loaded, out=to)
-    say(f"{len(loaded.clip_ids)} clips exported to {path}; {len(loaded.missing)} lack a feature.")
+    left_out = f"{len(loaded.missing)} left out (feature missing)"
+    say(f"{len(loaded.clip_ids)} clips exported to {path}; {left_out}.")

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from kinestore.pipeline.commands.console import progress, run_table, say
+from kinestore.pipeline.commands.console import progress, say
 from kinestore.pipeline.commands.end_to_end_options import (
     AccumulateOption,
     DeviceOption,
@@ -35,6 +35,7 @@ from kinestore.pipeline.commands.options import (
     SplitOption,
     StoreArgument,
 )
+from kinestore.pipeline.commands.tables import run_table
 
 HeadFeaturesOption = Annotated[
     str | None,

@@ -1,4 +1,4 @@
-"""Pictures."""
+"""The commands that draw: `keyframes`, `umap` and `explain`."""
 
 import json
 from dataclasses import asdict
@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from kinestore.pipeline.commands.console import explanation, progress, say
+from kinestore.pipeline.commands.console import progress, say
 from kinestore.pipeline.commands.options import (
     JsonOption,
     KeyframesOption,
@@ -16,13 +16,15 @@ from kinestore.pipeline.commands.options import (
     SeedOption,
     StoreArgument,
 )
+from kinestore.pipeline.commands.tables import explanation_text
 from kinestore.store.io.paths import local_path
 
 
 def keyframes_command(
-    video: Annotated[Path, typer.Argument(metavar="VIDEO")],
+    video: Annotated[Path, typer.Argument(metavar="VIDEO", help="Video file.")],
     out: Annotated[
-        Path, typer.Option(metavar="FILE", parser=local_path, help="A .png, .pdf or .svg file.")
+        Path,
+        typer.Option(metavar="FILE", parser=local_path, help="File to write: .png, .pdf or .svg."),
     ],
     keyframes: KeyframesOption = 8,
     keyframe_space: KeyframeSpaceOption = "luma",
@@ -32,46 +34,68 @@ def keyframes_command(
     from kinestore.pipeline.previews.contact_sheet import contact_sheet
 
     chosen = contact_sheet(video, out=out, num_keyframes=keyframes, space=keyframe_space, seed=seed)
-    say(f"Frames {', '.join(map(str, chosen))} drawn in {out}")
+    say(f"Frames {', '.join(map(str, chosen))} written to {out}")
 
 
 def umap_command(
     store: StoreArgument,
     features: Annotated[
         list[str],
-        typer.Option(metavar="A[,B]", help="Views as VIEW or VIEW:POOL; once for each panel."),
+        typer.Option(
+            metavar="A[,B]",
+            help="Stored features, as VIEW or VIEW:POOL, such as motion; give the option once "
+            "for each panel.",
+        ),
     ],
     out: Annotated[
         Path,
-        typer.Option(metavar="FILE", parser=local_path, help="A .png, .svg, .pdf or .html file."),
+        typer.Option(
+            metavar="FILE",
+            parser=local_path,
+            help="File to write: .png, .svg, .pdf, or .html for the interactive explorer.",
+        ),
     ],
     classes: Annotated[
         list[str] | None,
-        typer.Option(metavar="A[,B]", help="Only these labels; repeatable."),
+        typer.Option(
+            metavar="A[,B]",
+            help="Draw only clips with these labels; repeatable. [default: all clips]",
+        ),
     ] = None,
     color: Annotated[
-        str, typer.Option(help="label, group, split, client (with --run) or extractor.")
+        str,
+        typer.Option(
+            help="Meaning of the colors: label, group, split, client (needs --run) or extractor."
+        ),
     ] = "label",
     run: Annotated[
         Path | None,
         typer.Option(
-            metavar="RUN", parser=local_path, help="Whose clients, and predictions on a page."
+            metavar="RUN",
+            parser=local_path,
+            help="Run folder to take clients and predictions from. [default: none]",
         ),
     ] = None,
     snapshot: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Of the parts that it pins.")
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Use this snapshot of the store. [default: the present store]"
+        ),
     ] = None,
     seed: SeedOption = 0,
-    fast: Annotated[bool, typer.Option("--fast", help="All cores, no seed of the layout.")] = False,
+    fast: Annotated[
+        bool, typer.Option("--fast", help="Use all cores; the layout then ignores the seed.")
+    ] = False,
     afresh: Annotated[
-        bool, typer.Option("--afresh", help="Lay all clips out anew, as if no layout was kept.")
+        bool,
+        typer.Option("--afresh", help="Recompute the layout instead of reading it from the cache."),
     ] = False,
     no_thumbnails: Annotated[
-        bool, typer.Option("--no-thumbnails", help="A page without pictures of the clips.")
+        bool, typer.Option("--no-thumbnails", help="Write the explorer without thumbnails.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Draw the clips on a plane, near where their embeddings are near."""
+    """Draw a UMAP projection of embeddings, as a figure or an interactive page."""
     from kinestore.pipeline.projection import umap
     from kinestore.pipeline.projection.common_clips import named_classes
     from kinestore.store import Store
@@ -79,7 +103,7 @@ def umap_command(
     opened = Store(store, snapshot=snapshot)
     chosen = named_classes(opened, classes) if classes else None
     loaded = [opened.load(one.split(","), labels=chosen) for one in features]
-    with progress() as tell:
+    with progress() as show:
         drawn = umap(
             loaded,
             color=color,
@@ -89,39 +113,49 @@ def umap_command(
             store=opened,
             run=run,
             thumbnails=not no_thumbnails,
-            on_progress=partial(tell, "thumbnails"),
+            on_progress=partial(show, "thumbnails"),
             out=out,
         )
-    lacking = f"; {drawn.num_left_out} lack a view and are left out" if drawn.num_left_out else ""
-    told = f"{drawn.num_clips} clips drawn in {out}{lacking}"
-    say(json.dumps(asdict(drawn), default=str) if as_json else told)
+    left_out = f"; {drawn.num_left_out} left out (feature missing)" if drawn.num_left_out else ""
+    text = f"{drawn.num_clips} clips drawn in {out}{left_out}"
+    say(json.dumps(asdict(drawn), default=str) if as_json else text)
 
 
 def explain_command(
     run: Annotated[
         Path,
         typer.Argument(
-            metavar="RUN", parser=local_path, help="A finished run of a net that takes frames."
+            metavar="RUN",
+            parser=local_path,
+            help="Folder of a finished run of a network on frames, such as runs/c3d.",
         ),
     ],
     video: Annotated[
-        str, typer.Option(metavar="VIDEO", help="The video to look at; also s3:// or gs://.")
+        str,
+        typer.Option(
+            metavar="VIDEO", help="Video to explain: a file, or an s3:// or gs:// address."
+        ),
     ],
     out: Annotated[
-        Path, typer.Option(metavar="FILE", parser=local_path, help="A .png or .gif file.")
+        Path, typer.Option(metavar="FILE", parser=local_path, help="File to write: .png or .gif.")
     ],
     label: Annotated[
         str | None,
-        typer.Option("--class", metavar="NAME", help="To look for; unset, what the net names."),
+        typer.Option(
+            "--class", metavar="NAME", help="Class to explain. [default: the predicted class]"
+        ),
     ] = None,
     layer: Annotated[
         str | None,
-        typer.Option(metavar="res5", help="res2 to res5, of c3d conv1 to conv5; the last."),
+        typer.Option(
+            metavar="NAME",
+            help="Layer for Grad-CAM: res2 to res5, for c3d conv1 to conv5. [default: the last]",
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Draw where in a video a trained net sees the class, by Grad-CAM."""
+    """Draw where in a video a trained network sees the evidence for a class, by Grad-CAM."""
     from kinestore.pipeline.explain import explain
 
-    told = explain(run, video=video, out=out, label=label, layer=layer)
-    say(json.dumps(told) if as_json else explanation(told))
+    result = explain(run, video=video, out=out, label=label, layer=layer)
+    say(json.dumps(result) if as_json else explanation_text(result))

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from kinestore.pipeline.commands.console import progress, say, weights_table
+from kinestore.pipeline.commands.console import progress, say
 from kinestore.pipeline.commands.options import JsonOption
+from kinestore.pipeline.commands.tables import weights_table
 
 weights_app = typer.Typer(no_args_is_help=True, help="The weights that extractors load.")
 NamesArgument = Annotated[list[str], typer.Argument(metavar="NAME...", help="Extractors.")]

@@ -1,4 +1,4 @@
-"""The whole way in a minute: make clips, extract, train, federate, look."""
+"""The full pipeline in a minute: generate clips, extract, train, federate, plot."""
 
 import time
 from collections.abc import Callable
@@ -23,42 +23,42 @@ NUM_ROUNDS = 20
 
 
 @dataclass(frozen=True, kw_only=True)
-class Step:
-    """One thing that the demo did.
+class DemoStep:
+    """One finished step of the demo.
 
     Attributes:
-        what: In a few words.
-        seconds: How long it took.
-        top1: Fraction of unseen clips named rightly, where something was trained.
-        where: What it left behind.
+        name: The step in a few words.
+        seconds: Its duration.
+        top1: Accuracy on the test clips; None of a step that trains nothing.
+        output: The file or folder that it wrote.
     """
 
-    what: str
+    name: str
     seconds: float
     top1: float | None
-    where: Path
+    output: Path
 
 
-def demo(folder: Path, *, progress: Progress | None = None) -> list[Step]:
-    """Go the whole way in a folder; what an earlier demo left there is used again.
+def demo(folder: Path, *, progress: Progress | None = None) -> list[DemoStep]:
+    """Run the full pipeline in a folder; outputs of an earlier demo are used again.
 
-    The classes of the clips differ by motion alone, so the motion descriptors should name them and
-    the mean look of single frames should do no better than chance, which is one in six.
+    The classes of the clips differ by motion alone. So the motion features should predict them,
+    and the mean features of single frames should be at chance level, which is 1/6.
 
     Args:
-        folder: Where everything goes; made if absent.
-        progress: Called as each step goes on.
+        folder: Folder for all outputs; made if absent.
+        progress: Called as each step advances.
     """
     progress = progress or no_progress
     manifest, store = folder / "clips" / "labels.csv", folder / "store"
     runs = folder / "runs"
-    steps: list[Step] = []
+    steps: list[DemoStep] = []
 
-    def step(what: str, do: Callable[[], float | None], where: Path) -> None:
+    def step(name: str, run: Callable[[], float | None], output: Path) -> None:
         started = time.perf_counter()
-        top1 = do()
+        top1 = run()
         seconds = round(time.perf_counter() - started, 1)
-        steps.append(Step(what=what, seconds=seconds, top1=top1, where=where))
+        steps.append(DemoStep(name=name, seconds=seconds, top1=top1, output=output))
 
     def make() -> None:
         if not manifest.exists():
@@ -94,24 +94,27 @@ def demo(folder: Path, *, progress: Progress | None = None) -> list[Step]:
         umap(opened.load(MOTION), store=opened, run=runs / "federated", out=out)
         progress(f"drawing {out.name}", 1, 1)
 
-    def tell_of(run: Path, out: Path) -> None:
+    def write_page(run: Path, out: Path) -> None:
         report(run, out=out, store=store)
 
-    step(f"{NUM_CLIPS} clips, 6 classes of motion", make, manifest)
-    step("embeddings of both kinds", fill, store)
+    step(f"generate {NUM_CLIPS} clips, 6 motion classes", make, manifest)
+    step("extract appearance and motion features", fill, store)
     step(
-        "a head on how frames look",
+        "train on appearance features",
         partial(central, f"{FRAMES}:mean", runs / "frames"),
         runs / "frames",
     )
-    step("a head on motion", partial(central, MOTION, runs / "motion"), runs / "motion")
+    step("train on motion features", partial(central, MOTION, runs / "motion"), runs / "motion")
     step(
-        f"the same, {NUM_CLIENTS} clients federated",
+        f"train on motion features, {NUM_CLIENTS} clients",
         partial(together, runs / "federated"),
         runs / "federated",
     )
-    for name in ("umap.png", "umap.html"):
-        step(f"motion drawn as {name}", partial(draw, folder / name), folder / name)
+    for name, output in (
+        ("draw UMAP of motion features", folder / "umap.png"),
+        ("write the explorer page", folder / "umap.html"),
+    ):
+        step(name, partial(draw, output), output)
     page = folder / "report.html"
-    step("the run on looks, told", partial(tell_of, runs / "frames", page), page)
+    step("write a report of the appearance run", partial(write_page, runs / "frames", page), page)
     return steps

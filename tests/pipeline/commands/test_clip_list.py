@@ -29,8 +29,8 @@ def test_ids_are_read_in_order_each_once_beside_other_columns(tmp_path: Path) ->
     [
         ("label\nrun\n", r"chosen\.csv: has no column 'clip_id' \(its columns are: label\)"),
         ("", r"chosen\.csv: has no column 'clip_id' \(its columns are: none\)"),
-        ("clip_id\n", r"chosen\.csv: names no clip; choose some first"),
-        ("clip_id,label\na,run\n,sit\n", r"chosen\.csv: row 3 names no clip_id"),
+        ("clip_id\n", r"chosen\.csv: lists no clip; select some first"),
+        ("clip_id,label\na,run\n,sit\n", r"chosen\.csv: row 3 has no clip_id"),
         ('clip_id\n"a', r"chosen\.csv: cannot be read as a list of clips \(unexpected end"),
     ],
 )
@@ -52,7 +52,7 @@ def test_a_file_that_is_not_there_or_not_text_is_refused(tmp_path: Path) -> None
 def test_a_list_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clip_list, "MAX_CLIPS", 2)
     assert read_clip_list(written(tmp_path, "clip_id\na\nb\n")) == ["a", "b"]
-    with pytest.raises(UsageError, match=r"names more than 2 clips"):
+    with pytest.raises(UsageError, match=r"lists more than 2 clips"):
         read_clip_list(written(tmp_path, "clip_id\na\nb\nc\n"))
 
 

@@ -19,7 +19,7 @@ CNN, MOTION = "cnn-efficientnet-lite0", "motion"
 @pytest.mark.slow
 def test_demo_goes_the_whole_way(tmp_path: Path) -> None:
     steps = demo(tmp_path / "demo")
-    top1 = {step.where.name: step.top1 for step in steps if step.top1 is not None}
+    top1 = {step.output.name: step.top1 for step in steps if step.top1 is not None}
     # 12 unseen clips: motion must name at least ten; by chance ten happen once in 900,000.
     assert top1["motion"] >= 10 / 12 and top1["federated"] >= 10 / 12
     # The mean look of frames stays at chance, 2 of 12: three sigma are 3.9 clips more.
@@ -28,7 +28,7 @@ def test_demo_goes_the_whole_way(tmp_path: Path) -> None:
     for page in ("umap.html", "report.html"):
         text = (tmp_path / "demo" / page).read_text(encoding="utf-8")
         assert "Content-Security-Policy" in text and "data:image/webp" in text
-    assert all(step.where.exists() for step in steps)
+    assert all(step.output.exists() for step in steps)
 
 
 @pytest.fixture(scope="module")

@@ -51,7 +51,7 @@ def test_every_option_reaches_the_run(store: Store, tmp_path: Path) -> None:
     assert json.loads((tmp_path / "run" / "summary.json").read_text()) == summary
     # the same again is only read, and shown as a table
     shown = command(store.path, *asked[:-1], "--resume")
-    assert "7 fitted, 2 scored" in shown
+    assert "7 training, 2 test" in shown
 
 
 @pytest.mark.parametrize(
