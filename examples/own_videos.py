@@ -1,4 +1,4 @@
-"""From a folder of videos to an accuracy and a picture; class folders are the labels.
+"""Train a classifier on a folder of videos, and draw them; the subfolders are the classes.
 
 Run it as `python examples/own_videos.py VIDEOS`.
 """
@@ -13,7 +13,7 @@ def main(videos: str) -> None:
     store = ks.Store("mystore")
     clips = store.load(["cnn-efficientnet-lite0", "motion"])
     print("top-1 over five folds:", ks.train(clips, out="run", folds=5)["top1"])
-    print("drawn in", ks.umap(clips, store=store, run="run", out="umap.html").path)
+    print("map:", ks.umap(clips, store=store, run="run", out="umap.html").path)
 
 
 if __name__ == "__main__":  # Dask starts its workers as new processes
