@@ -24,9 +24,9 @@ class Plain:
     Attributes:
         build: Makes it, with random weights.
         load: Reads a file of weights, ready for features.
-        features: From normalised clips, float32, shape (B, C, T, H, W), to shape (B, ...).
+        features: From normalized clips, float32, shape (B, C, T, H, W), to shape (B, ...).
         num_frames: T.
-        pictures: How frames are shrunk and scaled.
+        pictures: Preprocessing of frames.
         is_3d: Whether its convolutions are.
     """
 
@@ -51,7 +51,7 @@ def plain(name: str) -> Plain:
         load=network.load,
         features=network.features,
         num_frames=network.num_frames,
-        pictures=network.pictures,
+        pictures=network.preprocessing,
         is_3d=True,
     )
 
@@ -99,7 +99,7 @@ def _clip() -> Plain:
         load=lambda path: _filled(build, path),
         features=features,
         num_frames=1,
-        pictures=clip.PICTURES,
+        pictures=clip.CLIP_PREPROCESSING,
     )
 
 
@@ -118,7 +118,7 @@ def _videomae() -> Plain:
         load=lambda path: _filled(build, path),
         features=NETWORK.features,
         num_frames=NETWORK.num_frames,
-        pictures=NETWORK.pictures,
+        pictures=NETWORK.preprocessing,
     )
 
 
@@ -147,7 +147,7 @@ def _blip() -> Plain:
             encoder_hidden_states=patches,
             eos_token_id=text.sep_token_id,
             pad_token_id=text.pad_token_id,
-            max_new_tokens=blip.MAX_TOKENS,
+            max_new_tokens=blip.MAX_CAPTION_TOKENS,
             do_sample=False,
             num_beams=1,
         )
@@ -163,7 +163,13 @@ def _blip() -> Plain:
             is_decoder=False,
         ).last_hidden_state[:, 0]
 
-    return Plain(build=build, load=load, features=features, num_frames=1, pictures=blip.PICTURES)
+    return Plain(
+        build=build,
+        load=load,
+        features=features,
+        num_frames=1,
+        pictures=blip.BLIP_PREPROCESSING,
+    )
 
 
 def _cnn(name: str) -> Plain:
@@ -184,9 +190,12 @@ def _cnn(name: str) -> Plain:
         frames = pictures_BCTHW.transpose(1, 2).flatten(0, 1)
         return network(frames.contiguous(memory_format=torch.channels_last))
 
-    pictures = cnn.PICTURES.get(name) or cnn._published_pictures(build())
     return Plain(
-        build=build, load=load, features=features, num_frames=cnn.NUM_FRAMES, pictures=pictures
+        build=build,
+        load=load,
+        features=features,
+        num_frames=cnn.DEFAULT_NUM_FRAMES,
+        pictures=cnn.preprocessing_of(name, build()),
     )
 
 
@@ -208,7 +217,7 @@ class Shrunk:
             frames = list(container.decode(video=0))
         chosen = np.linspace(0, len(frames) - 1, self._network.num_frames).round().astype(int)
         rgb = np.stack([frames[index].to_ndarray(format="rgb24") for index in chosen])
-        return self._network.pictures.shrink(rgb)
+        return self._network.pictures.resize_and_crop(rgb)
 
 
 def run_dataloader(work: "Work") -> None:
@@ -253,5 +262,5 @@ def forward(network: Plain, model: Any, pixels_BTCHW: Any, device: str) -> Any:
 
     pixels_BTCHW = pixels_BTCHW.to(device, non_blocking=True)
     with torch.inference_mode(), torch.autocast("cuda", torch.bfloat16, enabled=device == "cuda"):
-        clips_BCTHW = network.pictures.normalise(pixels_BTCHW).transpose(1, 2)
+        clips_BCTHW = network.pictures.normalize(pixels_BTCHW).transpose(1, 2)
         return network.features(model, clips_BCTHW).float().cpu().numpy()

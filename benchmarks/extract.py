@@ -102,6 +102,7 @@ class Work:
 
 def run_kinestore(work: Work) -> None:
     from kinestore.extractors import FrameChoice
+    from kinestore.pipeline.extraction.config import ExtractionConfig
     from kinestore.pipeline.extraction.extract_videos import extract
 
     with tempfile.TemporaryDirectory() as folder:
@@ -111,10 +112,12 @@ def run_kinestore(work: Work) -> None:
             manifest,
             store=Path(folder) / "store",
             extractors=list(work.weights),
-            weights=work.weights,
-            frames=FrameChoice(kind="uniform"),
             workers=work.workers if work.device == "cpu" else 1,
-            device=work.device,
+            config=ExtractionConfig(
+                weights=work.weights,
+                frames=FrameChoice(kind="uniform"),
+                device=work.device,
+            ),
         )
 
 
@@ -148,10 +151,10 @@ class Stages:
 
 def stages_of(work: Work) -> Stages:
     """Measured in a process of its own, with the settings that hold for a worker."""
-    from kinestore.pipeline.extraction.dask_cluster import BEFORE_SPAWN
+    from kinestore.pipeline.extraction.dask_cluster import WORKER_ENVIRONMENT
 
     command = [sys.executable, "-m", "benchmarks.extract", "--stages", json.dumps(vars(work))]
-    environment = {**os.environ, **BEFORE_SPAWN}
+    environment = {**os.environ, **WORKER_ENVIRONMENT}
     printed = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE).stdout
     return Stages(**json.loads(printed))
 

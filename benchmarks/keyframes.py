@@ -21,12 +21,13 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from kinestore.extractors import Options
+from kinestore.extractors import ExtractorOptions
 from kinestore.extractors._frame_selection import evenly_spaced
-from kinestore.extractors.cnn import LITE0, FrameCnn, create
+from kinestore.extractors.cnn import LITE0, FrameCnn, build
 from kinestore.pipeline.training.train_head import train
 from kinestore.pipeline.video.decoded_video import DecodedVideo
-from kinestore.pipeline.video.find_videos import find_videos, identify
+from kinestore.pipeline.video.find_videos import find_videos
+from kinestore.pipeline.video.identity import identify
 from kinestore.pipeline.video.keyframes import luma_features, select_keyframes
 from kinestore.store import Clip, Embedding, Store, ViewSpec
 
@@ -49,7 +50,7 @@ def choices(num_frames: int) -> dict[str, Choose]:
 
 def fill(store: Store, manifest: Path, num_frames: int, seeds: int) -> dict[str, dict[str, float]]:
     """Append every view to the store; answers seconds a clip by choice and stage."""
-    model: FrameCnn = create(LITE0, Options())
+    model: FrameCnn = build(LITE0, ExtractorOptions())
     rows: dict[tuple[str, int], list[Embedding]] = {}
     seconds = {name: {"features": 0.0, "choosing": 0.0} for name in choices(num_frames)}
     clips = []

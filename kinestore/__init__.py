@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from kinestore.federated.simulation import simulate
     from kinestore.pipeline.explain import explain
+    from kinestore.pipeline.extraction.config import ExtractionConfig
     from kinestore.pipeline.extraction.extract_videos import extract
     from kinestore.pipeline.projection import umap
     from kinestore.pipeline.report import report
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from kinestore.store import Store
 
 __all__ = [
+    "ExtractionConfig",
     "Store",
     "decode_frames",
     "explain",
@@ -38,6 +40,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "ExtractionConfig": "kinestore.pipeline.extraction.config",
     "Store": "kinestore.store",
     "decode_frames": "kinestore.pipeline.video.decoded_video",
     "explain": "kinestore.pipeline.explain",

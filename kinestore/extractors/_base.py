@@ -1,4 +1,4 @@
-"""What an extractor is given and what it gives back.
+"""The protocol of extractors, and the options that they are made with.
 
 Shape legend: T frames of the clip, N frames asked for, H height, W width.
 """
@@ -17,13 +17,13 @@ from kinestore.store import Embedding, ViewSpec
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prepared:
-    """What an extractor needs of one clip once that is decoded: small enough to wait in a queue.
+class PreparedClip:
+    """Input of an extractor from one decoded clip: small enough to wait in a queue.
 
     Attributes:
         clip_id: Identity of the clip.
         pixels: uint8, of the same shape for every clip of an extractor.
-        frame_index: Frames that it was made of, int64, shape (N,).
+        frame_index: Indices of the frames used, int64, shape (N,).
         pts_s: Their presentation times in seconds, float64, shape (N,).
     """
 
@@ -37,8 +37,8 @@ class Extractor(Protocol):
     """A frozen function from a clip to an embedding, in two halves that may run side by side.
 
     Attributes:
-        spec: All that the embedding depends on besides the clip.
-        batch: Clips that it embeds best together.
+        spec: Everything that the embedding depends on besides the clip.
+        batch: Number of clips that it embeds at once.
     """
 
     spec: ViewSpec
@@ -46,40 +46,40 @@ class Extractor(Protocol):
     @property
     def batch(self) -> int: ...
 
-    def prepare(self, clip: ClipFrames) -> Prepared:
-        """The half for the CPU: choose frames, take them from the one decode, shrink them."""
+    def prepare(self, clip: ClipFrames) -> PreparedClip:
+        """Choose frames, take them from the decoded clip and preprocess them, on the CPU."""
         ...
 
-    def embed(self, batch: Sequence[Prepared]) -> list[Embedding]:
-        """The half for the device, over clips; `vector` has the shape `spec.shape`, float32.
+    def embed(self, batch: Sequence[PreparedClip]) -> list[Embedding]:
+        """Embed clips on the device; `vector` is float32, of shape `spec.shape`.
 
-        What it gives for one does not depend on which others come with it.
+        The result of a clip does not depend on the other clips of the batch.
         """
         ...
 
 
 def embed_clip(extractor: Extractor, clip: ClipFrames) -> Embedding:
-    """Both halves for one clip."""
+    """Prepare and embed one clip."""
     (embedding,) = extractor.embed([extractor.prepare(clip)])
     return embedding
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
-    """What an extractor is made with.
+class ExtractorOptions:
+    """Options of an extractor.
 
     Attributes:
         weights: A file of weights, or a folder in the publisher's layout; None takes the
-            publisher's own from the cache or the hub.
+            published weights from the cache or the hub.
         device: "cpu", "cuda", or "auto" for CUDA where there is a GPU.
-        frames: Which frames of a clip are looked at.
-        prompts: Texts that `clip-text` chooses among.
-        elsewhere: Whether only the specification is asked for, and clips are embedded by another
-            machine: then "cuda" needs no GPU here.
+        frames: Which frames of a clip it sees.
+        prompts: Texts that `clip-text` chooses from.
+        spec_only: Whether only the specification is needed, because another machine embeds the
+            clips: then "cuda" needs no GPU on this one.
     """
 
     weights: str | Path | None = None
     device: str = "auto"
     frames: FrameChoice = field(default_factory=FrameChoice)
     prompts: tuple[str, ...] = ()
-    elsewhere: bool = False
+    spec_only: bool = False

@@ -1,4 +1,4 @@
-"""What an extractor may ask of one decoded clip.
+"""The protocol of a decoded clip, as extractors see it.
 
 Shape legend: T frames of the clip, N frames asked for, H height, W width.
 """
@@ -9,15 +9,15 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-Indices = Sequence[int] | NDArray[np.int64]
+_Indices = Sequence[int] | NDArray[np.int64]
 
 
 class ClipFrames(Protocol):
-    """One decoded clip, from which an extractor takes the frames that it wants.
+    """One decoded clip, from which an extractor takes frames.
 
     Attributes:
-        clip_id: Identity of the clip's bytes: what is drawn at random depends on it and a seed.
-        num_frames: Frames that can be asked for, 1 or more.
+        clip_id: Identity of the clip's bytes: random choices depend on it and a seed.
+        num_frames: Number of frames, 1 or more.
         pts_s: Presentation time of each in seconds, float64, shape (T,).
     """
 
@@ -27,14 +27,14 @@ class ClipFrames(Protocol):
     @property
     def clip_id(self) -> str: ...
 
-    def rgb(self, indices: Indices) -> NDArray[np.uint8]:
-        """Frames as RGB, uint8, shape (N, H, W, 3)."""
+    def rgb(self, indices: _Indices) -> NDArray[np.uint8]:
+        """Return frames as RGB, uint8, shape (N, H, W, 3)."""
         ...
 
-    def luma(self, indices: Indices, *, size: tuple[int, int]) -> NDArray[np.uint8]:
-        """Luma planes shrunk to `size` = (width, height), uint8, shape (N, height, width)."""
+    def luma(self, indices: _Indices, *, size: tuple[int, int]) -> NDArray[np.uint8]:
+        """Return luma planes resized to `size` = (width, height), uint8, (N, height, width)."""
         ...
 
     def keyframes(self, *, num_keyframes: int, space: str, seed: int) -> NDArray[np.int64]:
-        """Frames nearest to k-means centres, non-decreasing, int64, shape (num_keyframes,)."""
+        """Return the frames nearest to k-means centers, non-decreasing, (num_keyframes,)."""
         ...

@@ -1,4 +1,4 @@
-"""Which frames of a clip an extractor looks at."""
+"""Selection of the frames of a clip that an extractor sees."""
 
 import hashlib
 from dataclasses import asdict, dataclass, replace
@@ -10,24 +10,24 @@ from numpy.typing import NDArray
 from kinestore.extractors._clip import ClipFrames
 from kinestore.store import UsageError
 
-KINDS = ("keyframes", "uniform")
+_KINDS = ("keyframes", "uniform")
 SPACES = ("luma", "cnn")
-"""Keyframes are clustered by luma thumbnails, or by EfficientNet-Lite0 features."""
+"""Feature spaces of keyframe clustering: luma thumbnails, or EfficientNet-Lite0 features."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FrameChoice:
-    """Which frames of a clip are looked at.
+    """Which frames of a clip an extractor sees.
 
-    A network that takes more frames than are chosen sees each several times over.
+    A network that takes more frames than are chosen sees each of them several times.
 
     Attributes:
-        kind: "keyframes" (nearest to k-means centres), "uniform" (evenly spaced from the first
-            to the last), or None for what the extractor does by default.
-        num_keyframes: Frames chosen of a clip, 1 or more; evenly spaced frames are as many as
-            the network takes.
-        space: What frames are clustered by, one of `SPACES`.
-        seed: Of the clustering and of what is drawn, both joined with the clip's identity.
+        kind: "keyframes" (nearest to k-means centers), "uniform" (evenly spaced from the first
+            to the last), or None for the extractor's default.
+        num_keyframes: Keyframes of a clip, 1 or more; the number of evenly spaced frames is that
+            of the network's input.
+        space: Feature space in which frames are clustered, one of `SPACES`.
+        seed: Seed of the clustering and of random choices, combined with the clip's identity.
     """
 
     kind: str | None = None
@@ -36,8 +36,8 @@ class FrameChoice:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.kind not in (None, *KINDS):
-            raise UsageError(f"sampling={self.kind!r}: must be {' or '.join(KINDS)}")
+        if self.kind not in (None, *_KINDS):
+            raise UsageError(f"sampling={self.kind!r}: must be {' or '.join(_KINDS)}")
         if self.num_keyframes < 1:
             raise UsageError(f"num_keyframes={self.num_keyframes}: must be 1 or more")
         if self.space not in SPACES:
@@ -46,25 +46,25 @@ class FrameChoice:
             raise UsageError(f"seed={self.seed}: must be 0 or more")
 
     def by_default(self, kind: str) -> "FrameChoice":
-        """The same, with a kind where there is none yet."""
+        """Return the same choice, with this kind where there is none."""
         return self if self.kind else replace(self, kind=kind)
 
     def indices(self, clip: ClipFrames, count: int) -> NDArray[np.int64]:
-        """The frames that a network sees: non-decreasing, int64, shape (count,)."""
+        """Return the frames that a network sees: non-decreasing, int64, shape (count,)."""
         if self.kind == "uniform":
             return evenly_spaced(clip.num_frames, count)
         chosen = clip.keyframes(num_keyframes=self.num_keyframes, space=self.space, seed=self.seed)
         return chosen[evenly_spaced(len(chosen), count)]
 
     def settings(self, count: int) -> dict[str, Any]:
-        """What a view's specification says of them."""
+        """Return the settings that a view's specification records."""
         if self.kind == "uniform":
             return {"kind": "evenly-spaced", "frames": count}
         return {**asdict(self), "frames": count}
 
 
 def evenly_spaced(num_frames: int, count: int) -> NDArray[np.int64]:
-    """`count` frame indices from the first to the last; a short clip repeats frames.
+    """Return `count` frame indices from the first to the last; a short clip repeats frames.
 
     Returns:
         Non-decreasing, int64, shape (count,).
@@ -73,11 +73,11 @@ def evenly_spaced(num_frames: int, count: int) -> NDArray[np.int64]:
 
 
 def clip_seed(clip_id: str, seed: int) -> int:
-    """A seed for what is drawn of one clip: it depends on the clip's bytes and `seed` alone."""
+    """Return a seed for one clip, which depends only on the clip's bytes and `seed`."""
     return (int(clip_id, 16) + seed) % 2**32
 
 
-def draw(clip_id: str, *, count: int, seed: int) -> int:
-    """One of 0 to count - 1, each as likely, by the clip's bytes and `seed` alone."""
+def draw_index(clip_id: str, *, count: int, seed: int) -> int:
+    """Draw one of 0 to count - 1 uniformly, from the clip's bytes and `seed` alone."""
     digest = hashlib.sha256(f"{seed}:{clip_id}".encode()).digest()
     return int.from_bytes(digest[:8]) % count

@@ -1,15 +1,15 @@
-"""Which GPUs there are."""
+"""The GPUs of this machine."""
 
 import ctypes
 import os
 from pathlib import Path
 
-ROCM = Path("/dev/kfd")
-"""What AMD's driver shows where it has a GPU."""
+_ROCM = Path("/dev/kfd")
+"""Device file of AMD's driver, where there is a GPU."""
 
 
 def visible_gpus(device: str) -> list[str]:
-    """The GPUs that "auto" or "cuda" may use, as CUDA_VISIBLE_DEVICES names them."""
+    """Return the GPUs that "auto" or "cuda" may use, as CUDA_VISIBLE_DEVICES names them."""
     if device == "cpu" or not has_driver():
         return []
     import torch  # takes seconds, and a third of a gigabyte
@@ -20,9 +20,9 @@ def visible_gpus(device: str) -> list[str]:
 
 
 def has_driver() -> bool:
-    """Whether torch could find a GPU at all."""
+    """Return whether torch could find a GPU at all."""
     try:
         ctypes.CDLL("libcuda.so.1")
     except OSError:
-        return ROCM.exists() or os.name == "nt"
+        return _ROCM.exists() or os.name == "nt"
     return True

@@ -1,4 +1,4 @@
-"""Libraries that are imported when they are needed, for each takes seconds to import."""
+"""Imports of libraries on first use, since each takes seconds to import."""
 
 import importlib
 import warnings
@@ -8,14 +8,14 @@ from kinestore.store import UsageError
 
 
 def library(module: str) -> Any:
-    """A module of another library.
+    """Import and return a module of another library.
 
     Raises:
         UsageError: If the library is not installed, or does not load here.
     """
     try:
         with warnings.catch_warnings():
-            # pytorchvideo decorates with torch.jit.script, which torch has given up.
+            # pytorchvideo decorates with torch.jit.script, which torch has deprecated.
             warnings.filterwarnings("ignore", "`torch.jit.script` is deprecated", FutureWarning)
             return importlib.import_module(module)
     except ImportError as error:

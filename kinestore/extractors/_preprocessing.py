@@ -1,4 +1,4 @@
-"""Shrinking pictures as a network's publisher does, and scaling their values.
+"""Preprocessing of pictures as the publisher of a network does it.
 
 Shape legend: B batch, T frames, H height, W width.
 """
@@ -18,19 +18,19 @@ CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pictures:
-    """What becomes of a picture before a network sees it.
+class Preprocessing:
+    """Resizing, cropping and normalization of pictures.
 
     Pixels stay uint8 until they are on the device: a quarter of the bytes. So they are rounded
-    once after the resize, which moves a value by no more than half a level of 255.
+    once after the resize, which changes a value by at most half a level of 255.
 
     Attributes:
-        resize: (height, width), or the shorter side alone, which keeps the shape.
-        crop: Side of the square cut from the middle afterwards, or None for no cut.
+        resize: (height, width), or the shorter side alone, which keeps the aspect ratio.
+        crop: Side of the square center crop afterwards, or None for no crop.
         interpolation: "bilinear" or "bicubic".
-        antialias: Whether shrinking averages over all pixels that it drops.
-        mean: Of each channel, of values in [0, 1].
-        std: Likewise.
+        antialias: Whether resizing to a smaller size averages over all pixels.
+        mean: Mean of each channel, for values in [0, 1].
+        std: Standard deviation of each channel, for values in [0, 1].
     """
 
     resize: tuple[int, int] | int
@@ -41,7 +41,7 @@ class Pictures:
     std: tuple[float, float, float]
 
     def settings(self) -> dict[str, Any]:
-        """What a view's specification says of them."""
+        """Return the settings that a view's specification records."""
         suffix = "-antialiased" if self.antialias else ""
         side = self.resize
         return {
@@ -52,7 +52,7 @@ class Pictures:
             "std": list(self.std),
         }
 
-    def shrink(self, rgb_THWC: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def resize_and_crop(self, rgb_THWC: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Resize and crop: uint8, shape (T, 3, height, width)."""
         from torchvision.transforms.v2 import InterpolationMode, functional
 
@@ -67,8 +67,8 @@ class Pictures:
             small_TCHW = functional.center_crop(small_TCHW, [self.crop, self.crop])
         return np.ascontiguousarray(small_TCHW.numpy())
 
-    def normalise(self, pixels: Tensor) -> Tensor:
-        """Uint8 of shape (..., 3, H, W) as a network takes it, float32."""
+    def normalize(self, pixels: Tensor) -> Tensor:
+        """Normalize uint8 of shape (..., 3, H, W) to float32."""
         mean = torch.tensor(self.mean, device=pixels.device).view(3, 1, 1) * 255
         std = torch.tensor(self.std, device=pixels.device).view(3, 1, 1) * 255
         return (pixels.float() - mean) / std

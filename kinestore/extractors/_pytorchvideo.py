@@ -1,4 +1,4 @@
-"""Networks of PyTorchVideo: their feeding, and their features before the classifier.
+"""Networks of PyTorchVideo: their preprocessing, and their features before the classifier.
 
 The library is no longer maintained, and only its models are used: its transforms do not import
 beside a present torchvision.
@@ -11,12 +11,12 @@ from typing import Any
 from torch import Tensor, nn
 
 from kinestore.extractors._optional_import import library
-from kinestore.extractors._preprocessing import Pictures
+from kinestore.extractors._preprocessing import Preprocessing
 from kinestore.extractors.weights.sources import Url
 
-ZOO = "https://dl.fbaipublicfiles.com/pytorchvideo/model_zoo/kinetics/"
+_ZOO = "https://dl.fbaipublicfiles.com/pytorchvideo/model_zoo/kinetics/"
 
-PICTURES = Pictures(
+KINETICS_PREPROCESSING = Preprocessing(
     resize=256,
     crop=256,
     interpolation="bilinear",
@@ -24,27 +24,27 @@ PICTURES = Pictures(
     mean=(0.45, 0.45, 0.45),
     std=(0.225, 0.225, 0.225),
 )
-"""Of the hub's tutorials. The publisher resizes values that are scaled already; here uint8 is."""
+"""As in the hub's tutorials, which however resize normalized values; here uint8 is resized."""
 
 
-def zoo(file: str) -> Url:
-    """A file of the library's model zoo; it publishes no hashes."""
-    return Url(ZOO + file)
+def zoo_file(file: str) -> Url:
+    """Return a file of the library's model zoo; no hashes are published."""
+    return Url(_ZOO + file)
 
 
-def build(name: str, num_classes: int) -> nn.Module:
-    """A network of `pytorchvideo.models.hub`, with random weights."""
+def hub_network(name: str, num_classes: int) -> nn.Module:
+    """Return a network of `pytorchvideo.models.hub`, with random weights."""
     hub = library("pytorchvideo.models.hub")
     network: nn.Module = getattr(hub, name)(model_num_class=num_classes)
     return network
 
 
-def pooled(network: Any, inputs: Any) -> Tensor:
-    """What the head hands to its classifier, averaged as it averages the classes' scores.
+def pooled_features(network: Any, inputs: Any) -> Tensor:
+    """Return the classifier's input, pooled over time and space as the head pools its scores.
 
     Args:
-        network: One of `build`.
-        inputs: What its first block takes.
+        network: One of `hub_network`.
+        inputs: Input of its first block.
 
     Returns:
         Shape (B, D).

@@ -1,7 +1,7 @@
 """Extractors by name: the file name is the registry.
 
-What comes before the first hyphen of a name is the public module of this package that makes it, in
-`create(name, options)`; the module lists its names in `NAMES`.
+The part of a name before the first hyphen is the public module of this package that makes the
+extractor, in `build(name, options)`; the module lists its names in `NAMES`.
 """
 
 import importlib
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
-from kinestore.extractors._base import Extractor, Options
+from kinestore.extractors._base import Extractor, ExtractorOptions
 from kinestore.extractors._frame_selection import FrameChoice
 from kinestore.store import UsageError
 
@@ -21,13 +21,13 @@ def _stems() -> list[str]:
 
 
 def names() -> list[str]:
-    """The names that `create` knows; `cnn-NAME` takes any image network of timm besides."""
+    """Return the names of all extractors; `cnn-NAME` also takes any other image network of timm."""
     modules = [importlib.import_module(f"kinestore.extractors.{stem}") for stem in _stems()]
     return sorted(name for module in modules for name in module.NAMES)
 
 
 def module_of(name: str) -> ModuleType:
-    """The module that makes an extractor.
+    """Return the module that makes an extractor.
 
     Raises:
         UsageError: If there is none of this name.
@@ -53,23 +53,23 @@ def create(
 
     Args:
         name: One of `names()`, or `cnn-NAME` for an image network of timm.
-        weights: A file of weights, or a folder in the publisher's layout, in the place of the
-            default ones.
+        weights: A file of weights, or a folder in the publisher's layout; None takes the published
+            weights.
         device: "cpu", "cuda", or "auto" for CUDA where there is a GPU.
-        frames: Which frames of a clip are looked at; by default as the extractor does.
-        prompts: Texts that `clip-text` chooses among.
+        frames: Which frames of a clip it sees; None for the extractor's default.
+        prompts: Texts that `clip-text` chooses from.
 
     Raises:
         UsageError: If the name, the weights, the device or the frames do not fit.
-        KinestoreError: If there are no weights here and none can be fetched.
+        KinestoreError: If there are no weights on this machine and none can be downloaded.
     """
-    options = Options(
+    options = ExtractorOptions(
         weights=weights, device=device, frames=frames or FrameChoice(), prompts=tuple(prompts)
     )
-    return make(name, options)
+    return create_from_options(name, options)
 
 
-def make(name: str, options: Options) -> Extractor:
-    """The same as `create`, from options that were put together before."""
-    extractor: Extractor = module_of(name).create(name, options)
+def create_from_options(name: str, options: ExtractorOptions) -> Extractor:
+    """Make an extractor as `create` does, from its options."""
+    extractor: Extractor = module_of(name).build(name, options)
     return extractor

@@ -1,26 +1,28 @@
-"""One frame of a clip, drawn from those that were chosen, for networks that look at a picture."""
+"""One frame of a clip, drawn from its keyframes, for networks on single pictures."""
 
 from typing import Any
 
-from kinestore.extractors._base import Prepared
+from kinestore.extractors._base import PreparedClip
 from kinestore.extractors._clip import ClipFrames
-from kinestore.extractors._frame_selection import FrameChoice, draw
-from kinestore.extractors._preprocessing import Pictures
+from kinestore.extractors._frame_selection import FrameChoice, draw_index
+from kinestore.extractors._preprocessing import Preprocessing
 
 
-def prepare_one(clip: ClipFrames, frames: FrameChoice, pictures: Pictures) -> Prepared:
-    """The frame, shrunk: shape (3, H, W). Each is as likely, by the clip and the seed alone."""
+def prepare_single_frame(
+    clip: ClipFrames, frames: FrameChoice, preprocessing: Preprocessing
+) -> PreparedClip:
+    """Draw one of the frames uniformly, from clip and seed alone, and preprocess it: (3, H, W)."""
     chosen = frames.indices(clip, frames.num_keyframes)
-    at = draw(clip.clip_id, count=frames.num_keyframes, seed=frames.seed)
+    at = draw_index(clip.clip_id, count=frames.num_keyframes, seed=frames.seed)
     index = chosen[at : at + 1]
-    return Prepared(
+    return PreparedClip(
         clip_id=clip.clip_id,
-        pixels=pictures.shrink(clip.rgb(index))[0],
+        pixels=preprocessing.resize_and_crop(clip.rgb(index))[0],
         frame_index=index,
         pts_s=clip.pts_s[index],
     )
 
 
-def sampling_settings(frames: FrameChoice) -> dict[str, Any]:
-    """What a view's specification says of it; evenly spaced frames are drawn from by seed too."""
+def single_frame_settings(frames: FrameChoice) -> dict[str, Any]:
+    """Return the settings that a view's specification records; the seed counts for every kind."""
     return {**frames.settings(frames.num_keyframes), "drawn": 1, "seed": frames.seed}

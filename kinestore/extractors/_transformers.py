@@ -6,16 +6,16 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-Network = TypeVar("Network", bound=nn.Module)
+_Network = TypeVar("_Network", bound=nn.Module)
 
 
-def build(make: Callable[[Any], Network], config: Any) -> Network:
-    """A network on the meta device: drawing random weights first would take seconds.
+def build_on_meta(make: Callable[[Any], _Network], config: Any) -> _Network:
+    """Build a network on the meta device: drawing random weights first would take seconds.
 
-    Buffers that no file holds are filled; transformers has none here but position numbers.
+    Buffers that no file holds are filled; in transformers these are only position numbers.
 
     Raises:
-        TypeError: If there is another: transformers has changed.
+        TypeError: If there is another one, because transformers has changed.
     """
     with torch.device("meta"):
         network = make(config)

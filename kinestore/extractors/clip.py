@@ -1,4 +1,4 @@
-"""`clip`: what CLIP says of a picture; `clip-text`: what it says of the prompt that fits it best.
+"""`clip`: CLIP's embedding of a picture; `clip-text`: that of the prompt that fits it best.
 
 Learning Transferable Visual Models From Natural Language Supervision, 2021, as transformers has it
 (ViT-B/32, 512-d). As in FLAMeST (Federated Multimodal Fusion for Action Recognition, section 5.3)
@@ -19,45 +19,54 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kinestore.extractors._base import Options, Prepared
+from kinestore.extractors._base import ExtractorOptions, PreparedClip
 from kinestore.extractors._clip import ClipFrames
 from kinestore.extractors._frame_selection import FrameChoice
 from kinestore.extractors._optional_import import library
-from kinestore.extractors._preprocessing import CLIP_MEAN, CLIP_STD, Pictures
+from kinestore.extractors._preprocessing import CLIP_MEAN, CLIP_STD, Preprocessing
 from kinestore.extractors._runner import Runner
-from kinestore.extractors._single_frame import prepare_one, sampling_settings
-from kinestore.extractors._transformers import build
-from kinestore.extractors.weights.sources import Files, HubRepository, Source, find
+from kinestore.extractors._single_frame import prepare_single_frame, single_frame_settings
+from kinestore.extractors._transformers import build_on_meta
+from kinestore.extractors.weights.sources import (
+    HubRepository,
+    WeightFiles,
+    WeightSource,
+    find_weights,
+)
 from kinestore.extractors.weights.state_dict import StateDict, load_frozen
 from kinestore.store import Embedding, UsageError, ViewSpec
 
 NAMES = ("clip", "clip-text")
 CODE_VERSION = 1
-WIDTH = 512
-MAX_TOKENS = 77
-"""Of a prompt; what is longer is cut off."""
+_WIDTH = 512
+_MAX_PROMPT_TOKENS = 77
+"""Longer prompts are truncated."""
 
-VOCABULARY, MERGES = "vocab.json", "merges.txt"
-SOURCE = HubRepository(repository="openai/clip-vit-base-patch32", companions=(VOCABULARY, MERGES))
-PICTURES = Pictures(resize=224, crop=224, interpolation="bicubic", mean=CLIP_MEAN, std=CLIP_STD)
+_VOCABULARY, _MERGES = "vocab.json", "merges.txt"
+_SOURCE = HubRepository(
+    repository="openai/clip-vit-base-patch32", companions=(_VOCABULARY, _MERGES)
+)
+CLIP_PREPROCESSING = Preprocessing(
+    resize=224, crop=224, interpolation="bicubic", mean=CLIP_MEAN, std=CLIP_STD
+)
 
 
-class Clip:
-    """The picture's vector, or that of the prompt nearest to it: float32, shape (512,).
+class ClipExtractor:
+    """Vector of the picture, or of the nearest prompt: float32, shape (512,).
 
     Args:
         name: One of `NAMES`.
         files: Weights and, for `clip-text`, vocabulary.
-        runner: Where it runs.
-        frames: Keyframes by default; one of them is drawn.
-        prompts: What `clip-text` chooses among.
+        runner: Runs the network.
+        frames: Keyframes by default; one of them is drawn at random.
+        prompts: Texts that `clip-text` chooses from.
     """
 
     def __init__(
         self,
         name: str,
         *,
-        files: Files,
+        files: WeightFiles,
         runner: Runner,
         frames: FrameChoice,
         prompts: Sequence[str] = (),
@@ -73,12 +82,12 @@ class Clip:
             chosen = {"prompts": self._prompts}
         self.spec = ViewSpec(
             extractor=name,
-            shape=(WIDTH,),
+            shape=(_WIDTH,),
             settings={
                 "code": CODE_VERSION,
                 **files.settings(),
-                "sampling": sampling_settings(self._frames),
-                "preprocessing": PICTURES.settings(),
+                "sampling": single_frame_settings(self._frames),
+                "preprocessing": CLIP_PREPROCESSING.settings(),
                 "compute_dtype": self._runner.dtype_name,
                 **chosen,
             },
@@ -86,15 +95,15 @@ class Clip:
 
     @property
     def batch(self) -> int:
-        """Clips in a forward pass."""
+        """Number of clips in a forward pass."""
         return self._runner.batch
 
-    def prepare(self, clip: ClipFrames) -> Prepared:
-        """The one frame, shrunk: shape (3, 224, 224)."""
-        return prepare_one(clip, self._frames, PICTURES)
+    def prepare(self, clip: ClipFrames) -> PreparedClip:
+        """Return one preprocessed frame: shape (3, 224, 224)."""
+        return prepare_single_frame(clip, self._frames, CLIP_PREPROCESSING)
 
-    def embed(self, batch: Sequence[Prepared]) -> list[Embedding]:
-        """The vector of each clip, and the prompt that it stands for."""
+    def embed(self, batch: Sequence[PreparedClip]) -> list[Embedding]:
+        """Return the vector of each clip, and the prompt that it is of."""
         found = self._runner(self._forward, [clip.pixels for clip in batch])
         return [
             Embedding(
@@ -107,8 +116,8 @@ class Clip:
         ]
 
     def _forward(self, pixels_BCHW: Tensor) -> list[tuple[Tensor, str | None]]:
-        pooled = self._network.vision_model(PICTURES.normalise(pixels_BCHW)).pooler_output
-        images_BD = of_length_one(self._network.visual_projection(pooled))
+        pooled = self._network.vision_model(CLIP_PREPROCESSING.normalize(pixels_BCHW)).pooler_output
+        images_BD = _unit_length(self._network.visual_projection(pooled))
         if not self._prompts:
             return [(vector, None) for vector in images_BD.cpu()]
         nearest = (images_BD @ self._prompts_ND.T).argmax(1)
@@ -116,35 +125,35 @@ class Clip:
         captions = [self._prompts[at] for at in nearest.tolist()]
         return list(zip(vectors_BD, captions, strict=True))
 
-    def _encode(self, files: Files) -> Tensor:
+    def _encode(self, files: WeightFiles) -> Tensor:
         """All prompts, once: shape (N, 512)."""
         if not self._prompts:
             raise UsageError(
                 "clip-text: has no prompts to choose among; give the clips labels, or name a file "
                 "with --prompts"
             )
-        tokenizer = read_vocabulary(files.companions[VOCABULARY], files.companions[MERGES])
+        tokenizer = read_vocabulary(files.companions[_VOCABULARY], files.companions[_MERGES])
         tokens = tokenizer(
             self._prompts,
             padding=True,
             truncation=True,
-            max_length=MAX_TOKENS,
+            max_length=_MAX_PROMPT_TOKENS,
             return_tensors="pt",
         ).to(self._runner.device)
         with torch.inference_mode(), self._runner.arithmetic():
             pooled = self._network.text_model(**tokens).pooler_output
-            return of_length_one(self._network.text_projection(pooled))
+            return _unit_length(self._network.text_projection(pooled))
 
 
 def architecture() -> nn.Module:
-    """Both towers of transformers, without weights; the library's default is ViT-B/32."""
+    """Return both towers of transformers, without weights; the library's default is ViT-B/32."""
     transformers = library("transformers")
-    network: nn.Module = build(transformers.CLIPModel, transformers.CLIPConfig())
+    network: nn.Module = build_on_meta(transformers.CLIPModel, transformers.CLIPConfig())
     return network
 
 
 def load(weights: Path) -> nn.Module:
-    """Both towers with a file's weights, frozen.
+    """Return both towers with a file's weights, frozen.
 
     Raises:
         UsageError: If a key is missing, left over, or of another shape.
@@ -152,20 +161,20 @@ def load(weights: Path) -> nn.Module:
     return load_frozen(architecture(), weights, rename=_without_positions)
 
 
-def of_length_one(vectors: Tensor) -> Tensor:
-    """Each row divided by its length, float32."""
+def _unit_length(vectors: Tensor) -> Tensor:
+    """Divide each row by its length, float32."""
     return nn.functional.normalize(vectors.float(), dim=-1)
 
 
 def read_vocabulary(vocabulary: Path, merges: Path) -> Any:
-    """A tokenizer of CLIP's kind.
+    """Return a CLIP tokenizer.
 
     Args:
         vocabulary: A JSON object from token to number.
         merges: A pair of tokens a line, after a line that begins with #version.
 
     Raises:
-        UsageError: If they are not that, or number the end of a text otherwise than CLIP does.
+        UsageError: If a file has another form, or another number for the end of a text.
     """
     transformers = library("transformers")
     try:
@@ -179,7 +188,7 @@ def read_vocabulary(vocabulary: Path, merges: Path) -> Any:
     if tokenizer.eos_token_id != config.eos_token_id:
         raise UsageError(
             f"vocabulary {vocabulary}: numbers the end of a text {tokenizer.eos_token_id}, "
-            f"not {config.eos_token_id}; take that of {SOURCE}"
+            f"not {config.eos_token_id}; take that of {_SOURCE}"
         )
     return tokenizer
 
@@ -189,16 +198,16 @@ def _without_positions(state: StateDict, expected: StateDict) -> StateDict:
     return {key: value for key, value in state.items() if not key.endswith(".position_ids")}
 
 
-def source(name: str) -> Source:
-    """Where the weights come from by default; pictures alone need no vocabulary."""
-    return SOURCE if name == "clip-text" else HubRepository(repository=SOURCE.repository)
+def source(name: str) -> WeightSource:
+    """Return the default source of the weights; pictures alone need no vocabulary."""
+    return _SOURCE if name == "clip-text" else HubRepository(repository=_SOURCE.repository)
 
 
-def create(name: str, options: Options) -> Clip:
-    """Make the extractor; see `extractors.create` for what is raised."""
-    return Clip(
+def build(name: str, options: ExtractorOptions) -> ClipExtractor:
+    """Make the extractor; raises as `extractors.create` does."""
+    return ClipExtractor(
         name,
-        files=find(name, source(name), options.weights),
+        files=find_weights(name, source(name), options.weights),
         runner=Runner.of(options),
         frames=options.frames,
         prompts=options.prompts,

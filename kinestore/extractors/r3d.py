@@ -14,16 +14,16 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from kinestore.extractors._base import Options
-from kinestore.extractors._preprocessing import Pictures
-from kinestore.extractors._video_network import VideoExtractor, VideoNetwork, create_video
-from kinestore.extractors.weights.sources import Source, Url
+from kinestore.extractors._base import ExtractorOptions
+from kinestore.extractors._preprocessing import Preprocessing
+from kinestore.extractors._video_network import VideoExtractor, VideoNetwork, build_video_extractor
+from kinestore.extractors.weights.sources import Url, WeightSource
 
 NAMES = ("r3d",)
 
 
-def build(num_classes: int) -> nn.Module:
-    """Torchvision's network, with random weights."""
+def _network(num_classes: int) -> nn.Module:
+    """Return torchvision's network, with random weights."""
     from torchvision.models.video import r3d_18
 
     network: nn.Module = r3d_18(num_classes=num_classes)
@@ -31,7 +31,7 @@ def build(num_classes: int) -> nn.Module:
 
 
 def features(network: Any, clips_BCTHW: Tensor) -> Tensor:
-    """What the classifier sees: shape (B, 512)."""
+    """Return the classifier's input: shape (B, 512)."""
     maps = network.stem(clips_BCTHW)
     for layer in (network.layer1, network.layer2, network.layer3, network.layer4):
         maps = layer(maps)
@@ -40,12 +40,12 @@ def features(network: Any, clips_BCTHW: Tensor) -> Tensor:
 
 
 NETWORK = VideoNetwork(
-    build=build,
+    build=_network,
     classifier="fc.weight",
     features=features,
     width=512,
     num_frames=16,
-    pictures=Pictures(
+    preprocessing=Preprocessing(
         resize=(128, 171),
         crop=112,
         interpolation="bilinear",
@@ -58,11 +58,11 @@ NETWORK = VideoNetwork(
 )
 
 
-def source(name: str) -> Source:
-    """Where the weights come from by default."""
+def source(name: str) -> WeightSource:
+    """Return the default source of the weights."""
     return NETWORK.source
 
 
-def create(name: str, options: Options) -> VideoExtractor:
-    """Make the extractor; see `extractors.create` for what is raised."""
-    return create_video(name, NETWORK, options)
+def build(name: str, options: ExtractorOptions) -> VideoExtractor:
+    """Make the extractor; raises as `extractors.create` does."""
+    return build_video_extractor(name, NETWORK, options)

@@ -7,6 +7,6 @@ from kinestore.pipeline.video.decoded_video import (
     iter_frames,
     probe,
 )
-from kinestore.pipeline.video.reader import VideoError
+from kinestore.pipeline.video.errors import VideoError
 
 __all__ = ["DecodedVideo", "Frames", "VideoError", "decode_frames", "iter_frames", "probe"]

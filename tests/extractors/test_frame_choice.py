@@ -11,9 +11,9 @@ import pytest
 
 from kinestore import extractors
 from kinestore.extractors import FrameChoice
-from kinestore.extractors._frame_selection import clip_seed, draw
-from kinestore.extractors._preprocessing import IMAGENET_MEAN, IMAGENET_STD, Pictures
-from kinestore.extractors._single_frame import prepare_one, sampling_settings
+from kinestore.extractors._frame_selection import clip_seed, draw_index
+from kinestore.extractors._preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
+from kinestore.extractors._single_frame import prepare_single_frame, single_frame_settings
 from kinestore.pipeline.video.decoded_video import DecodedVideo
 from kinestore.pipeline.video.keyframes import choose_keyframes
 from kinestore.store import UsageError
@@ -21,7 +21,9 @@ from tests.helpers.networks import noise_clip
 from tests.helpers.numbered import make_video
 from tests.helpers.paths import ROOT
 
-SMALL = Pictures(resize=8, crop=8, interpolation="bilinear", mean=IMAGENET_MEAN, std=IMAGENET_STD)
+SMALL = Preprocessing(
+    resize=8, crop=8, interpolation="bilinear", mean=IMAGENET_MEAN, std=IMAGENET_STD
+)
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +72,7 @@ def test_every_setting_that_changes_the_frames_changes_the_view() -> None:
     ]
     assert len({str(choice.settings(8)) for choice in choices}) == 5
     assert FrameChoice(kind="uniform", seed=5).settings(8) == choices[-1].settings(8)
-    drawn = [sampling_settings(FrameChoice(kind="uniform", seed=seed)) for seed in (0, 1)]
+    drawn = [single_frame_settings(FrameChoice(kind="uniform", seed=seed)) for seed in (0, 1)]
     assert drawn[0] != drawn[1]  # evenly spaced frames are drawn from by seed
 
 
@@ -92,7 +94,7 @@ def test_an_image_network_keeps_ten_even_frames_unless_asked_otherwise() -> None
 def test_motion_compares_neighbours_and_takes_no_keyframes() -> None:
     uniform = extractors.create("motion", frames=FrameChoice(kind="uniform"))
     assert uniform.spec == extractors.create("motion").spec
-    with pytest.raises(UsageError, match="sampling='keyframes': motion compares neighbouring"):
+    with pytest.raises(UsageError, match="sampling='keyframes': motion compares adjacent"):
         extractors.create("motion", frames=FrameChoice(kind="keyframes"))
 
 
@@ -104,14 +106,14 @@ def test_the_drawn_frame_depends_on_the_bytes_and_the_seed_alone(
 
     def drawn(path: Path, seed: int) -> int:
         choice = FrameChoice(kind="keyframes", seed=seed)
-        return int(prepare_one(DecodedVideo(path), choice, SMALL).frame_index[0])
+        return int(prepare_single_frame(DecodedVideo(path), choice, SMALL).frame_index[0])
 
     assert [drawn(video, seed) for seed in range(5)] == [drawn(copy, seed) for seed in range(5)]
     assert len({drawn(video, seed) for seed in range(8)}) > 1
 
 
 def test_each_of_eight_frames_is_drawn_as_often() -> None:
-    counts = Counter(draw(f"{clip:032x}", count=8, seed=0) for clip in range(8000))
+    counts = Counter(draw_index(f"{clip:032x}", count=8, seed=0) for clip in range(8000))
     # 1000 each, binomial with a deviation of 30: five of them.
     assert set(counts) == set(range(8)) and max(abs(n - 1000) for n in counts.values()) < 150
 
@@ -149,14 +151,14 @@ def test_pictures_keep_their_shape_or_are_squeezed() -> None:
     """100 x 50 with a short side of 8: 16 x 8, of which 8 x 8 in the middle stay."""
     picture = np.zeros((1, 50, 100, 3), np.uint8)
     picture[:, :, 25:75] = 200
-    assert (SMALL.shrink(picture) == 200).mean() > 0.7
-    squeezed = Pictures(
+    assert (SMALL.resize_and_crop(picture) == 200).mean() > 0.7
+    squeezed = Preprocessing(
         resize=(8, 8), interpolation="bilinear", mean=IMAGENET_MEAN, std=IMAGENET_STD
-    ).shrink(picture)
+    ).resize_and_crop(picture)
     assert squeezed.shape == (1, 3, 8, 8) and (squeezed == 0).any()
     assert (
         "crop"
-        not in Pictures(
+        not in Preprocessing(
             resize=(8, 8), interpolation="bilinear", mean=IMAGENET_MEAN, std=IMAGENET_STD
         ).settings()
     )

@@ -12,8 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from kinestore import extractors
-from kinestore.extractors import _runner as _device
-from kinestore.extractors import slowfast
+from kinestore.extractors import _runner, slowfast
 from kinestore.extractors._video_network import VideoNetwork
 from kinestore.pipeline.training.federated.communication_report import FROZEN
 from kinestore.store import UsageError
@@ -56,7 +55,7 @@ def test_networks_have_as_many_parameters_as_published_and_are_as_wide(
     module: Any = extractors.module_of(name)
     with torch.device("meta"):
         if num_classes is None:
-            network, found = module.architecture(), module.WIDTH
+            network, found = module.architecture(), module._WIDTH
         elif num_classes:
             network, found = module.NETWORK.build(num_classes), module.NETWORK.width
         else:
@@ -90,7 +89,7 @@ each_network = pytest.mark.parametrize(
 def plain_scores(name: str, network: Any, clips_BCTHW: Tensor) -> Tensor:
     """The library's own forward, to the scores of the classes."""
     if name == "slowfast":
-        return network(slowfast.pathways(clips_BCTHW))  # type: ignore[no-any-return]
+        return network(slowfast.split_pathways(clips_BCTHW))  # type: ignore[no-any-return]
     if name == "videomae":
         return network(clips_BCTHW.transpose(1, 2)).logits  # type: ignore[no-any-return]
     return network(clips_BCTHW)  # type: ignore[no-any-return]
@@ -128,7 +127,7 @@ def test_vectors_lead_to_the_scores_of_the_library_s_own_forward(
 
 
 def moments(network: VideoNetwork) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    return network.pictures.mean, network.pictures.std
+    return network.preprocessing.mean, network.preprocessing.std
 
 
 @pytest.mark.parametrize("name", VIDEO)
@@ -216,7 +215,7 @@ def test_any_image_network_of_timm_goes_by_its_name(name: str, width: int, tmp_p
 def test_the_slow_pathway_sees_each_of_eight_keyframes_once() -> None:
     """Index 0, 4, 8, 13, 17, 22, 26, 31 of 32 frames, of which the fast one sees all."""
     shown = extractors.FrameChoice(kind="keyframes").indices(noise_clip(0), 32)
-    slow, fast = slowfast.pathways(torch.from_numpy(shown).view(1, 1, 32, 1, 1))
+    slow, fast = slowfast.split_pathways(torch.from_numpy(shown).view(1, 1, 32, 1, 1))
     assert slow.flatten().tolist() == list(range(8))
     assert fast.flatten().tolist() == shown.tolist()
 
@@ -241,11 +240,11 @@ def clips(count: int) -> list[Any]:
 def test_a_batch_that_does_not_fit_is_halved_once_for_good(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    runner, forward = _device.Runner("cpu", cpu_batch=7), Counting(fits=4)
+    runner, forward = _runner.Runner("cpu", cpu_batch=7), Counting(fits=4)
     assert runner(forward, clips(7)) == [0, 2, 4, 6, 8, 10, 12]
     assert runner(forward, clips(7)) == [0, 2, 4, 6, 8, 10, 12]
     assert forward.sizes == [7, 4, 4, 4, 4]
-    assert caplog.messages == ["a batch of 7 clips does not fit the GPU: going on with 4"]
+    assert caplog.messages == ["a batch of 7 clips does not fit the GPU: continuing with 4"]
     forward.fits = 3
     with pytest.raises(torch.OutOfMemoryError):
         runner(forward, clips(7))
@@ -253,17 +252,19 @@ def test_a_batch_that_does_not_fit_is_halved_once_for_good(
 
 def test_one_clip_that_does_not_fit_is_an_error_of_that_clip() -> None:
     with pytest.raises(torch.OutOfMemoryError):
-        _device.Runner("cpu")(Counting(fits=0), clips(1))
+        _runner.Runner("cpu")(Counting(fits=0), clips(1))
 
 
 def test_a_view_can_be_planned_for_a_gpu_that_another_machine_has(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    options = extractors.Options(device="cuda", elsewhere=True)
-    planned = extractors.make("cnn-efficientnet-lite0", options).spec
+    options = extractors.ExtractorOptions(device="cuda", spec_only=True)
+    planned = extractors.create_from_options("cnn-efficientnet-lite0", options).spec
     assert planned.settings["compute_dtype"] == "bfloat16"
-    here = extractors.make("cnn-efficientnet-lite0", extractors.Options(device="auto")).spec
+    here = extractors.create_from_options(
+        "cnn-efficientnet-lite0", extractors.ExtractorOptions(device="auto")
+    ).spec
     assert here.settings["compute_dtype"] == "float32"
     with pytest.raises(UsageError, match="device='cuda': torch finds no usable GPU here"):
         extractors.create("cnn-efficientnet-lite0", device="cuda")

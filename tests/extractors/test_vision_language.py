@@ -12,10 +12,9 @@ from safetensors.torch import save_file
 from torch import nn
 
 from kinestore import extractors
-from kinestore.extractors import _runner as _device
-from kinestore.extractors import blip, clip
+from kinestore.extractors import _runner, blip, clip
 from kinestore.extractors._preprocessing import CLIP_MEAN, CLIP_STD
-from kinestore.extractors.blip import TIED, Blip, Captioner
+from kinestore.extractors.blip import TIED, BlipExtractor, Captioner
 from kinestore.store import UsageError
 from tests.helpers.networks import (
     cosine,
@@ -45,20 +44,20 @@ def blip_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def multimodal(blip_folder: Path) -> Blip:
+def multimodal(blip_folder: Path) -> BlipExtractor:
     made = extractors.create("blip", weights=blip_folder, device="cpu")
-    assert isinstance(made, Blip)
+    assert isinstance(made, BlipExtractor)
     return made
 
 
 @pytest.fixture(scope="module")
-def captioner(multimodal: Blip) -> Captioner:
+def captioner(multimodal: BlipExtractor) -> Captioner:
     return multimodal._captioner
 
 
 def test_blip_as_loaded_has_the_published_size_and_twelve_heads(captioner: Captioner) -> None:
     assert count_parameters(captioner.network) == 223_971_644
-    words = captioner.network.state_dict()[blip.WORDS].numel()
+    words = captioner.network.state_dict()[blip.WORD_EMBEDDINGS].numel()
     assert 223_971_644 + words == 247_414_076  # as FLAMeST counts it, the head untied
     attention = captioner.network.text_decoder.bert.encoder.layer[0].crossattention.self
     assert attention.num_attention_heads == 12
@@ -66,7 +65,7 @@ def test_blip_as_loaded_has_the_published_size_and_twelve_heads(captioner: Capti
 
 @pytest.mark.slow
 def test_blip_equals_the_library_s_own_steps_and_depends_on_no_neighbour(
-    multimodal: Blip, captioner: Captioner, blip_folder: Path
+    multimodal: BlipExtractor, captioner: Captioner, blip_folder: Path
 ) -> None:
     """Caption by `generate`, then the text model over `pixel_values`, bidirectionally, [CLS]."""
     batch = [multimodal.prepare(noise_clip(seed)) for seed in (0, 1)]
@@ -91,7 +90,7 @@ def test_blip_equals_the_library_s_own_steps_and_depends_on_no_neighbour(
     assert relative_error(*vectors) < 1e-5
 
     text = extractors.create("blip-text", weights=blip_folder, device="cpu")
-    assert isinstance(text, Blip) and text._captioner is captioner  # loaded once for both
+    assert isinstance(text, BlipExtractor) and text._captioner is captioner  # loaded once for both
     assert text.spec.fingerprint != multimodal.spec.fingerprint
     alone_text = text.embed(batch)[0]
     with torch.inference_mode():
@@ -128,8 +127,10 @@ def test_blip_in_bfloat16_is_the_same_direction(
     runner = half_precision()
 
     def encode(batch: torch.Tensor) -> list[Any]:
-        patches = captioner.network.vision_model(blip.PICTURES.normalise(batch)).last_hidden_state
-        return _device.rows(captioner.encode(["w7 w8"], patches))
+        patches = captioner.network.vision_model(
+            blip.BLIP_PREPROCESSING.normalize(batch)
+        ).last_hidden_state
+        return _runner.rows(captioner.encode(["w7 w8"], patches))
 
     exact = captioner.runner(encode, [pixels[0].numpy()])[0]
     assert cosine(runner(encode, [pixels[0].numpy()])[0], exact) > 0.999
@@ -147,7 +148,7 @@ def test_blip_files_with_tied_tensors_twice_or_untied_load(
     assert count_parameters(blip.load(path)) == 223_971_644
     torch.save({**state, decoder: state[decoder] + 1}, path)
     assert count_parameters(blip.load(path)) == 247_414_076
-    torch.save({key: v for key, v in state.items() if key != blip.WORDS}, path)
+    torch.save({key: v for key, v in state.items() if key != blip.WORD_EMBEDDINGS}, path)
     with pytest.raises(UsageError, match=r"do not fit the network .*Missing key.*word_embeddings"):
         blip.load(path)
     path.unlink()
@@ -178,7 +179,7 @@ def test_clip_equals_the_library_s_own_forward(
 ) -> None:
     image = extractors.create("clip", weights=clip_folder / "pytorch_model.bin", device="cpu")
     text = extractors.create("clip-text", weights=clip_folder, prompts=PROMPTS, device="cpu")
-    assert isinstance(image, clip.Clip) and isinstance(text, clip.Clip)
+    assert isinstance(image, clip.ClipExtractor) and isinstance(text, clip.ClipExtractor)
     network = image._network
     assert count_parameters(network) == 151_277_313
     batch = [image.prepare(noise_clip(seed)) for seed in (0, 1)]
@@ -236,12 +237,12 @@ def test_pictures_are_shrunk_as_the_library_s_processors_do(size: tuple[int, int
 
     frames = noise_clip(3, num_frames=2, size=size).rgb([0, 1])
     published: list[tuple[Any, Any]] = [
-        (BlipImageProcessor(do_normalize=False), blip.PICTURES),
-        (CLIPImageProcessor(do_normalize=False), clip.PICTURES),
-        (VideoMAEImageProcessor(do_normalize=False), videomae.NETWORK.pictures),
+        (BlipImageProcessor(do_normalize=False), blip.BLIP_PREPROCESSING),
+        (CLIPImageProcessor(do_normalize=False), clip.CLIP_PREPROCESSING),
+        (VideoMAEImageProcessor(do_normalize=False), videomae.NETWORK.preprocessing),
     ]
     for processor, pictures in published:
         theirs = processor(list(frames), return_tensors="np")["pixel_values"]
-        ours = pictures.shrink(frames)
+        ours = pictures.resize_and_crop(frames)
         levels = np.abs(theirs.reshape(ours.shape) * 255 - ours)
         assert levels.max() <= 1 and levels.mean() < 0.1  # rounding of another implementation

@@ -22,12 +22,13 @@ from kinestore.extractors.weights.sources import (
     Url,
     cached,
     fetch,
-    find,
+    find_weights,
     published_sha256,
 )
 from kinestore.extractors.weights.state_dict import read_state_dict
+from kinestore.pipeline.extraction.config import ExtractionConfig
 from kinestore.pipeline.extraction.extract_videos import extract
-from kinestore.pipeline.extraction.outputs import prompt_of, read_prompts, read_weights
+from kinestore.pipeline.extraction.outputs import label_prompt, parse_weights, read_prompts
 from kinestore.store import KinestoreError, Source, Store, UsageError
 from tests.helpers.networks import randomise
 from tests.helpers.numbered import make_video
@@ -105,7 +106,7 @@ def test_a_file_of_the_web_is_fetched_once_and_its_name_s_hash_checked(
     fetched = fetch("r3d", source)
     assert fetched.weights.read_bytes() == content
     files.clear()
-    assert find("r3d", source, None) == fetched == cached(source)
+    assert find_weights("r3d", source, None) == fetched == cached(source)
     assert published_sha256(source, fetched.weights) == hashlib.sha256(content).hexdigest()[:8]
 
 
@@ -122,11 +123,11 @@ def test_a_hub_s_repository_is_fetched_once_with_the_first_file_that_it_has(
         fetch("blip", source)
     assert cached(source) is None
     files[at + "pytorch_model.bin"] = state_dict_bytes()
-    fetched = find("blip", source, None)
+    fetched = find_weights("blip", source, None)
     assert fetched.weights.name == "pytorch_model.bin"
     assert fetched.companions["vocab.txt"].read_bytes() == b"[PAD]\n"
     files.clear()
-    assert find("blip", source, None) == fetched
+    assert find_weights("blip", source, None) == fetched
     digest = hashlib.sha256(state_dict_bytes()).hexdigest()
     assert published_sha256(source, fetched.weights) == digest
     assert fetched.settings() == {
@@ -144,7 +145,7 @@ def test_weights_are_listed_and_a_damaged_file_is_told(
     files[f"/{name}"] = content
     monkeypatch.setattr("kinestore.extractors.r3d.source", lambda _: Url(f"{address}/{name}"))
 
-    def state(found: list[weights.Kept], extractor: str) -> str:
+    def state(found: list[weights.WeightFileStatus], extractor: str) -> str:
         return next(kept.state for kept in found if kept.extractor == extractor)
 
     assert state(weights.list_weights(), "r3d") == "missing"
@@ -155,7 +156,7 @@ def test_weights_are_listed_and_a_damaged_file_is_told(
     Path(kept.path).write_bytes(content[:-1] + b"!")
     told = weights.verify_weights()
     with pytest.raises(KinestoreError, match=r"net-.*: is not what .*published; delete it"):
-        find("r3d", Url(f"{address}/{name}"), None)
+        find_weights("r3d", Url(f"{address}/{name}"), None)
     assert state(told, "r3d") == "damaged" and state(told, "cnn-efficientnet-lite0") == "hashed"
     with pytest.raises(UsageError, match="motion: has no published weights"):
         weights.fetch_weights(["motion"])
@@ -181,25 +182,25 @@ def test_offline_with_nothing_cached_a_job_stops_in_one_sentence_before_any_vide
         "kinestore: weights of blip: huggingface.co/Salesforce/blip-image-captioning-base is not "
         "cached here and cannot be fetched ("
     )
-    assert "run `kinestore weights fetch blip` and copy " in sentence and "--weights" in sentence
+    assert "run `kinestore weights fetch blip` and copy " in sentence and "as weights" in sentence
 
 
 def test_a_folder_or_file_that_was_given_has_what_is_needed(tmp_path: Path) -> None:
     source = HubRepository(repository="owner/net", companions=("vocab.txt",))
     with pytest.raises(UsageError, match="no such file or folder"):
-        find("blip", source, tmp_path / "absent")
+        find_weights("blip", source, tmp_path / "absent")
     with pytest.raises(UsageError, match=r"has no model.safetensors or pytorch_model.bin"):
-        find("blip", source, tmp_path)
+        find_weights("blip", source, tmp_path)
     (tmp_path / "pytorch_model.bin").write_bytes(state_dict_bytes())
     with pytest.raises(UsageError, match=r"blip needs the publisher's vocab.txt beside them"):
-        find("blip", source, tmp_path)
+        find_weights("blip", source, tmp_path)
     (tmp_path / "vocab.txt").write_text("[PAD]\n")
-    by_folder = find("blip", source, tmp_path)
-    assert by_folder == find("blip", source, str(tmp_path / "pytorch_model.bin"))
+    by_folder = find_weights("blip", source, tmp_path)
+    assert by_folder == find_weights("blip", source, str(tmp_path / "pytorch_model.bin"))
     (tmp_path / "model.safetensors").write_bytes(b"")
-    assert find("blip", source, tmp_path).weights.name == "model.safetensors"
+    assert find_weights("blip", source, tmp_path).weights.name == "model.safetensors"
     with pytest.raises(UsageError, match="no weights are published for it"):
-        find("cnn-x", None, None)
+        find_weights("cnn-x", None, None)
 
 
 def test_half_precision_and_wrapped_files_are_read_as_float32(tmp_path: Path) -> None:
@@ -214,22 +215,25 @@ def test_half_precision_and_wrapped_files_are_read_as_float32(tmp_path: Path) ->
 
 
 def test_the_command_line_says_whose_weights_they_are() -> None:
-    assert read_weights([], ["slow"]) == {}
-    assert read_weights(["w.pth"], ["slow"]) == {"slow": "w.pth"}
-    assert read_weights(["slow=w.pth"], ["slow"]) == {"slow": "w.pth"}
-    both = read_weights(["slow=a=b.pth", "r3d=c.pth"], ["r3d", "slow"])
+    assert parse_weights([], ["slow"]) == {}
+    assert parse_weights(["w.pth"], ["slow"]) == {"slow": "w.pth"}
+    assert parse_weights(["slow=w.pth"], ["slow"]) == {"slow": "w.pth"}
+    both = parse_weights(["slow=a=b.pth", "r3d=c.pth"], ["r3d", "slow"])
     assert both == {"slow": "a=b.pth", "r3d": "c.pth"}
     with pytest.raises(UsageError, match=r"weights w.pth: .*NAME=PATH, with NAME one of r3d, slow"):
-        read_weights(["w.pth"], ["r3d", "slow"])
+        parse_weights(["w.pth"], ["r3d", "slow"])
     with pytest.raises(UsageError, match=r"weights i3d=w\.pth: "):
-        read_weights(["i3d=w.pth"], ["slow"])
+        parse_weights(["i3d=w.pth"], ["slow"])
 
 
 def test_prompts_are_made_of_labels_or_read_from_a_file(tmp_path: Path) -> None:
-    assert prompt_of("ApplyEyeMakeup") == "a video of a person doing apply eye makeup"
-    assert prompt_of("brush_hair") == "a video of a person doing brush hair"
+    assert label_prompt("ApplyEyeMakeup") == "a video of a person doing apply eye makeup"
+    assert label_prompt("brush_hair") == "a video of a person doing brush hair"
     sources = [Source(uri=f"/{at}", label=label) for at, label in enumerate("bab")]
-    assert read_prompts(None, [*sources, Source(uri="/x")]) == (prompt_of("a"), prompt_of("b"))
+    assert read_prompts(None, [*sources, Source(uri="/x")]) == (
+        label_prompt("a"),
+        label_prompt("b"),
+    )
     path = tmp_path / "prompts.txt"
     path.write_text("one text\n\n  another \n")
     assert read_prompts(path, sources) == ("one text", "another")
@@ -254,9 +258,13 @@ def test_other_weights_make_a_second_view_and_the_same_compute_nothing(tmp_path:
     def run(path: Path) -> tuple[int, int]:
         name = "cnn-efficientnet-lite0"
         done = extract(
-            videos, store=tmp_path / "s", extractors=[name], weights={name: path}, workers=1
+            videos,
+            store=tmp_path / "s",
+            extractors=[name],
+            workers=1,
+            config=ExtractionConfig(weights={name: path}),
         )
-        return done.done, done.skipped
+        return done.num_done, done.num_skipped
 
     def parts() -> dict[str, str]:
         return {
@@ -278,7 +286,8 @@ def test_weights_of_another_extractor_or_of_none_are_refused(tmp_path: Path) -> 
     make_video(tmp_path / "0.mp4", 4)
 
     def run(weights: Any) -> None:
-        extract(tmp_path, store=tmp_path / "s", extractors=["motion", "r3d"], weights=weights)
+        config = ExtractionConfig(weights=weights)
+        extract(tmp_path, store=tmp_path / "s", extractors=["motion", "r3d"], config=config)
 
     with pytest.raises(UsageError, match="weights of 'slow': must be of one of motion, r3d"):
         run({"slow": "w"})

@@ -5,17 +5,17 @@ from pathlib import Path
 
 import numpy as np
 
-from kinestore.pipeline.video.clip_format import TakenFrames, read_frames
+from kinestore.pipeline.video.clip_format import ClipFormat, parse_clip_formats
 from kinestore.pipeline.video.decoded_video import DecodedVideo
-from kinestore.pipeline.video.find_videos import identify
+from kinestore.pipeline.video.identity import identify
 from kinestore.store import Clip, Source, Store
 from tests.helpers.numbered import make_video
 from tests.helpers.stored import clip
 
 
-def taken(text: str) -> TakenFrames:
+def taken(text: str) -> ClipFormat:
     """What is kept, as `--frames` says it."""
-    (found,) = read_frames([text]).values()
+    (found,) = parse_clip_formats([text]).values()
     return found
 
 
@@ -31,7 +31,7 @@ def keep(store: Store, sources: Sequence[Source], *frames: str) -> list[str]:
     )
     for text in frames:
         how = taken(text)
-        store.append_frames(how.spec, ids, np.stack([how.take(video) for video in videos]))
+        store.append_frames(how.spec, ids, np.stack([how.frames_of(video) for video in videos]))
     return ids
 
 

@@ -13,8 +13,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from kinestore.pipeline.extraction.ipc import Answer, ClipResult, Request
-from kinestore.pipeline.extraction.process_shard import ClipTask, Shard, extract_shard
+from kinestore.pipeline.extraction.ipc import ClipOutcome, ClipRequest, ClipResult
+from kinestore.pipeline.extraction.process_shard import extract_shard
+from kinestore.pipeline.extraction.tasks import ClipTask, Shard
 from kinestore.store import Features, Source, Store, StoreError, UsageError
 from kinestore.store import parts as store_parts
 from kinestore.store.io import atomic
@@ -155,7 +156,7 @@ class StoreMachine(RuleBasedStateMachine):
             ClipTask(
                 clip_id=row.clip_id,
                 sources=(Source(uri=row.uri, label=row.label),),
-                extractors=("vector",),
+                outputs=("vector",),
                 known=row.clip_id in known,
             )
             for row in rows
@@ -166,7 +167,7 @@ class StoreMachine(RuleBasedStateMachine):
         done: list[Rows] = [rows for rows in (sources, embedded) if rows][:commits]
         letter = {row.uri: row.clip_id for row in rows}
 
-        def embed(requests: Sequence[Request]) -> list[Answer]:
+        def embed(requests: Sequence[ClipRequest]) -> list[ClipOutcome]:
             return [
                 ClipResult(
                     info=INFO,

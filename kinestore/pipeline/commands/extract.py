@@ -1,8 +1,7 @@
-"""Computing embeddings and taking frames."""
+"""The command `kinestore extract`."""
 
 import json
 import logging
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +14,7 @@ from kinestore.pipeline.commands.options import (
     KeyframeSpaceOption,
     SeedOption,
 )
-from kinestore.pipeline.commands.tables import say_summary
+from kinestore.pipeline.commands.tables import say_extraction
 from kinestore.pipeline.signals import interrupts_held
 from kinestore.store.errors import KinestoreError
 from kinestore.store.io.paths import as_path
@@ -24,75 +23,118 @@ SOME_INPUTS_FAILED = 3
 
 
 def extract_command(
-    videos: Annotated[str, typer.Argument(metavar="VIDEOS", help="A folder, manifest or video.")],
-    store: Annotated[str, typer.Option(help="The store's folder; made if absent.")],
+    videos: Annotated[
+        str,
+        typer.Argument(
+            metavar="VIDEOS",
+            help="A folder of videos, a manifest (.csv, .parquet or .txt), or one video.",
+        ),
+    ],
+    store: Annotated[
+        str, typer.Option(help="Folder of the store, such as mystore; made if absent.")
+    ],
     extractor: Annotated[
-        list[str] | None, typer.Option("-e", "--extractor", help="May be repeated.")
+        list[str] | None,
+        typer.Option(
+            "-e",
+            "--extractor",
+            help="Extractor, such as motion or cnn-efficientnet-lite0; repeatable.",
+        ),
     ] = None,
     frames: Annotated[
         list[str] | None,
-        typer.Option(metavar="FRAMES", help="Frames to keep, as segments:8x5@256; repeatable."),
+        typer.Option(
+            metavar="FRAMES",
+            help="Clips of frames to store, such as segments:8x5@256 (8 segments of 5 frames, 256 "
+            "pixels), even:16@224 or first:40@112; repeatable.",
+        ),
     ] = None,
     weights: Annotated[
         list[str] | None,
-        typer.Option(metavar="[NAME=]PATH", help="In the place of the publisher's; repeatable."),
+        typer.Option(
+            metavar="[NAME=]PATH",
+            help="Checkpoint to use instead of the published one, such as slow=slow.pyth; "
+            "repeatable.",
+        ),
     ] = None,
     sampling: Annotated[
         str | None,
-        typer.Option(help="keyframes or uniform; each extractor's own way if unset."),
+        typer.Option(
+            help="Frames that extractors see: keyframes or uniform. [default: each extractor's own]"
+        ),
     ] = None,
     keyframes: KeyframesOption = 8,
     keyframe_space: KeyframeSpaceOption = "luma",
     seed: SeedOption = 0,
     prompts: Annotated[
-        Path | None, typer.Option(help="A text a line, for clip-text; of the labels if unset.")
+        Path | None,
+        typer.Option(
+            help="Text file with one prompt a line, for clip-text. [default: made from labels]"
+        ),
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    workers: Annotated[int | None, typer.Option(help="Processes; one a core if unset.")] = None,
+    device: Annotated[str, typer.Option(help="Device: auto, cpu or cuda.")] = "auto",
+    workers: Annotated[
+        int | None,
+        typer.Option(help="Worker processes. [default: one for each GPU, else for each core]"),
+    ] = None,
     scheduler: Annotated[
-        str | None, typer.Option(metavar="ADDRESS", help="A running Dask cluster's scheduler.")
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Scheduler of a running Dask cluster, such as tcp://10.0.0.1:8786. "
+            "[default: workers on this machine]",
+        ),
     ] = None,
-    limit: Annotated[int | None, typer.Option(help="Only the first so many inputs.")] = None,
-    retry_failed: Annotated[bool, typer.Option(help="Try failed inputs again.")] = False,
-    clip_timeout: Annotated[float, typer.Option(help="Seconds that a clip may take.")] = 600,
+    limit: Annotated[
+        int | None, typer.Option(help="Use only the first LIMIT videos. [default: all]")
+    ] = None,
+    retry_failed: Annotated[
+        bool, typer.Option(help="Try videos again that failed before.")
+    ] = False,
+    clip_timeout: Annotated[
+        float, typer.Option(help="Seconds that one clip may take before it fails.")
+    ] = 600,
     as_json: JsonOption = False,
 ) -> None:
-    """Compute the embeddings, and take the frames, that the store lacks."""
-    target, extractors = as_path(store), extractor or []
+    """Add the missing embeddings and clips of frames of videos to a store."""
     try:
         with interrupts_held():  # half-imported libraries answer Ctrl-C in many ways
             from kinestore.extractors import FrameChoice
+            from kinestore.pipeline.extraction.config import ExtractionConfig
             from kinestore.pipeline.extraction.extract_videos import extract
-            from kinestore.pipeline.extraction.outputs import read_weights
+            from kinestore.pipeline.extraction.outputs import parse_weights
         logging.getLogger("distributed").setLevel(logging.CRITICAL)  # of connections cut
 
         choice = FrameChoice(
             kind=sampling, num_keyframes=keyframes, space=keyframe_space, seed=seed
         )
-        with progress() as tell:
-            summary = extract(
+        config = ExtractionConfig(
+            weights=parse_weights(weights or [], extractor or []),
+            frames=choice,
+            prompts=prompts,
+            device=device,
+            scheduler=scheduler,
+            limit=limit,
+            retry_failed=retry_failed,
+            clip_timeout_s=clip_timeout,
+        )
+        with progress() as show:
+            result = extract(
                 videos,
-                store=target,
-                extractors=extractors,
+                store=store,
+                extractors=extractor or [],
                 kept_frames=frames or [],
-                weights=read_weights(weights or [], extractors),
-                frames=choice,
-                prompts=prompts,
-                device=device,
                 workers=workers,
-                scheduler=scheduler,
-                limit=limit,
-                retry_failed=retry_failed,
-                clip_timeout_s=clip_timeout,
-                progress=tell,
+                config=config,
+                progress=show,
             )
     except KeyboardInterrupt:
         raise KinestoreError(
-            f"stopped; what was done is kept in {target}: the same command again goes on from there"
+            f"stopped; finished clips are in {as_path(store)}: run the same command to resume"
         ) from None
     if as_json:
-        say(json.dumps(asdict(summary)))
+        say(json.dumps(result.to_json()))
     else:
-        say_summary(summary, target)
-    if summary.failed:
+        say_extraction(result)
+    if result.num_failed:
         raise typer.Exit(SOME_INPUTS_FAILED)

@@ -11,36 +11,37 @@ from rich.table import Column, Table
 from kinestore.pipeline.commands.console import say
 
 if TYPE_CHECKING:
-    from kinestore.extractors.weights.inventory import Kept
-    from kinestore.pipeline.extraction.job_summary import Summary
+    from kinestore.extractors.weights.inventory import WeightFileStatus
+    from kinestore.pipeline.extraction.result import ExtractionResult
     from kinestore.pipeline.recipes.demo import DemoStep
     from kinestore.store import Failure
     from kinestore.store.findings import Report
 
 
-def say_summary(summary: "Summary", store: "Path") -> None:
+def say_extraction(result: "ExtractionResult") -> None:
     """Print the result of an extraction."""
-    if not summary.done and not summary.failed:
-        print(f"Nothing to do: {store} has all {summary.skipped} clips already.")
+    if not result.num_done and not result.num_failed:
+        print(f"Nothing to do: {result.path} has all {result.num_skipped} clips already.")
         return
-    table = Table("clips", "", title=f"extraction into {store}", title_justify="left")
-    for name in ("done", "skipped", "failed"):
-        table.add_row(name, str(getattr(summary, name)))
-    if summary.warnings:
+    table = Table("clips", "", title=f"extraction into {result.path}", title_justify="left")
+    table.add_row("done", str(result.num_done))
+    table.add_row("skipped", str(result.num_skipped))
+    table.add_row("failed", str(result.num_failed))
+    if result.num_warnings:
         table.add_row(
-            "decoded in spite of damage (column `warning` of clips)", str(summary.warnings)
+            "decoded in spite of damage (column `warning` of clips)", str(result.num_warnings)
         )
-    for stage, seconds in summary.stage_seconds.items():
+    for stage, seconds in result.stage_seconds.items():
         table.add_row(f"{stage}, s over all workers", f"{seconds:.1f}")
-    table.add_row("seconds", f"{summary.seconds:.1f}")
-    table.add_row("clips/s", f"{summary.clips_per_s:.2f}")
-    table.add_row("decoded frames/s", f"{summary.frames_per_s:.0f}")
-    if summary.bound_by:
-        bound = f"{escape(summary.bound_by)}, {summary.bound_share:.0%} of the workers' time"
+    table.add_row("seconds", f"{result.seconds:.1f}")
+    table.add_row("clips/s", f"{result.clips_per_s:.2f}")
+    table.add_row("decoded frames/s", f"{result.frames_per_s:.0f}")
+    if result.bound_by:
+        bound = f"{escape(result.bound_by)}, {result.bound_share:.0%} of the workers' time"
         table.add_row("bound by", bound)
     say(table)
-    if summary.failed:
-        print(f"Failed clips and reasons: kinestore failures {store}")
+    if result.num_failed:
+        print(f"Failed clips and reasons: kinestore failures {result.path}")
 
 
 def status_table(found: Mapping[str, Any]) -> Table:
@@ -124,12 +125,12 @@ def demo_table(folder: Path, steps: Sequence["DemoStep"]) -> Table:
     return table
 
 
-def weights_table(found: "Sequence[Kept]") -> Table:
+def weights_table(found: "Sequence[WeightFileStatus]") -> Table:
     """Return the weight files of extractors, one in a row."""
     folded = (Column(name, overflow="fold") for name in ("source", "path, sha256"))
     table = Table("extractor", "weights", Column("MiB", justify="right"), *folded)
-    for kept in found:
-        size = f"{kept.size_bytes / 2**20:.0f}" if kept.size_bytes else ""
-        where = kept.path if not kept.sha256 else f"{kept.path}\n{kept.sha256}"
-        table.add_row(kept.extractor, kept.state, size, escape(kept.source), escape(where))
+    for file in found:
+        size = f"{file.size_bytes / 2**20:.0f}" if file.size_bytes else ""
+        where = file.path if not file.sha256 else f"{file.path}\n{file.sha256}"
+        table.add_row(file.extractor, file.state, size, escape(file.source), escape(where))
     return table

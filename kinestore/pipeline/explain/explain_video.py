@@ -19,8 +19,8 @@ from kinestore.pipeline.explain.upsample import Peak, find_peak, spread
 from kinestore.pipeline.runs.reader import unusable
 from kinestore.pipeline.training.networks.data import transforms as augment
 from kinestore.pipeline.video.decoded_video import DecodedVideo
+from kinestore.pipeline.video.errors import VideoError
 from kinestore.pipeline.video.local_copy import local_video
-from kinestore.pipeline.video.reader import VideoError
 from kinestore.store import UsageError
 
 
@@ -134,7 +134,7 @@ def _look_at(video: str | Path, trained: TrainedNet) -> SeenClip:
     with local_video(str(video), {}) as path:
         decoded = DecodedVideo(path)
         try:
-            frames = look.choose(look.taken.take(decoded))
+            frames = look.choose(look.taken.frames_of(decoded))
         except RuntimeError as error:  # what torch raises on a bad picture
             raise VideoError("unfit", f"{video}: {' '.join(str(error).split())[:200]}") from error
     numbers = frame_numbers(look, decoded.num_frames)

@@ -24,7 +24,11 @@ from kinestore.pipeline.training.networks.build_network import (
 )
 from kinestore.pipeline.training.networks.data.clip_source import counts
 from kinestore.pipeline.training.networks.data.transforms import choose_size
-from kinestore.pipeline.video.clip_format import TakenFrames, known_as, read_frames
+from kinestore.pipeline.video.clip_format import (
+    ClipFormat,
+    parse_clip_formats,
+    parse_frames_name,
+)
 from kinestore.store import UsageError
 from kinestore.store.io.tensors import read_tensors
 
@@ -40,7 +44,7 @@ class Look:
     """
 
     name: str
-    taken: TakenFrames
+    taken: ClipFormat
     num_clips: int
 
     @property
@@ -118,9 +122,9 @@ def _read_look(run: str | Path, views: list[str], looks: object) -> Look:
         raise unusable(run, "config.json: does not say how the net looks at a video")
     where, _, text = name.partition(":")
     if where == "videos":
-        (taken,) = read_frames([text]).values()
+        (taken,) = parse_clip_formats([text]).values()
         return Look(name=name, taken=taken, num_clips=1)  # it draws as many segments as it takes
-    taken = known_as(name)
+    taken = parse_frames_name(name)
     if counts(taken.spec)[0] % clips:
         raise unusable(run, f"config.json: {clips} clips do not divide the segments of {name}")
     return Look(name=name, taken=taken, num_clips=clips)

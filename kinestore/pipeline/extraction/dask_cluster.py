@@ -1,4 +1,4 @@
-"""Running shards on Dask: workers of this machine's, or of a cluster that runs already."""
+"""Shards run on Dask: on workers of this machine, or of a cluster that runs already."""
 
 import contextlib
 import logging
@@ -8,47 +8,39 @@ from collections.abc import Iterator, Sequence
 import dask
 from distributed import Client, Future, KilledWorker, LocalCluster, as_completed
 
-from kinestore.pipeline.extraction.process_shard import (
-    GPU,
-    Assignment,
-    EmbeddingProcess,
-    Receipt,
-    Shard,
-    failures_of,
-    run_shard,
-)
+from kinestore.pipeline.extraction.dask_worker import EmbeddingProcess, run_shard
+from kinestore.pipeline.extraction.tasks import GPU, Assignment, Shard, ShardResult, failure_rows
 from kinestore.pipeline.progress import Progress
 from kinestore.pipeline.signals import interrupts_held
-from kinestore.pipeline.video.reader import VideoError
+from kinestore.pipeline.video.errors import VideoError
 from kinestore.store import Store, StoreError, UsageError
 
-BEFORE_SPAWN = {
+WORKER_ENVIRONMENT = {
     "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
     "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
     **{f"{library}_NUM_THREADS": "1" for library in ("MKL", "OMP", "OPENBLAS")},
 }
-"""What a worker's C libraries read as it starts. The first two let glibc reuse the memory of
-activations: Dask's own setting hands it back after each layer, and half of a worker's time would
-go into page faults."""
-
+"""Environment variables of a worker's C libraries. The first two let glibc reuse the memory of
+activations: Dask's own setting returns it after each layer, and page faults would take half of a
+worker's time."""
 
 CONNECT_TIMEOUT_S = 20
 
 
 @contextlib.contextmanager
 def local_workers(count: int) -> Iterator[Client]:
-    """Worker processes of this machine's, for as long as the block lasts."""
+    """Start worker processes on this machine, and end them with the block."""
     with contextlib.ExitStack() as stack:
         with interrupts_held():
             stack.enter_context(
-                dask.config.set({"distributed.nanny.pre-spawn-environ": BEFORE_SPAWN})
+                dask.config.set({"distributed.nanny.pre-spawn-environ": WORKER_ENVIRONMENT})
             )
             cluster = stack.enter_context(
                 LocalCluster(
                     n_workers=count,
                     threads_per_worker=1,
                     dashboard_address="127.0.0.1:0",
-                    silence_logs=logging.CRITICAL,  # a person gets one sentence, and the ledger
+                    silence_logs=logging.CRITICAL,  # users get one sentence and recorded failures
                 )
             )
             client = stack.enter_context(Client(cluster))
@@ -61,10 +53,10 @@ def local_workers(count: int) -> Iterator[Client]:
 
 @contextlib.contextmanager
 def running_cluster(scheduler: str) -> Iterator[Client]:
-    """The workers of a cluster that somebody else started and will end.
+    """Connect to the workers of a cluster that is running, and leave it running.
 
     Raises:
-        UsageError: If nobody answers at the address, or there are no workers.
+        UsageError: If no scheduler answers at the address, or it has no workers.
     """
     try:
         client = Client(scheduler, timeout=CONNECT_TIMEOUT_S)
@@ -77,12 +69,12 @@ def running_cluster(scheduler: str) -> Iterator[Client]:
 
 
 def num_workers(client: Client) -> int:
-    """Workers that are there now."""
+    """Return the number of connected workers."""
     return len(client.scheduler_info(n_workers=-1)["workers"])
 
 
 def has_gpu_workers(client: Client) -> bool:
-    """Whether some worker says that it has a GPU of its own: then those alone are used."""
+    """Return whether some worker has the resource `GPU`: then only those are used."""
     workers = client.scheduler_info(n_workers=-1)["workers"].values()
     return any(GPU in worker["resources"] for worker in workers)
 
@@ -94,48 +86,48 @@ def run_shards(
     assignment: Assignment,
     *,
     progress: Progress,
-) -> Iterator[Receipt]:
-    """Run the shards; receipts come in the order of finishing.
+) -> Iterator[ShardResult]:
+    """Run the shards and yield their results in the order of finishing.
 
     Raises:
         StoreError: If the store cannot be written.
     """
     total = sum(len(shard.clips) for shard in shards)
     progress("extracting", 0, total)
-    # A name of its own: two jobs may share a cluster.
+    # A unique name: two jobs may share a cluster.
     process = EmbeddingProcess(assignment, name=f"kinestore-{uuid.uuid4().hex}")
     needs = {GPU: 1} if assignment.on_gpu_workers else None
     done = 0
     client.register_plugin(process)
-    futures: dict[Future[Receipt], Shard] = {
+    futures: dict[Future[ShardResult], Shard] = {
         client.submit(run_shard, shard, process.name, pure=False, resources=needs): shard
         for shard in shards
     }
     try:
         for future in as_completed(futures):
             shard = futures[future]
-            yield _receipt(future, shard, target)
+            yield _result(future, shard, target)
             done += len(shard.clips)
             progress("extracting", done, total)
-    finally:  # a cluster that runs on must not keep the processes of a job that ended
+    finally:  # a cluster that keeps running must not keep the child processes of this job
         client.cancel(list(futures))
         client.unregister_worker_plugin(process.name)
 
 
-def _receipt(future: "Future[Receipt]", shard: Shard, target: Store) -> Receipt:
+def _result(future: "Future[ShardResult]", shard: Shard, target: Store) -> ShardResult:
     try:
-        receipt: Receipt = future.result()
+        result: ShardResult = future.result()
     except OSError as error:
         raise StoreError(
             f"{target.path}: cannot be written ({error.strerror or error}); make room and run the "
-            "same command again, which goes on from there"
+            "same command again, which resumes the job"
         ) from error
     except KilledWorker:
         failures = []
         for task in shard.clips:
             message = f"{task.sources[0].uri}: was in a shard whose worker died again and again"
             killed = VideoError("killed-worker", message)
-            failures += failures_of(task, killed, stage="worker")
+            failures += failure_rows(task, killed, stage="worker")
         target.append_failures(failures, number=shard.number)
-        return Receipt(done=(), failures=tuple(failures), num_frames=0, num_warnings=0, seconds={})
-    return receipt
+        return ShardResult(done=(), failures=tuple(failures), seconds={})
+    return result

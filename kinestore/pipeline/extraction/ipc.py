@@ -1,4 +1,4 @@
-"""What travels between a job's worker and the process that embeds its clips."""
+"""Messages between a Dask worker's process and its child process, and the connection for them."""
 
 import os
 import threading
@@ -10,34 +10,29 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from kinestore.pipeline.video.reader import VideoError
+from kinestore.pipeline.video.errors import VideoError
 from kinestore.store import Embedding, VideoInfo
 
 
-class Request(NamedTuple):
-    """A clip to embed, or to take frames of, or both.
-
-    Attributes:
-        uri: Its path or address.
-        extractors: Names of what is wanted of it.
-    """
+class ClipRequest(NamedTuple):
+    """A clip to decode, and the names of its missing outputs."""
 
     uri: str
-    extractors: tuple[str, ...]
+    outputs: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClipResult:
-    """What became of one clip.
+    """The outputs of one clip.
 
     Attributes:
-        info: What decoding told.
+        info: Properties of the decoded video.
         embeddings: By extractor.
-        errors: Why there is no embedding, or no frames, by name.
-        seconds: Time by stage: "fetch" from an object store, "decode", "prepare" (choose frames,
-            take and shrink them), "frames" (the same for those that are kept) and each
+        errors: Reasons for missing embeddings or frames, by output.
+        seconds: Time by stage: "fetch" from an object store, "decode", "prepare" (choose, take and
+            shrink frames for extractors), "frames" (the same for stored clips of frames) and each
             extractor's name, its share of a batch.
-        frames: Those that are kept, by name: uint8, shape (T, H, W, 3).
+        frames: Clips of frames to store, by clip format: uint8, shape (T, H, W, 3).
     """
 
     info: VideoInfo
@@ -47,85 +42,85 @@ class ClipResult:
     frames: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
 
 
-Answer = ClipResult | VideoError
-"""What became of a request; an error if the video cannot be used at all."""
+ClipOutcome = ClipResult | VideoError
+"""The result of a request, or an error if the video cannot be used at all."""
 
 
-class Begun(NamedTuple):
-    """A clip is being decoded: the request's number."""
+class DecodeStarted(NamedTuple):
+    """The clip of the request of this number, its index in the list sent, is being decoded."""
 
-    at: int
-
-
-class Ready(NamedTuple):
-    """A clip waits for its forward passes."""
-
-    at: int
+    number: int
 
 
-class Place(NamedTuple):
-    """Where frames lie in shared memory: they do not travel in a message."""
+class DecodeFinished(NamedTuple):
+    """The clip of the request of this number waits for its forward passes."""
+
+    number: int
+
+
+class MemoryBlock(NamedTuple):
+    """Position and shape of an array of frames in shared memory."""
 
     offset: int
     shape: tuple[int, ...]
 
 
-class Answered(NamedTuple):
-    """A clip is done; on the way, its frames are in their places."""
+class ClipDone(NamedTuple):
+    """The outcome of the request of this number; in transit, its frames are in shared memory."""
 
-    at: int
-    answer: Answer
-    places: Mapping[str, Place] = {}
-
-
-Message = Begun | Ready | Answered
+    number: int
+    outcome: ClipOutcome
+    blocks: Mapping[str, MemoryBlock] = {}
 
 
-class Channel:
-    """Sends messages through a socket, and frames through memory that both ends see.
+Message = DecodeStarted | DecodeFinished | ClipDone
 
-    Frames are megabytes a clip. A message stays so small that it is there in whole or not at all:
-    whoever receives one never waits in the middle of it for a process that has stopped. It
-    costs a third of pickling frames into the socket (11 ms against 35 for 8 MB).
+
+class IpcConnection:
+    """Sends messages through a socket, and frames through memory that both processes share.
+
+    Frames are megabytes a clip. Without them a message is so small that it arrives whole or not at
+    all: the receiver never waits in the middle of one for a process that has stopped. It takes
+    11 ms for 8 MB, where pickling frames into the socket takes 35.
 
     Args:
-        connection: To the other end.
-        memory: File descriptor of memory without a name, the same for both ends: nothing is left
-            of it when they end, in whatever way.
+        connection: The socket.
+        memory: File descriptor of anonymous memory, the same for both processes: it is freed when
+            they end, however they end.
     """
 
     def __init__(self, connection: "Connection[Any, Any]", memory: int) -> None:
         self._connection = connection
         self._memory = memory
         self._end = 0
-        self._one_at_a_time = threading.Lock()
+        self._lock = threading.Lock()
 
     def send(self, message: Any) -> None:
-        """Send something; answers come from one thread alone."""
-        if isinstance(message, Answered) and isinstance(message.answer, ClipResult):
-            places = {name: self._put(frames) for name, frames in message.answer.frames.items()}
-            message = Answered(message.at, replace(message.answer, frames={}), places)
-        with self._one_at_a_time:
+        """Send a message; outcomes are sent from one thread only."""
+        if isinstance(message, ClipDone) and isinstance(message.outcome, ClipResult):
+            blocks = {name: self._put(frames) for name, frames in message.outcome.frames.items()}
+            message = ClipDone(message.number, replace(message.outcome, frames={}), blocks)
+        with self._lock:
             self._connection.send(message)
 
     def receive(self) -> Any:
-        """The next thing that was sent.
+        """Return the next message.
 
         Raises:
-            EOFError: If there is nobody at the other end.
+            EOFError: If the other process has closed its end.
         """
         message = self._connection.recv()
-        if isinstance(message, Answered) and isinstance(message.answer, ClipResult):
-            frames = {name: self._get(place) for name, place in message.places.items()}
-            return Answered(message.at, replace(message.answer, frames=frames))
+        if isinstance(message, ClipDone) and isinstance(message.outcome, ClipResult):
+            frames = {name: self._get(block) for name, block in message.blocks.items()}
+            return ClipDone(message.number, replace(message.outcome, frames=frames))
         return message
 
     def poll(self, timeout_s: float) -> bool:
-        """Whether there is something to receive within so many seconds."""
+        """Return whether a message arrives within this time."""
         return self._connection.poll(timeout_s)
 
-    def forget(self) -> None:
-        """Give back the memory of what this end has sent, once the other has received it."""
+    def clear_memory(self) -> None:
+        """Free the shared memory of frames that the other process has received."""
         os.ftruncate(self._memory, 0)
         self._end = 0
 
@@ -134,17 +129,17 @@ class Channel:
         self._connection.close()
         os.close(self._memory)
 
-    def _put(self, frames: NDArray[np.uint8]) -> Place:
-        place = Place(self._end, frames.shape)
+    def _put(self, frames: NDArray[np.uint8]) -> MemoryBlock:
+        block = MemoryBlock(self._end, frames.shape)
         left = frames.data.cast("B")
         while left:
             written = os.pwrite(self._memory, left, self._end)
             left, self._end = left[written:], self._end + written
-        return place
+        return block
 
-    def _get(self, place: Place) -> NDArray[np.uint8]:
-        frames = np.empty(place.shape, np.uint8)
-        left, offset = frames.data.cast("B"), place.offset
+    def _get(self, block: MemoryBlock) -> NDArray[np.uint8]:
+        frames = np.empty(block.shape, np.uint8)
+        left, offset = frames.data.cast("B"), block.offset
         while left:
             read = os.preadv(self._memory, [left], offset)
             if not read:

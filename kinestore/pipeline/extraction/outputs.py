@@ -1,85 +1,81 @@
-"""What a job takes from each clip: what an extractor is made with, and the view that it fills."""
+"""Outputs of a job: each is an extractor's view of embeddings, or clips of frames."""
 
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from kinestore import extractors as registry
-from kinestore.extractors import Extractor, FrameChoice, Options
-from kinestore.pipeline.video.clip_format import TakenFrames
+from kinestore.extractors import Extractor, ExtractorOptions, FrameChoice, create_from_options
+from kinestore.pipeline.extraction.config import Weights
+from kinestore.pipeline.video.clip_format import ClipFormat
 from kinestore.store import Source, UsageError, ViewSpec
-
-Weights = str | Path | Mapping[str, str | Path]
-"""A path for the only extractor of a job, or paths by name."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class PlannedView:
-    """A view, and what a worker needs to make the extractor that fills it.
+class EmbeddingOutput:
+    """A view of embeddings, and the options with which a worker makes its extractor.
 
     Attributes:
-        spec: The view's.
-        options: They say where the weights lie, which is no part of what the view is.
+        spec: Specification of the view.
+        options: ExtractorOptions of the extractor; the path of its weights is not part of the view.
     """
 
     spec: ViewSpec
-    options: Options
+    options: ExtractorOptions
 
-    def make(self) -> Extractor:
-        """The extractor, its weights loaded.
+    def load(self) -> Extractor:
+        """Return the extractor, its weights loaded.
 
         Raises:
-            KinestoreError: If it cannot be made here.
+            KinestoreError: If it cannot be made on this machine.
         """
-        return registry.make(self.spec.extractor, self.options)
+        return create_from_options(self.spec.extractor, self.options)
 
 
-Planned = PlannedView | TakenFrames
-"""A kind of thing that is taken from a decoded clip: its `spec` says what the store keeps, and
-`make()` what takes it."""
+Output = EmbeddingOutput | ClipFormat
+"""An output of each clip: `spec` is what the store knows it by, `load()` returns what makes it."""
 
 
-def plan_views(
+def embedding_outputs(
     names: Sequence[str],
     *,
     weights: Weights | None = None,
     device: str = "auto",
     frames: FrameChoice | None = None,
     prompts: Sequence[str] = (),
-    elsewhere: bool = False,
-) -> dict[str, PlannedView]:
-    """Make each extractor once: a missing weight or a wrong name shows before a video is read.
+    spec_only: bool = False,
+) -> dict[str, EmbeddingOutput]:
+    """Make each extractor once, so that a wrong name or weight fails before a video is read.
 
-    With `elsewhere`, clips are embedded by other machines, which may have the GPU that this lacks.
+    With `spec_only`, other machines embed the clips, and may have the GPU that this one has not.
 
     Raises:
         UsageError: If a name, the weights, the device or the frames do not fit.
-        KinestoreError: If there are no weights here and none can be fetched.
+        KinestoreError: If there are no weights on this machine and none can be downloaded.
     """
     paths = _by_name(names, weights)
-    views = {}
+    outputs = {}
     for name in names:
-        options = Options(
+        options = ExtractorOptions(
             weights=paths.get(name),
             device=device,
             frames=frames or FrameChoice(),
             prompts=tuple(prompts),
-            elsewhere=elsewhere,
+            spec_only=spec_only,
         )
-        spec = registry.make(name, options).spec
-        views[name] = PlannedView(spec=spec, options=replace(options, elsewhere=False))
-    return views
+        spec = create_from_options(name, options).spec
+        outputs[name] = EmbeddingOutput(spec=spec, options=replace(options, spec_only=False))
+    return outputs
 
 
-def read_weights(given: Sequence[str], names: Sequence[str]) -> dict[str, str]:
-    """Read what `--weights` says: PATH for the only extractor, or NAME=PATH for each.
+def parse_weights(texts: Sequence[str], names: Sequence[str]) -> dict[str, str]:
+    """Parse PATH, for the only extractor, or NAME=PATH for each.
 
     Raises:
-        UsageError: If it does not say whose weights they are.
+        UsageError: If a text does not say whose weights they are.
     """
     paths = {}
-    for text in given:
+    for text in texts:
         name, equals, path = text.partition("=")
         if equals and name in names:
             paths[name] = path
@@ -94,14 +90,14 @@ def read_weights(given: Sequence[str], names: Sequence[str]) -> dict[str, str]:
 
 
 def read_prompts(path: str | Path | None, sources: Sequence[Source]) -> tuple[str, ...]:
-    """What `clip-text` chooses among: a text a line of a file, or one for each class.
+    """Read the prompts of `clip-text`: one a line of a file, or one made from each label.
 
     Raises:
         UsageError: If the file cannot be read or has no text.
     """
     if path is None:
         labels = sorted({source.label for source in sources if source.label is not None})
-        return tuple(prompt_of(label) for label in labels)
+        return tuple(label_prompt(label) for label in labels)
     try:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -112,8 +108,8 @@ def read_prompts(path: str | Path | None, sources: Sequence[Source]) -> tuple[st
     return prompts
 
 
-def prompt_of(label: str) -> str:
-    """A sentence for a class: ApplyEyeMakeup and apply_eye_makeup are "apply eye makeup"."""
+def label_prompt(label: str) -> str:
+    """Return a prompt for a label: ApplyEyeMakeup and apply_eye_makeup are "apply eye makeup"."""
     words = re.sub(r"[\W_]+|(?<=[a-z0-9])(?=[A-Z])", " ", label).lower().strip()
     return f"a video of a person doing {words}"
 

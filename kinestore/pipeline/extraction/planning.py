@@ -1,4 +1,4 @@
-"""What an extraction job has to do: which inputs there are and what the store lacks of them."""
+"""Planning of an extraction job: identify its videos and find which outputs are missing."""
 
 import math
 from collections import defaultdict
@@ -8,34 +8,32 @@ from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from kinestore.pipeline.extraction.process_shard import ClipTask, Shard, Spec, failures_of
+from kinestore.pipeline.extraction.tasks import ClipTask, OutputSpec, Shard, failure_rows
 from kinestore.pipeline.progress import Progress
-from kinestore.pipeline.video.decoded_video import VideoError
-from kinestore.pipeline.video.find_videos import identify
+from kinestore.pipeline.video.errors import VideoError
+from kinestore.pipeline.video.identity import identify
 from kinestore.store import MADE_GOOD, Clip, Failure, FramesSpec, Source, Store, VideoInfo
 from kinestore.store.schema import CLIPS
 
 SHARDS = (16, 1000)
-"""A small job comes in enough shards to keep several workers busy to the end, and a large one in no
-more files than this for each view."""
+"""Shards of a small job, enough to keep several workers busy to the end, and of a large one: each
+shard is a file in each view."""
 SHARD_SIZES = (4, 16, 256)
-"""Clips that are committed together: at the least, as a rule, and at the most. That is what a crash
-can cost a worker."""
+"""Clips in a shard: fewest, usual and most. A worker that crashes loses one shard."""
 SHARD_BYTES = 128 << 20
-"""Of frames that are committed together: what a worker holds of them in memory. A clip that has
-more is a shard of its own."""
+"""Clips of frames in a shard, which a worker holds in memory; a larger clip is a shard alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Inputs:
-    """Sources by identity, in the manifest's order, and the ones that have none."""
+    """Sources by clip identity, in the manifest's order, and failures of those without identity."""
 
     clips: dict[str, list[Source]]
     failures: list[Failure]
 
 
 def identify_all(sources: Sequence[Source], target: Store, progress: Progress) -> Inputs:
-    """Hash every input; what cannot be read becomes a failure."""
+    """Hash every video; one that cannot be read becomes a failure."""
     attempts = {failure.uri: failure.attempt for failure in target.failures()}
     clips: dict[str, list[Source]] = defaultdict(list)
     failures = []
@@ -44,9 +42,9 @@ def identify_all(sources: Sequence[Source], target: Store, progress: Progress) -
             zip(sources, pool.map(_identify, sources), strict=True), start=1
         ):
             if isinstance(found, VideoError):
-                task = ClipTask(clip_id="", sources=(source,), extractors=(), known=False)
+                task = ClipTask(clip_id="", sources=(source,), outputs=(), known=False)
                 task = replace(task, attempt=attempts.get(source.uri, 0) + 1)
-                failures += failures_of(task, found, stage="read")
+                failures += failure_rows(task, found, stage="read")
             else:
                 clips[found].append(source)
             progress("hashing", done, len(sources))
@@ -61,36 +59,36 @@ def _identify(source: Source) -> str | VideoError:
 
 
 def plan(
-    inputs: Inputs, target: Store, specs: Mapping[str, Spec], *, retry_failed: bool
+    inputs: Inputs, target: Store, specs: Mapping[str, OutputSpec], *, retry_failed: bool
 ) -> list[Shard]:
-    """Cut the clips into shards and keep of each what the store lacks.
+    """Divide the clips into shards, and keep the clips with missing outputs.
 
-    Which shard a clip is in depends on the inputs and on what is asked for alone: a job that goes
-    on after a crash commits the parts that it would have committed undisturbed.
+    The shard of a clip depends only on the videos and on the requested outputs: a job that resumes
+    after a crash commits the same parts as one that was never interrupted.
     """
-    rows_of = present(target, specs)
+    stored = _stored(target, specs)
     known = set(target.clips().column("clip_id").to_pylist())
     failed: dict[str, dict[str, int]] = defaultdict(dict)
     for failure in target.failures():
         failed[failure.clip_id][failure.view] = failure.attempt
-    kept = [math.prod(s.shape) for s in specs.values() if isinstance(s, FramesSpec)]
-    base, size = target.next_number(), shard_size(len(inputs.clips), clip_bytes=sum(kept))
+    frames_bytes = [math.prod(s.shape) for s in specs.values() if isinstance(s, FramesSpec)]
+    base, size = target.next_number(), shard_size(len(inputs.clips), clip_bytes=sum(frames_bytes))
     shards = []
     clips = list(inputs.clips.items())
     for index, begin in enumerate(range(0, len(clips), size)):
         tasks = []
         for clip_id, same in clips[begin : begin + size]:
-            gave_up = failed.get(clip_id, {})
-            wanted = tuple(name for name in specs if clip_id not in rows_of[name])
-            if gave_up and not retry_failed:
-                wanted = tuple(n for n in wanted if not {"", specs[n].name} & gave_up.keys())
-            if wanted or (clip_id not in known and not gave_up):
+            attempts = failed.get(clip_id, {})
+            missing = tuple(name for name in specs if clip_id not in stored[name])
+            if attempts and not retry_failed:
+                missing = tuple(n for n in missing if not {"", specs[n].name} & attempts.keys())
+            if missing or (clip_id not in known and not attempts):
                 task = ClipTask(
                     clip_id=clip_id,
                     sources=tuple(same),
-                    extractors=wanted,
+                    outputs=missing,
                     known=clip_id in known,
-                    attempt=max(gave_up.values(), default=0) + 1,
+                    attempt=max(attempts.values(), default=0) + 1,
                 )
                 tasks.append(task)
         if tasks:
@@ -99,7 +97,7 @@ def plan(
 
 
 def shard_size(num_clips: int, *, clip_bytes: int = 0) -> int:
-    """Clips in a shard of a job of so many, of each of which so many bytes of frames are kept."""
+    """Return the clips per shard of a job, where each clip has `clip_bytes` of stored frames."""
     (some, many), (smallest, usual, largest) = SHARDS, SHARD_SIZES
     if num_clips <= many * usual:
         size = min(max(math.ceil(num_clips / some), smallest), usual)
@@ -108,19 +106,19 @@ def shard_size(num_clips: int, *, clip_bytes: int = 0) -> int:
     return min(size, max(1, SHARD_BYTES // clip_bytes)) if clip_bytes else size
 
 
-def present(target: Store, specs: Mapping[str, Spec]) -> dict[str, Set[str]]:
-    """The clips that the store has of each kind, by name."""
+def _stored(target: Store, specs: Mapping[str, OutputSpec]) -> dict[str, Set[str]]:
+    """Return the clips stored of each output, by name."""
     return {name: target.clips_with(spec) for name, spec in specs.items()}
 
 
-def lacking(inputs: Inputs, target: Store, specs: Mapping[str, Spec]) -> set[str]:
-    """The clips of this job that some kind lacks."""
-    rows_of = present(target, specs)
-    return {clip for clip in inputs.clips if any(clip not in rows for rows in rows_of.values())}
+def incomplete_clips(inputs: Inputs, target: Store, specs: Mapping[str, OutputSpec]) -> set[str]:
+    """Return the clips of this job with a missing output."""
+    stored = _stored(target, specs).values()
+    return {clip for clip in inputs.clips if any(clip not in clips for clips in stored)}
 
 
 def record_changed_sources(inputs: Inputs, target: Store) -> None:
-    """A known clip under a new path, label, group or split gets a new row, with no decoding."""
+    """Add a row, without decoding, for each known clip with a new path, label, group or split."""
     rows = target.clips().to_pylist()
     by_uri = {row["uri"]: row for row in rows}
     by_clip = {row["clip_id"]: row for row in rows}
@@ -152,16 +150,16 @@ def _info(row: Mapping[str, Any]) -> VideoInfo:
     return VideoInfo(**{name: row[name] for name in names}, size_bytes=row["bytes"])
 
 
-def settle_ledger(inputs: Inputs, target: Store, specs: Mapping[str, Spec]) -> None:
-    """Take back the failures of this job's inputs that hold no longer."""
-    rows_of = {specs[name].name: rows for name, rows in present(target, specs).items()}
-    complete = inputs.clips.keys() - lacking(inputs, target, specs)
+def resolve_failures(inputs: Inputs, target: Store, specs: Mapping[str, OutputSpec]) -> None:
+    """Mark the recorded failures of this job's videos as resolved where nothing is missing now."""
+    stored = {specs[name].name: clips for name, clips in _stored(target, specs).items()}
+    complete = inputs.clips.keys() - incomplete_clips(inputs, target, specs)
     clip_of = {source.uri: clip for clip, same in inputs.clips.items() for source in same}
     when = datetime.now(UTC).isoformat(timespec="seconds")
-    good = [
+    resolved = [
         replace(failure, kind=MADE_GOOD, message="", when=when)
         for failure in target.failures()
-        if clip_of.get(failure.uri) in (rows_of.get(failure.view, ()) if failure.view else complete)
+        if clip_of.get(failure.uri) in (stored.get(failure.view, ()) if failure.view else complete)
     ]
-    if good:
-        target.append_failures(good)
+    if resolved:
+        target.append_failures(resolved)

@@ -1,4 +1,4 @@
-"""Keeps a process that embeds clips, and ends it when one takes too long or too much memory."""
+"""Supervision of the child process that embeds clips: it is ended when a clip takes too much."""
 
 import contextlib
 import os
@@ -12,154 +12,165 @@ from multiprocessing.connection import Pipe
 
 import psutil
 
-from kinestore.pipeline.extraction.ipc import Answer, Begun, Channel, Message, Ready, Request
-from kinestore.pipeline.extraction.outputs import Planned
-from kinestore.pipeline.video.reader import VideoError
+from kinestore.pipeline.extraction.ipc import (
+    ClipOutcome,
+    ClipRequest,
+    DecodeFinished,
+    DecodeStarted,
+    IpcConnection,
+    Message,
+)
+from kinestore.pipeline.extraction.outputs import Output
+from kinestore.pipeline.video.errors import VideoError
 from kinestore.store import KinestoreError
 
 START_TIMEOUT_S = 300.0
-"""How long libraries and weights may take to load."""
+"""Time that libraries and weights may take to load."""
 
-LOOK_EVERY_S = 0.2
+POLL_INTERVAL_S = 0.2
 
-TRIES = 2
-"""A clip whose process died is tried once more: the system may have picked the wrong one."""
+MAX_ATTEMPTS = 2
+"""A clip whose process died is tried once more: the system may have killed the wrong process."""
 
-BOOT = (
+CHILD_CODE = (
     "import sys; sys.path[:] = {path!r}; "
-    "from kinestore.pipeline.extraction.decode_and_embed import serve; serve({handle}, {memory})"
+    "from kinestore.pipeline.extraction.child_process import serve; serve({handle}, {memory})"
 )
 
 
-class _Ended(Exception):
-    """The process was ended, or ended by itself.
+class _ProcessEnded(Exception):
+    """The child process was ended, or ended by itself.
 
     Attributes:
-        under_way: Requests that it worked on, by number: one of them, or nothing, is to blame.
-        kind: Of the failure, if there is one to blame.
-        reason: What to say of it.
-        once_more: Whether the one to blame is tried again.
+        in_progress: Indices of the requests in progress: one of them, or none, is the cause.
+        kind: Kind of the failure of the clip that is the cause.
+        reason: Its message.
+        retry: Whether the clip that is the cause is tried again.
     """
 
     def __init__(
-        self, under_way: Sequence[int], kind: str, reason: str, *, once_more: bool = False
+        self, in_progress: Sequence[int], kind: str, reason: str, *, retry: bool = False
     ) -> None:
         super().__init__(reason)
-        self.under_way = under_way
+        self.in_progress = in_progress
         self.kind = kind
         self.reason = reason
-        self.once_more = once_more
+        self.retry = retry
 
 
-class Keeper:
-    """A process of `pipeline.engine`, started when it is needed and again when it ended.
+class Supervisor:
+    """Starts a child process when it is needed, ends it when it hangs, and starts it again.
 
     Args:
-        views: What is taken from each clip, by name; what takes it must say the same of itself.
+        outputs: The outputs of each clip, by name; the child must load the same.
         timeout_s: Seconds that one clip may take to decode, and again to embed.
-        memory_bytes: Memory that the process may take, or None.
-        gpu: The one GPU that the process sees, as CUDA_VISIBLE_DEVICES has it; None leaves that
-            as it is.
-        decoders: Threads that decode while other clips are embedded.
+        memory_bytes: Memory that the child process may take; None for no limit.
+        gpu: The one GPU that the child process may use, as in CUDA_VISIBLE_DEVICES; None leaves
+            that variable as it is.
+        num_decoders: Threads that decode while other clips are embedded.
     """
 
     def __init__(
         self,
-        views: Mapping[str, Planned],
+        outputs: Mapping[str, Output],
         *,
         timeout_s: float,
         memory_bytes: int | None = None,
         gpu: str | None = None,
-        decoders: int = 1,
+        num_decoders: int = 1,
     ) -> None:
-        self._views = dict(views)
+        self._outputs = dict(outputs)
         self._environment = {} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu}
         self._timeout_s = timeout_s
         self._memory_bytes = memory_bytes
-        self._decoders = decoders
+        self._num_decoders = num_decoders
         self._process: subprocess.Popen[bytes] | None = None
-        self._channel: Channel | None = None
+        self._connection: IpcConnection | None = None
         self._closed = False
-        self._one_shard = threading.Lock()
+        self._lock = threading.Lock()
 
-    def embed(self, requests: Sequence[Request]) -> list[Answer]:
-        """Have clips embedded, each to a result or an error.
+    def embed(self, requests: Sequence[ClipRequest]) -> list[ClipOutcome]:
+        """Return the outcome of each request.
 
-        Clips that were under way when the process ended are tried again one at a time: who then
-        ends it alone is to blame. Errors are of kind "timeout", "out-of-memory" or
-        "killed-worker" then.
+        Clips in progress when the child process ended are tried again one at a time: a clip that
+        ends it alone is the cause. Its error is of kind "timeout", "out-of-memory" or
+        "killed-worker".
         """
-        with self._one_shard:  # a Dask worker may have several threads
+        with self._lock:  # a Dask worker may have several threads
             return self._embed(requests)
 
-    def _embed(self, requests: Sequence[Request]) -> list[Answer]:
-        answers: dict[int, Answer] = {}
+    def _embed(self, requests: Sequence[ClipRequest]) -> list[ClipOutcome]:
+        outcomes: dict[int, ClipOutcome] = {}
         alone: deque[int] = deque()
-        tries: Counter[int] = Counter()
-        while len(answers) < len(requests):
-            left = [at for at in range(len(requests)) if at not in answers]
-            some = [alone.popleft()] if alone else left
+        attempts: Counter[int] = Counter()
+        while len(outcomes) < len(requests):
+            left = [index for index in range(len(requests)) if index not in outcomes]
+            batch = [alone.popleft()] if alone else left
             try:
-                self._exchange([requests[at] for at in some], some, answers)
-            except _Ended as ended:
-                tries.update(ended.under_way)
-                again = tries[ended.under_way[0]] < TRIES if ended.once_more else False
-                if again or len(ended.under_way) > 1:
-                    alone.extend(ended.under_way)
+                self._exchange([requests[index] for index in batch], batch, outcomes)
+            except _ProcessEnded as ended:
+                attempts.update(ended.in_progress)
+                again = ended.retry and attempts[ended.in_progress[0]] < MAX_ATTEMPTS
+                if again or len(ended.in_progress) > 1:
+                    alone.extend(ended.in_progress)
                 else:
-                    (at,) = ended.under_way
-                    answers[at] = VideoError(ended.kind, f"{requests[at].uri}: {ended.reason}")
-        return [answers[at] for at in range(len(requests))]
+                    (index,) = ended.in_progress
+                    message = f"{requests[index].uri}: {ended.reason}"
+                    outcomes[index] = VideoError(ended.kind, message)
+        return [outcomes[index] for index in range(len(requests))]
 
     def _exchange(
-        self, requests: Sequence[Request], numbers: Sequence[int], answers: dict[int, Answer]
+        self,
+        requests: Sequence[ClipRequest],
+        indices: Sequence[int],
+        outcomes: dict[int, ClipOutcome],
     ) -> None:
-        """Ask for clips and take what comes until each has an answer.
+        """Send requests and receive messages until each request has its outcome.
 
         Raises:
-            _Ended: If the process does not live to give them all.
+            _ProcessEnded: If the child process ends before that.
         """
-        channel = self.start()
-        course = _Course(numbers)
+        connection = self.start()
+        tracker = _RequestTracker(indices)
         try:
-            channel.send(requests)
-            while course.unanswered:
-                if channel.poll(LOOK_EVERY_S):
-                    course.take(channel.receive(), answers)
+            connection.send(requests)
+            while tracker.unanswered:
+                if connection.poll(POLL_INTERVAL_S):
+                    tracker.receive(connection.receive(), outcomes)
                 else:
-                    self._look_at(course)
+                    self._check_limits(tracker)
         except (EOFError, OSError):
-            status = self._ended()
+            status = self._exit_status()
             if self._closed:
                 raise KinestoreError("the job was stopped") from None
-            reason = f"the process that embeds it ended {TRIES} times ({status})"
-            raise _Ended(course.under_way(), "killed-worker", reason, once_more=True) from None
+            reason = f"the process that embeds it ended {MAX_ATTEMPTS} times ({status})"
+            raise _ProcessEnded(
+                tracker.in_progress(), "killed-worker", reason, retry=True
+            ) from None
 
-    def _look_at(self, course: "_Course") -> None:
-        """End the process if it takes too long or too much."""
-        if late := course.late(self._timeout_s):
+    def _check_limits(self, tracker: "_RequestTracker") -> None:
+        """End the child process if it takes too much time or memory."""
+        if late := tracker.late(self._timeout_s):
             self._stop()
             reason = f"took longer than the {self._timeout_s:g} s that a clip may take"
-            raise _Ended(late, "timeout", reason)
-        if self._memory_bytes is not None and self._resident() > self._memory_bytes:
+            raise _ProcessEnded(late, "timeout", reason)
+        if self._memory_bytes is not None and self._resident_bytes() > self._memory_bytes:
             self._stop()
-            limit = f"{self._memory_bytes / 2**30:.1f} GiB"
-            raise _Ended(
-                course.under_way(), "out-of-memory", f"took more than the {limit} of a worker"
-            )
+            reason = f"took more than the {self._memory_bytes / 2**30:.1f} GiB of a worker"
+            raise _ProcessEnded(tracker.in_progress(), "out-of-memory", reason)
 
-    def start(self) -> Channel:
-        """Start the process where none runs, and wait until its extractors are loaded.
+    def start(self) -> IpcConnection:
+        """Start the child process if none runs, and wait until its extractors are loaded.
 
         Raises:
-            KinestoreError: If it does not start, or loads something else than was planned.
+            KinestoreError: If it does not start, or loads other outputs than planned.
         """
         if self._closed:
             raise KinestoreError("the job was stopped")
-        if self._channel is not None:
-            return self._channel
+        if self._connection is not None:
+            return self._connection
         (ours, theirs), memory = Pipe(), os.memfd_create("kinestore-frames")
-        code = BOOT.format(path=sys.path, handle=theirs.fileno(), memory=memory)
+        code = CHILD_CODE.format(path=sys.path, handle=theirs.fileno(), memory=memory)
         self._process = subprocess.Popen(
             [sys.executable, "-c", code],
             stdin=subprocess.PIPE,
@@ -168,47 +179,47 @@ class Keeper:
             start_new_session=True,  # Ctrl-C is for the job to answer
         )
         theirs.close()
-        self._channel = Channel(ours, memory)
+        self._connection = IpcConnection(ours, memory)
         try:
-            self._load(self._channel)
+            self._load(self._connection)
         except KinestoreError:
-            self._stop()  # or the next clip would go to a process that is not fit for it
+            self._stop()  # or the next clip would be sent to it
             raise
-        return self._channel
+        return self._connection
 
-    def _load(self, channel: Channel) -> None:
+    def _load(self, connection: IpcConnection) -> None:
         try:
-            channel.send((self._views, self._decoders))
-            if not channel.poll(START_TIMEOUT_S):
+            connection.send((self._outputs, self._num_decoders))
+            if not connection.poll(START_TIMEOUT_S):
                 raise KinestoreError(f"extractors did not load within {START_TIMEOUT_S:.0f} s")
-            specs = channel.receive()
+            specs = connection.receive()
         except (EOFError, OSError):
-            status = self._ended()
+            status = self._exit_status()
             raise KinestoreError(
                 f"the process that loads the extractors ended ({status})"
             ) from None
         if isinstance(specs, KinestoreError):
             raise specs
-        for name, view in self._views.items():
-            if specs[name].name != view.spec.name:
+        for name, output in self._outputs.items():
+            if specs[name].name != output.spec.name:
                 raise KinestoreError(
-                    f"{name}: a worker would make {specs[name].name}, not {view.spec.name}; if its "
-                    "weights are the same, so must be its device: name one"
+                    f"{name}: a worker would make {specs[name].name}, not {output.spec.name}; if "
+                    "its weights are the same, its device differs: name one"
                 )
 
     def close(self) -> None:
-        """End the process for good; clips that it works on are given up."""
+        """End the child process for good; its clips in progress are dropped."""
         self._closed = True
         self._stop()
 
-    def _resident(self) -> int:
+    def _resident_bytes(self) -> int:
         with contextlib.suppress(psutil.NoSuchProcess):
             if self._process is not None:
                 return int(psutil.Process(self._process.pid).memory_info().rss)
         return 0
 
-    def _ended(self) -> str:
-        """Clear away a process that ended by itself; says how it did."""
+    def _exit_status(self) -> str:
+        """Clean up after a process that ended by itself, and return its status in words."""
         process = self._process
         with contextlib.suppress(subprocess.TimeoutExpired):
             if process is not None:
@@ -218,10 +229,10 @@ class Keeper:
         return f"signal {-status}" if status < 0 else f"exit status {status}"
 
     def _stop(self) -> None:
-        process, channel = self._process, self._channel
-        self._process = self._channel = None
-        if channel is not None:
-            channel.close()
+        process, connection = self._process, self._connection
+        self._process = self._connection = None
+        if connection is not None:
+            connection.close()
         if process is not None:
             process.kill()
             process.wait()
@@ -229,45 +240,45 @@ class Keeper:
                 process.stdin.close()
 
 
-class _Course:
-    """How far the process is with what it was asked for.
+class _RequestTracker:
+    """Progress of the child process on the requests that it has received.
 
     Attributes:
-        unanswered: Numbers of requests, in the order of asking.
+        unanswered: Indices of requests without outcome, in the order of sending.
     """
 
-    def __init__(self, numbers: Sequence[int]) -> None:
-        self._numbers = numbers
-        self.unanswered = dict.fromkeys(numbers)
-        self._begun: dict[int, float] = {}
-        self._ready: dict[int, None] = {}
-        self._heard = time.monotonic()
+    def __init__(self, indices: Sequence[int]) -> None:
+        self._indices = indices
+        self.unanswered = dict.fromkeys(indices)
+        self._decoding: dict[int, float] = {}
+        self._decoded: dict[int, None] = {}
+        self._last_message = time.monotonic()
 
-    def take(self, message: Message, answers: dict[int, Answer]) -> None:
-        """Note a message; an answer is kept under the request's number."""
-        self._heard = time.monotonic()
-        at = self._numbers[message.at]
-        if isinstance(message, Begun):
-            self._begun[at] = self._heard
-        elif isinstance(message, Ready):
-            del self._begun[at]
-            self._ready[at] = None
+    def receive(self, message: Message, outcomes: dict[int, ClipOutcome]) -> None:
+        """Record a message; an outcome is added under its request's index."""
+        self._last_message = time.monotonic()
+        index = self._indices[message.number]
+        if isinstance(message, DecodeStarted):
+            self._decoding[index] = self._last_message
+        elif isinstance(message, DecodeFinished):
+            del self._decoding[index]
+            self._decoded[index] = None
         else:
-            self._begun.pop(at, None)
-            self._ready.pop(at, None)
-            del self.unanswered[at]
-            answers[at] = message.answer
+            self._decoding.pop(index, None)
+            self._decoded.pop(index, None)
+            del self.unanswered[index]
+            outcomes[index] = message.outcome
 
-    def under_way(self) -> list[int]:
-        """Requests begun and not answered; the next one if there are none."""
-        return [*self._ready, *self._begun] or [next(iter(self.unanswered))]
+    def in_progress(self) -> list[int]:
+        """Return the requests started and not answered, or the next one if there are none."""
+        return [*self._decoded, *self._decoding] or [next(iter(self.unanswered))]
 
     def late(self, timeout_s: float) -> list[int]:
-        """The clip whose decoding takes too long, or those that wait too long for an answer."""
+        """Return the clip that decodes for too long, or those that wait too long for an outcome."""
         now = time.monotonic()
-        for at, since in self._begun.items():
+        for index, since in self._decoding.items():
             if now - since > timeout_s:
-                return [at]
-        if not self._begun and now - self._heard > timeout_s * max(1, len(self._ready)):
-            return self.under_way()
+                return [index]
+        if not self._decoding and now - self._last_message > timeout_s * max(1, len(self._decoded)):
+            return self.in_progress()
         return []

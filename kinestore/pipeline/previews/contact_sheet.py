@@ -26,7 +26,7 @@ def contact_sheet(
         path: The video.
         out: Where the picture goes: .png, .pdf or .svg.
         num_keyframes: Frames to choose.
-        space: What frames are clustered by, one of `pipeline.keyframes.SPACES`.
+        space: Feature space in which frames are clustered, one of `extractors.SPACES`.
         seed: Joined with the clip's identity, so that a clip's choice depends on nothing else.
 
     Returns:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from kinestore.pipeline.previews.captions import captions
 from kinestore.pipeline.video.decoded_video import decode_frames
-from kinestore.pipeline.video.find_videos import identify
+from kinestore.pipeline.video.identity import identify
 from kinestore.pipeline.video.local_copy import local_video
 from kinestore.store import KinestoreError, Store
 

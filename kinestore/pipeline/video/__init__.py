@@ -1,1 +1,1 @@
-"""From a video file to exact frames."""
+"""Video files: finding, identifying, decoding and sampling them."""

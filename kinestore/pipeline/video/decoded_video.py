@@ -1,11 +1,11 @@
-"""Frame-exact decoding: in order from the first frame, selecting afterwards.
+"""Frame-exact decoding: in order from the first frame, with selection afterwards.
 
-Seeking by index returns wrong frames on the field's own data sets: packed AVI bitstreams and open
-GOPs have no exact table of where a frame begins, and headers miscount. Decoding in order costs
-about a tenth of a millisecond a frame at 320x240, and only frames that somebody wants become RGB.
-In a long video, frames are reached by seeking where the first pass can prove them right.
+Seeking by index returns wrong frames on common data sets: packed AVI bitstreams and open GOPs have
+no exact table of frame positions, and headers miscount. Decoding in order costs about a tenth of a
+millisecond a frame at 320x240, and only requested frames are converted to RGB. In a long video,
+frames are reached by seeking where the first pass can prove them right.
 
-Shape legend: T frames of the video, N frames asked for, H height, W width.
+Shape legend: T frames of the video, N requested frames, H height, W width.
 """
 
 from collections.abc import Iterator, Sequence, Sized
@@ -18,32 +18,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinestore.extractors import clip_seed
-from kinestore.pipeline.video.find_videos import identify
+from kinestore.pipeline.video.errors import VideoError
 from kinestore.pipeline.video.frame_conversion import RgbConverter, luma
-from kinestore.pipeline.video.luma_thumbnails import Thumbnails
-from kinestore.pipeline.video.reader import VideoError, VideoReader
-from kinestore.pipeline.video.seek_index import SeekTable
+from kinestore.pipeline.video.identity import identify
+from kinestore.pipeline.video.luma_thumbnails import LumaThumbnails
+from kinestore.pipeline.video.reader import VideoReader
+from kinestore.pipeline.video.seek_index import SeekIndex
 from kinestore.store import UsageError, VideoInfo
 
-__all__ = ["DecodedVideo", "Frames", "VideoError", "decode_frames", "iter_frames", "probe"]
-
 BUFFER_BYTES = 256 << 20
-"""Decoded pictures kept for a second look; a longer video is decoded again instead."""
+"""Decoded pictures kept in memory; a longer video is decoded again instead."""
 
 MAX_RGB_BYTES = 8 << 30
-"""More RGB than this at once is refused."""
+"""Larger results are rejected."""
 
 FIRST_RGB_BYTES = 1 << 30
-"""No more is reserved for frames that a header only claims."""
+"""Most memory reserved for frames that a header claims and that are not decoded yet."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Frames:
-    """Frames as they were shown.
+    """Decoded frames, as they are displayed.
 
     Attributes:
         rgb: uint8, shape (N, H, W, 3), turned upright.
-        indices: Place of each frame in the video, from 0, int64, shape (N,).
+        indices: Index of each frame in the video, from 0, int64, shape (N,).
         pts_s: Presentation time of each in seconds, float64, shape (N,).
     """
 
@@ -53,35 +52,35 @@ class Frames:
 
 
 def probe(path: str | Path) -> VideoInfo:
-    """Read a video's header; `num_frames` is what the header claims (0 where it says nothing).
+    """Read a video's header; `num_frames` is what the header claims (0 where it has no number).
 
     Raises:
-        VideoError: If it is not a video that can be read.
+        VideoError: If the video cannot be read.
     """
     with VideoReader(path) as reader:
         return reader.header()
 
 
 def iter_frames(path: str | Path) -> Iterator[tuple[int, float, av.VideoFrame]]:
-    """Every frame in order: its index, its presentation time in seconds and the picture.
+    """Yield every frame in order: its index, its presentation time in seconds and the picture.
 
     Raises:
-        VideoError: If it is not a video that can be read.
+        VideoError: If the video cannot be read.
     """
     with VideoReader(path) as reader:
         yield from reader
 
 
 def decode_frames(path: str | Path, indices: Sequence[int] | None = None) -> Frames:
-    """Decode a video in order and keep the frames asked for.
+    """Decode a video in order and return the requested frames.
 
     Args:
         path: A video file.
-        indices: Frames to keep, from 0, in the order wanted; None keeps all.
+        indices: Frames to return, from 0, in any order, such as [0, 10, 20]; None returns all.
 
     Raises:
-        VideoError: If it is not a video that can be read.
-        UsageError: If the video has no frame of such an index, or the answer is beyond memory.
+        VideoError: If the video cannot be read.
+        UsageError: If the video has no frame of such an index, or the result is too large.
     """
     with VideoReader(path) as reader:
         if indices is None:
@@ -96,8 +95,8 @@ def _every_frame(reader: VideoReader) -> Frames:
         picture = convert(frame, reader.size)
         if index == len(pictures):
             _check_rgb_bytes(index + 1, reader.size, reader.path)
-            more = FIRST_RGB_BYTES // picture.nbytes + 1
-            claimed = max(1, min(reader.stream.frames - index, more))
+            limit = FIRST_RGB_BYTES // picture.nbytes + 1
+            claimed = max(1, min(reader.stream.frames - index, limit))
             room = np.empty((max(claimed, index), *picture.shape), np.uint8)
             pictures = np.concatenate([pictures, room]) if index else room
         pictures[index] = picture
@@ -127,54 +126,54 @@ def _some_frames(reader: VideoReader, chosen: NDArray[np.int64]) -> Frames:
 
 
 class DecodedVideo:
-    """One decode of a video, from which each extractor takes the frames that it wants.
+    """One decode of a video, from which each extractor takes its frames.
 
-    Pictures stay as the decoder gave them (YUV), in at most `buffer_bytes`. Of a longer video no
-    picture is kept, but thumbnails and what proves a seek right; a request then decodes again.
+    Pictures stay as decoded (YUV), in at most `buffer_bytes`. Of a longer video only thumbnails
+    and the seek index are kept; a request then decodes again.
 
     Attributes:
-        info: What the decode told.
-        num_frames: Frames that came out of the decoder.
+        info: Properties of the decoded video.
+        num_frames: Number of decoded frames.
         pts_s: Presentation time of each in seconds, float64, shape (T,).
 
     Raises:
-        VideoError: If it is not a video that can be read.
+        VideoError: If the video cannot be read.
     """
 
     def __init__(self, path: str | Path, *, buffer_bytes: int = BUFFER_BYTES) -> None:
         self._path = path
         self._keyframes: dict[tuple[int, str, int], NDArray[np.int64]] = {}
-        self._kept: list[av.VideoFrame] | None = []
-        self._table = SeekTable()
-        self._thumbnails = Thumbnails()
+        self._pictures: list[av.VideoFrame] | None = []
+        self._seek_index = SeekIndex()
+        self._thumbnails = LumaThumbnails()
         times: list[float] = []
         with VideoReader(path) as reader:
             width, height = reader.size
             if reader.stream.frames * width * height * 3 // 2 > buffer_bytes:  # it will not fit
-                self._kept = None
+                self._pictures = None
             for _, time_s, frame in reader:
                 times.append(time_s)
                 self._thumbnails.add(frame)
-                if self._kept is None:
-                    self._table.add(frame)
+                if self._pictures is None:
+                    self._seek_index.add(frame)
                     continue
-                self._kept.append(frame)
+                self._pictures.append(frame)
                 buffer_bytes -= sum(plane.buffer_size for plane in frame.planes)
                 if buffer_bytes < 0:
-                    kept, self._kept = self._kept, None
-                    for early in kept:
-                        self._table.add(early)
+                    pictures, self._pictures = self._pictures, None
+                    for early in pictures:
+                        self._seek_index.add(early)
             self.info = reader.info()
-            self._seekable = not reader.timeless
+            self._seekable = not reader.without_times
         _require_frames(times, path)
         self.num_frames = len(times)
         self.pts_s = np.array(times, dtype=np.float64)
 
     def rgb(self, indices: Sequence[int] | NDArray[np.int64]) -> NDArray[np.uint8]:
-        """Frames as RGB, turned upright: uint8, shape (N, H, W, 3).
+        """Return frames as RGB, turned upright: uint8, shape (N, H, W, 3).
 
         Raises:
-            UsageError: If there is no frame of such an index, or the answer is beyond memory.
+            UsageError: If there is no frame of such an index, or the result is too large.
         """
         chosen = self._check(indices)
         size = (self.info.width, self.info.height)
@@ -189,7 +188,7 @@ class DecodedVideo:
     def luma(
         self, indices: Sequence[int] | NDArray[np.int64], *, size: tuple[int, int]
     ) -> NDArray[np.uint8]:
-        """Frames' luma planes, turned upright and averaged down to `size` = (width, height).
+        """Return luma planes, turned upright and averaged down to `size` = (width, height).
 
         Returns:
             uint8, shape (N, height, width), in the video's own range (mostly 16 to 235).
@@ -202,16 +201,16 @@ class DecodedVideo:
 
     @cached_property
     def clip_id(self) -> str:
-        """Identity of the file's bytes, as the store has it."""
+        """Identity of the file's bytes, as in the store."""
         return identify(str(self._path))
 
     def keyframes(self, *, num_keyframes: int, space: str, seed: int) -> NDArray[np.int64]:
-        """Keyframes, chosen once for all who ask.
+        """Return keyframes; the same request is computed once for all callers.
 
         Args:
-            num_keyframes: How many, 1 or more.
-            space: What frames are clustered by, one of `pipeline.keyframes.SPACES`.
-            seed: Joined with the clip's identity: a clip's choice depends on nothing else.
+            num_keyframes: Number of keyframes, 1 or more.
+            space: Feature space in which frames are clustered, one of `extractors.SPACES`.
+            seed: Combined with the clip's identity: the keyframes depend on nothing else.
 
         Returns:
             Non-decreasing frame indices, int64, shape (num_keyframes,).
@@ -220,20 +219,20 @@ class DecodedVideo:
             choose_keyframes,  # scikit-learn takes long to import
         )
 
-        asked = (num_keyframes, space, seed)
-        if asked not in self._keyframes:
-            self._keyframes[asked] = choose_keyframes(
+        request = (num_keyframes, space, seed)
+        if request not in self._keyframes:
+            self._keyframes[request] = choose_keyframes(
                 self, num_keyframes=num_keyframes, space=space, seed=clip_seed(self.clip_id, seed)
             )
-        return self._keyframes[asked]
+        return self._keyframes[request]
 
     def thumbnails(self) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
-        """Luma thumbnails of all frames, or of evenly spaced ones of a long video.
+        """Return luma thumbnails of all frames, or of evenly spaced ones of a long video.
 
         Returns:
             Their indices, int64, shape (N,), and the thumbnails, uint8, shape (N, 24, 32).
         """
-        return self._thumbnails.indices(), np.stack(self._thumbnails.kept)
+        return self._thumbnails.indices(), np.stack(self._thumbnails.thumbnails)
 
     def _check(self, indices: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
         chosen = _check(indices, self._path)
@@ -243,8 +242,8 @@ class DecodedVideo:
 
     def _take(self, chosen: NDArray[np.int64]) -> Iterator[tuple[int, av.VideoFrame]]:
         wanted = [int(index) for index in np.unique(chosen)]
-        if self._kept is not None:
-            yield from ((index, self._kept[index]) for index in wanted)
+        if self._pictures is not None:
+            yield from ((index, self._pictures[index]) for index in wanted)
             return
         missing = set(wanted)
         for index, frame in self._seek(wanted):
@@ -259,12 +258,12 @@ class DecodedVideo:
                 return
 
     def _seek(self, wanted: list[int]) -> Iterator[tuple[int, av.VideoFrame]]:
-        runs = self._table.runs(wanted) if self._seekable else None
+        runs = self._seek_index.runs(wanted) if self._seekable else None
         if not runs:
             return
         with VideoReader(self._path) as reader:
             for key, targets in runs:
-                yield from self._table.reach(reader, key, targets)
+                yield from self._seek_index.reach(reader, key, targets)
 
 
 def _check(indices: Sequence[int] | NDArray[np.int64], path: str | Path) -> NDArray[np.int64]:

@@ -1,15 +1,12 @@
-"""Finding the videos that a person means, and telling them apart by their bytes."""
+"""Find the videos of a folder, a manifest or an address."""
 
 import csv
-import hashlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from kinestore.pipeline.video.local_copy import unreadable
-from kinestore.pipeline.video.reader import check_regular_file
 from kinestore.store import Source, UsageError
 from kinestore.store.io.paths import as_path, for_arrow, is_remote
 
@@ -26,14 +23,14 @@ def find_videos(videos: str | Path) -> list[Source]:
     """List the videos of a folder, a manifest or a single file, in a stable order.
 
     Args:
-        videos: A folder (a video in a subfolder takes that folder's name as its label), a
-            manifest, or one video. A manifest is a .txt file with a path on each line, or a .csv
-            or .parquet file with a column `video` and, if it likes, `label`, `group`, `split` and
-            columns of its own. Paths are relative to the manifest. Folder, manifest and videos
-            may also be `file://`, `s3://` or `gs://` addresses.
+        videos: A folder (the label of a video in a subfolder is that folder's name), a manifest,
+            or one video. A manifest is a .txt file with a path on each line, or a .csv or .parquet
+            file with a column `video` and optionally `label`, `group`, `split` and other columns.
+            Paths are relative to the manifest. Folder, manifest and videos may also be `file://`,
+            `s3://` or `gs://` addresses.
 
     Returns:
-        One source for each path.
+        One source for each distinct path.
 
     Raises:
         UsageError: If nothing is there, the manifest cannot be read, or it contradicts itself.
@@ -53,24 +50,8 @@ def find_videos(videos: str | Path) -> list[Source]:
     return _distinct(found, path)
 
 
-def identify(uri: str) -> str:
-    """The clip's identity: the first 32 hex digits of the SHA-256 of the file's bytes.
-
-    Raises:
-        VideoError: If it is no regular file or cannot be read.
-    """
-    path = as_path(uri)
-    if not is_remote(path):
-        check_regular_file(path)
-    try:
-        with path.open("rb") as handle:
-            return hashlib.file_digest(handle, "sha256").hexdigest()[:32]
-    except OSError as error:
-        raise unreadable(uri, error) from error
-
-
 def _distinct(found: list[Source], path: Path) -> list[Source]:
-    """Drop repeated lines; two that say different things of one video are a mistake."""
+    """Drop repeated lines; two different lines for one video are an error."""
     by_uri: dict[str, Source] = {}
     for source in found:
         if by_uri.setdefault(source.uri, source) != source:
@@ -79,14 +60,14 @@ def _distinct(found: list[Source], path: Path) -> list[Source]:
 
 
 def _from_folder(folder: Path) -> list[Source]:
-    paths = sorted(path for path in _everything_in(folder) if path.suffix.lower() in VIDEO_SUFFIXES)
+    paths = sorted(path for path in _all_paths(folder) if path.suffix.lower() in VIDEO_SUFFIXES)
     return [
         Source(uri=str(path.resolve()), label=None if path.parent == folder else path.parent.name)
         for path in paths
     ]
 
 
-def _everything_in(folder: Path) -> Iterable[Path]:
+def _all_paths(folder: Path) -> Iterable[Path]:
     if not is_remote(folder):
         return folder.rglob("*")
     return (as_path(f"{where}/{name}") for where, _, names in folder.walk() for name in names)
@@ -143,7 +124,7 @@ def _source(row: Mapping[str, str | None], manifest: Path) -> Source:
 
 
 def _located(video: str, manifest: Path) -> Path:
-    """The video that a row names: an address, an absolute path, or one beside the manifest."""
+    """Return the path of a row: an address, an absolute path, or relative to the manifest."""
     try:
         if is_remote(manifest) and "://" not in video and not video.startswith("/"):
             return as_path(f"{manifest.parent}/{video}")

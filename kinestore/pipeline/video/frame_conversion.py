@@ -1,4 +1,4 @@
-"""From the decoder's pictures to arrays, turned upright.
+"""Conversion of the decoder's pictures to arrays, turned upright.
 
 Shape legend: H height, W width.
 """
@@ -11,62 +11,62 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
-PLANAR_LUMA = frozenset({"yuv420p", "yuv422p", "yuv444p", "yuv411p", "yuv410p", "gray"})
-"""Pixel formats whose first plane is 8-bit luma as the video keeps it."""
+_PLANAR_LUMA = frozenset({"yuv420p", "yuv422p", "yuv444p", "yuv411p", "yuv410p", "gray"})
+"""Pixel formats whose first plane is the video's 8-bit luma."""
 
-DEEP = re.compile(r"(yuv4\d\dp|gray)\d+[bl]e")
-"""Pixel formats with more than 8 bits, and the name of what has 8 bits and is like it else."""
+_DEEP = re.compile(r"(yuv4\d\dp|gray)\d+[bl]e")
+"""Pixel formats with more than 8 bits; group 1 is the same format with 8 bits."""
 
-THUMBNAIL = (32, 24)
-"""Width and height of the luma thumbnails that frames are compared by."""
+_THUMBNAIL = (32, 24)
+"""Width and height of luma thumbnails."""
 
-ROWS = 5
-"""Rows of pixels, at least, that one row of a thumbnail averages; more would cost time alone."""
+_MIN_ROWS = 5
+"""Fewest rows of pixels that one row of a thumbnail averages; more would only cost time."""
 
 
 class RgbConverter:
-    """Turns pictures to RGB: swscale's tables are made once, and one thread does it."""
+    """Converts pictures to RGB in one thread; swscale's tables are made once."""
 
     def __init__(self) -> None:
         self._reformatter = VideoReformatter()
 
     def __call__(self, frame: av.VideoFrame, size: tuple[int, int]) -> NDArray[np.uint8]:
-        """A picture as RGB, made `size` = (width, height) where it is not: uint8, (H, W, 3).
+        """Return a picture as RGB, resized to `size` = (width, height): uint8, (H, W, 3).
 
-        The array looks into memory of the converter's: copy it.
+        The array is a view of the converter's memory: copy it.
         """
         if (frame.width, frame.height) != size:
             frame = frame.reformat(width=size[0], height=size[1])
-        if deep := DEEP.fullmatch(frame.format.name):  # straight to RGB, colours would bleed
+        if deep := _DEEP.fullmatch(frame.format.name):  # straight to RGB, colours would bleed
             frame = frame.reformat(format=deep[1])
         turned = frame.rotation
         picture = self._reformatter.reformat(frame, format="rgb24", threads=1)
         stored = picture.planes[0]
         rows = np.frombuffer(memoryview(stored), np.uint8).reshape(stored.height, -1)
-        return upright(rows[:, : 3 * stored.width].reshape(stored.height, -1, 3), turned)
+        return _upright(rows[:, : 3 * stored.width].reshape(stored.height, -1, 3), turned)
 
 
 def luma(frame: av.VideoFrame, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """A picture's luma, averaged down to `size` = (width, height) when upright."""
-    return upright(_average(plane(frame), _stored(size, frame.rotation)), frame.rotation)
+    """Return a picture's luma, averaged down to `size` = (width, height) when upright."""
+    return _upright(_average(luma_plane(frame), _stored(size, frame.rotation)), frame.rotation)
 
 
 def thumbnail(frame: av.VideoFrame) -> NDArray[np.uint8]:
-    """A picture's luma in small, from whole blocks of pixels and not every row: uint8, (24, 32).
+    """Return a luma thumbnail, from whole blocks of pixels and a part of the rows: uint8, (24, 32).
 
-    That is what OpenCV averages fastest; less than a block goes unseen at the right and below.
+    OpenCV averages such blocks fastest; less than a block at the right and bottom is ignored.
     """
-    width, height = _stored(THUMBNAIL, frame.rotation)
-    stored = plane(frame)
-    stored = stored[:: max(1, stored.shape[0] // (height * ROWS))]
+    width, height = _stored(_THUMBNAIL, frame.rotation)
+    stored = luma_plane(frame)
+    stored = stored[:: max(1, stored.shape[0] // (height * _MIN_ROWS))]
     high, wide = (max(1, n // m) * m for n, m in zip(stored.shape, (height, width), strict=True))
-    return upright(_average(stored[:high, :wide], (width, height)), frame.rotation)
+    return _upright(_average(stored[:high, :wide], (width, height)), frame.rotation)
 
 
-def plane(frame: av.VideoFrame) -> NDArray[np.uint8]:
-    """The luma plane as it is stored, without a copy where it has 8 bits: uint8, (H, W)."""
-    if frame.format.name not in PLANAR_LUMA:
-        deep = DEEP.fullmatch(frame.format.name)
+def luma_plane(frame: av.VideoFrame) -> NDArray[np.uint8]:
+    """Return the stored luma plane, without a copy where it has 8 bits: uint8, (H, W)."""
+    if frame.format.name not in _PLANAR_LUMA:
+        deep = _DEEP.fullmatch(frame.format.name)
         frame = frame.reformat(format=deep[1] if deep else "yuv420p")
     first = frame.planes[0]
     rows = np.frombuffer(memoryview(first), np.uint8).reshape(first.height, first.line_size)
@@ -74,12 +74,12 @@ def plane(frame: av.VideoFrame) -> NDArray[np.uint8]:
 
 
 def _stored(size: tuple[int, int], rotation: int) -> tuple[int, int]:
-    """What a size is before the picture is turned upright."""
+    """Return the size before the picture is turned upright."""
     return (size[1], size[0]) if round(rotation / 90) % 2 else size
 
 
-def upright(picture: NDArray[np.uint8], rotation: int) -> NDArray[np.uint8]:
-    """A stored picture turned counter-clockwise by `rotation` degrees, to a right angle."""
+def _upright(picture: NDArray[np.uint8], rotation: int) -> NDArray[np.uint8]:
+    """Turn a stored picture counter-clockwise by `rotation` degrees, rounded to a right angle."""
     turns = round(rotation / 90) % 4
     return np.rot90(picture, turns) if turns else picture
 

@@ -1,8 +1,8 @@
-"""Keyframes: the frames nearest to the centres of k-means clusters.
+"""Keyframes: the frames nearest to the centers of k-means clusters.
 
 Source: Federated Multimodal Fusion for Action Recognition Leveraging Vision-Language Embeddings
 and Spatio-Temporal CNNs (FLAMeST), section 3; its Algorithm A-1 is not public, so ties, empty
-clusters and short clips are decided here: ties go to the earlier frame, and a clip with fewer
+clusters and short clips are our choice: ties go to the earlier frame, and a clip with fewer
 distinct frames than clusters repeats frames evenly.
 
 Shape legend: T frames, D features.
@@ -23,30 +23,30 @@ if TYPE_CHECKING:
 
 
 class ThumbnailedClip(ClipFrames, Protocol):
-    """A decoded clip that has luma thumbnails too."""
+    """A decoded clip that also has luma thumbnails."""
 
     def thumbnails(self) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
-        """Frame indices, int64, shape (N,), and their thumbnails, uint8, shape (N, 24, 32)."""
+        """Return frame indices, int64, shape (N,), and thumbnails, uint8, shape (N, 24, 32)."""
 
 
 def choose_keyframes(
     video: ThumbnailedClip, *, num_keyframes: int, seed: int, space: str = "luma"
 ) -> NDArray[np.int64]:
-    """Cluster a video's frames and pick the one nearest to each centre.
+    """Cluster a video's frames and pick the one nearest to each center.
 
     Of a video of more than 4096 frames, evenly spaced ones are clustered.
 
     Args:
         video: The video.
-        num_keyframes: Centres to fit, 1 or more.
-        seed: Of the k-means++ starts.
-        space: One of `SPACES`.
+        num_keyframes: Number of clusters, 1 or more.
+        seed: Seed of the k-means++ starts.
+        space: Feature space, one of `extractors.SPACES`.
 
     Returns:
         Non-decreasing frame indices, int64, shape (num_keyframes,).
 
     Raises:
-        UsageError: If num_keyframes is below 1 or the space has another name.
+        UsageError: If num_keyframes is below 1 or the space is unknown.
     """
     if space not in SPACES:
         raise UsageError(f"space={space!r}: must be {' or '.join(SPACES)}")
@@ -57,7 +57,7 @@ def choose_keyframes(
 
 
 def luma_features(video: ThumbnailedClip) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """The frames to choose among, and the luma thumbnail of each, scaled to unit length.
+    """Return the frames to choose from, and the luma thumbnail of each, scaled to unit length.
 
     Returns:
         Indices, int64, shape (N,), and features, float32, shape (N, 768).
@@ -70,22 +70,21 @@ def luma_features(video: ThumbnailedClip) -> tuple[NDArray[np.int64], NDArray[np
 
 @functools.cache
 def _cnn() -> "FrameCnn":
-    from kinestore.extractors import Options
-    from kinestore.extractors.cnn import LITE0, create  # torch takes seconds to import
+    from kinestore.extractors import ExtractorOptions
+    from kinestore.extractors.cnn import LITE0, build  # torch takes seconds to import
 
-    return create(LITE0, Options())
+    return build(LITE0, ExtractorOptions())
 
 
 def select_keyframes(
     features: NDArray[np.float32], *, num_keyframes: int, seed: int
 ) -> NDArray[np.int64]:
-    """Pick the frame nearest to each k-means centre, in time order.
+    """Pick the frame nearest to each k-means center, in time order.
 
     Args:
         features: One row per decoded frame, float32, shape (T, D).
-        num_keyframes: Centres to fit, 1 or more; with fewer distinct frames than that, frames
-            repeat.
-        seed: Of the k-means++ starts.
+        num_keyframes: Number of clusters, 1 or more; with fewer distinct frames, frames repeat.
+        seed: Seed of the k-means++ starts.
 
     Returns:
         Non-decreasing frame indices, int64, shape (num_keyframes,).

@@ -1,4 +1,4 @@
-"""One pass over a video file, in order, with everything bounded and every damage counted."""
+"""One pass over a video file in order, with bounded memory and all damage counted."""
 
 import stat
 from collections.abc import Iterator
@@ -9,37 +9,26 @@ import av
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
+from kinestore.pipeline.video.errors import VideoError, unreadable
 from kinestore.pipeline.video.truncation import missing_bytes
-from kinestore.store import KinestoreError, VideoInfo
+from kinestore.store import VideoInfo
 
 MAX_PIXELS = 8192 * 8192
-"""Larger pictures are refused before a decoder allocates them."""
+"""Larger pictures are rejected before a decoder allocates memory for them."""
 
 PACKED_FRAMES = 2
-"""Frames that headers of packed AVIs claim too many, on real and undamaged files."""
+"""Frames that headers of packed AVIs count too many, in real and undamaged files."""
 
 SHORT_BY_S = 1.0
-"""Seconds of a header's duration that may go without frames before that is worth a warning."""
-
-
-class VideoError(KinestoreError):
-    """A video that cannot be used: `kind` is a short stable word, the message one sentence."""
-
-    def __init__(self, kind: str, message: str) -> None:
-        super().__init__(message)
-        self.kind = kind
-
-    def __reduce__(self) -> tuple[type["VideoError"], tuple[str, str]]:
-        """Travel between processes whole."""
-        return VideoError, (self.kind, str(self))
+"""Seconds without frames at the end of a header's duration that give no warning."""
 
 
 class VideoReader:
     """One pass over a video's frames in order: a context manager to iterate over.
 
-    Each item is (index, pts_s, frame): the place from 0, the presentation time in seconds and the
-    decoder's picture. Packets that cannot be decoded are left out and counted, as by the `ffmpeg`
-    command; afterwards `warning` tells of them.
+    Each item is (index, pts_s, frame): the index from 0, the presentation time in seconds and the
+    decoder's picture. Packets that cannot be decoded are skipped and counted, as by the `ffmpeg`
+    command; afterwards `warning` lists them.
 
     Args:
         path: A video file.
@@ -69,16 +58,16 @@ class VideoReader:
         self._container.close()
 
     @property
-    def timeless(self) -> bool:
-        """Whether the file keeps no presentation times: FFmpeg's guesses in AVI run backwards."""
+    def without_times(self) -> bool:
+        """Whether the file has no presentation times: FFmpeg's guesses for AVI run backwards."""
         return bool(self._container.format.name == "avi")
 
     def seek(self, pts: int) -> None:
-        """Go on from the last key frame at or before `pts`, in the stream's time base."""
+        """Continue from the last key frame at or before `pts`, in the stream's time base."""
         self._container.seek(pts, stream=self.stream, backward=True)
 
     def pictures(self) -> Iterator[av.VideoFrame]:
-        """The decoder's pictures from where the pass stands."""
+        """Yield the decoder's pictures from the current position."""
         try:
             for packet in self._container.demux(self.stream):
                 self._hidden_packets += packet.is_discard  # before the start of an edit list
@@ -93,10 +82,10 @@ class VideoReader:
             raise VideoError("read-error", message) from error
 
     def __iter__(self) -> Iterator[tuple[int, float, av.VideoFrame]]:
-        timeless, seconds_a_frame = self.timeless, 1 / float(self.stream.average_rate or 25)
+        without_times, frame_s = self.without_times, 1 / float(self.stream.average_rate or 25)
         for index, frame in enumerate(self.pictures()):
-            known = None if timeless else frame.time
-            time_s = index * seconds_a_frame if known is None else known
+            known = None if without_times else frame.time
+            time_s = index * frame_s if known is None else known
             self._backwards += index > 0 and time_s < self._last_s
             self._last_s = time_s
             self._num_frames = index + 1
@@ -108,16 +97,16 @@ class VideoReader:
             yield index, self._last_s, frame
 
     def header(self) -> VideoInfo:
-        """What the header claims; `num_frames` is 0 where it says nothing."""
+        """Return the header's claims; `num_frames` is 0 where it has none."""
         return self._info(self.stream.frames, warning=None)
 
     def info(self) -> VideoInfo:
-        """What a pass that was iterated to its end told."""
+        """Return the properties found by a pass that was iterated to its end."""
         return self._info(self._num_frames, warning=self.warning)
 
     @property
     def warning(self) -> str | None:
-        """What a person should know about a pass that came to its end; None if all was well."""
+        """Damage found by a pass that was iterated to its end, in words; None if there is none."""
         found = []
         claimed, came = self.stream.frames, self._num_frames + self._hidden_packets
         if missing := missing_bytes(self.path, self._container.format.name):
@@ -167,17 +156,15 @@ class VideoReader:
 
 
 def check_regular_file(path: str | Path) -> None:
-    """Refuse what is not a file: opening a named pipe would wait for ever.
+    """Reject what is not a regular file: opening a named pipe would wait forever.
 
     Raises:
         VideoError: Of kind "missing-file", "not-a-file" or "unreadable-file".
     """
     try:
         mode = Path(path).stat().st_mode
-    except FileNotFoundError:
-        raise VideoError("missing-file", f"{path}: no such file") from None
     except OSError as error:
-        raise VideoError("unreadable-file", f"{path}: {error.strerror}") from error
+        raise unreadable(path, error) from error
     if not stat.S_ISREG(mode):
         raise VideoError("not-a-file", f"{path}: is not a regular file")
 
@@ -186,10 +173,10 @@ def _open(path: str | Path) -> InputContainer:
     check_regular_file(path)
     limits = {"max_pixels": str(MAX_PIXELS)}
     try:
-        # Titles in a wrong encoding would raise UnicodeDecodeError, and nobody reads them here.
+        # Titles in a wrong encoding would raise UnicodeDecodeError, and they are not used.
         container = av.open(str(path), metadata_errors="ignore", options=dict(limits))
     except PermissionError as error:
-        raise VideoError("unreadable-file", f"{path}: {error.strerror}") from error
+        raise unreadable(path, error) from error
     except (av.FFmpegError, OSError) as error:
         raise VideoError(
             "not-a-video", f"{path}: is not a video that FFmpeg knows ({error.strerror})"

@@ -1,10 +1,10 @@
-"""Which frames of a video a network gets, and where pictures are cropped.
+"""Frame samplers, and positions of crops.
 
-Every function is pure: counts go in, frame indices come out, nothing is decoded. Indices always
-lie in [0, num_frames) and never fall within a clip: past the end the last frame repeats, as in
-the released code of TDN (I3D and mmaction2 start again at the first frame instead, which shows
-the network a jump that is not in the video). A count below 1 or a negative seed is a UsageError.
-Frames spread from the first to the last come from `extractors._frames.evenly_spaced`.
+Every function is pure: it takes counts and returns frame indices, without decoding. Indices lie in
+[0, num_frames) and never decrease within a clip: past the end the last frame repeats, as in the
+released code of TDN (I3D and mmaction2 start again at the first frame instead, which shows the
+network a jump that is not in the video). A count below 1 or a negative seed is a UsageError. See
+`extractors.evenly_spaced` for frames spread from the first to the last.
 
 Shape legend: T frames of the video, S segments, N clips, L frames of a clip.
 """
@@ -15,11 +15,13 @@ from numpy.typing import NDArray
 from kinestore.extractors import evenly_spaced
 from kinestore.store import UsageError
 
-Indices = NDArray[np.int64]
+FrameIndices = NDArray[np.int64]
 
 
-def random_segments(num_frames: int, *, num_segments: int, seed: int, length: int = 1) -> Indices:
-    """Start at a random place in each of S equal segments: sparse sampling, as in training.
+def random_segments(
+    num_frames: int, *, num_segments: int, seed: int, length: int = 1
+) -> FrameIndices:
+    """Start at a random position in each of S equal segments: sparse sampling, as in training.
 
     Source: Temporal Segment Networks: Towards Good Practices for Deep Action Recognition (TSN,
     2016), section 3.1. With length=5 it is the sampling of TDN: Temporal Difference Networks for
@@ -27,8 +29,8 @@ def random_segments(num_frames: int, *, num_segments: int, seed: int, length: in
     Personalized Federated Learning and Spatiotemporal Features builds: column 2 is I_t of its
     Eqs. (1) and (2), and the others its two neighbours on each side.
 
-    With fewer places to start at than segments, the starts are sorted draws from all places; the
-    released codes of TSM and TDN give up at T <= S, and take the first frames S times.
+    With fewer positions to start at than segments, the starts are sorted draws from all positions;
+    the released codes of TSM and TDN do not sample at T <= S, and take the first frames S times.
 
     Args:
         num_frames: T, 1 or more.
@@ -37,10 +39,10 @@ def random_segments(num_frames: int, *, num_segments: int, seed: int, length: in
         length: L consecutive frames from each start, 1 or more.
 
     Returns:
-        int64, shape (S, L); the starts do not fall.
+        int64, shape (S, L); the starts never decrease.
     """
     _check_counts(num_frames=num_frames, num_segments=num_segments, length=length)
-    rng = _draw("random-segments", seed)
+    rng = _generator("random-segments", seed)
     num_starts = _num_starts(num_frames, length=length)
     segment = num_starts // num_segments  # the last num_starts % num_segments are never drawn
     if segment:
@@ -50,13 +52,13 @@ def random_segments(num_frames: int, *, num_segments: int, seed: int, length: in
     return _clips(starts, num_frames, length=length)
 
 
-def centre_segments(num_frames: int, *, num_segments: int, length: int = 1) -> Indices:
-    """Start at the centre of each of S equal segments: sparse sampling, as in testing.
+def center_segments(num_frames: int, *, num_segments: int, length: int = 1) -> FrameIndices:
+    """Start at the center of each of S equal segments: sparse sampling, as in testing.
 
     Source, arguments, result and errors as for `random_segments`. The start int(tick/2 + tick*i),
-    tick = (T-L+1)/S, is computed in integers; the released codes' floats fall one frame short now
-    and then, though never for up to 6, 8 or 16 segments. TDN's code takes the first frames S
-    times where T < S+L; here the formula holds, with as many distinct starts as there are.
+    tick = (T-L+1)/S, is computed in integers; the released codes' floats are sometimes one frame
+    short, though never for up to 6, 8 or 16 segments. TDN's code takes the first frames S times
+    where T < S+L; here the formula holds, with as many distinct starts as there are.
     """
     _check_counts(num_frames=num_frames, num_segments=num_segments, length=length)
     num_starts = _num_starts(num_frames, length=length)
@@ -64,7 +66,7 @@ def centre_segments(num_frames: int, *, num_segments: int, length: int = 1) -> I
     return _clips(starts, num_frames, length=length)
 
 
-def first_frames(num_frames: int, *, max_length: int) -> tuple[Indices, NDArray[np.bool_]]:
+def first_frames(num_frames: int, *, max_length: int) -> tuple[FrameIndices, NDArray[np.bool_]]:
     """Take the first frames up to a maximum sequence length (the "shadow method").
 
     Source: Video Action Recognition Collaborative Learning with Dynamics via PSO-ConvNet
@@ -77,12 +79,12 @@ def first_frames(num_frames: int, *, max_length: int) -> tuple[Indices, NDArray[
         last frame, so that it can be decoded; set its features to zero.
     """
     _check_counts(num_frames=num_frames, max_length=max_length)
-    places = np.arange(max_length)
-    return places.clip(max=num_frames - 1), places < num_frames
+    indices = np.arange(max_length)
+    return indices.clip(max=num_frames - 1), indices < num_frames
 
 
-def stepped_frames(num_frames: int, *, count: int, as_released: bool = False) -> Indices:
-    """Skip frames by a fixed step that takes `count` frames through the whole video.
+def stepped_frames(num_frames: int, *, count: int, as_released: bool = False) -> FrameIndices:
+    """Take `count` frames at a fixed step through the whole video.
 
     Source: as for `first_frames`; step = max(1, floor(T / (count - 1))), index_i = i * step.
 
@@ -92,8 +94,8 @@ def stepped_frames(num_frames: int, *, count: int, as_released: bool = False) ->
 
     Args:
         num_frames: T, 1 or more.
-        count: Frames to take, 1 or more.
-        as_released: Take the frames of the released code, to compare with its numbers.
+        count: Number of frames, 1 or more.
+        as_released: Return the frames of the released code, to compare with its results.
 
     Returns:
         Non-decreasing, int64, shape (count,).
@@ -105,11 +107,11 @@ def stepped_frames(num_frames: int, *, count: int, as_released: bool = False) ->
     return _clips(np.array([0]), num_frames, length=count, stride=step).ravel()
 
 
-def dense_clip(num_frames: int, *, start: int, length: int, stride: int = 1) -> Indices:
-    """A clip of `length` frames, every `stride`-th from `start` on: int64, shape (L,).
+def dense_clip(num_frames: int, *, start: int, length: int, stride: int = 1) -> FrameIndices:
+    """Return a clip of `length` frames, every `stride`-th from `start` on: int64, shape (L,).
 
     Raises:
-        UsageError: If the start is not a frame.
+        UsageError: If `start` is not a frame.
     """
     _check_counts(num_frames=num_frames, length=length, stride=stride)
     if not 0 <= start < num_frames:
@@ -117,46 +119,46 @@ def dense_clip(num_frames: int, *, start: int, length: int, stride: int = 1) -> 
     return _clips(np.array([start]), num_frames, length=length, stride=stride).ravel()
 
 
-def random_clip(num_frames: int, *, length: int, seed: int, stride: int = 1) -> Indices:
-    """A dense clip from anywhere in the video, as in training: int64, shape (L,).
+def random_clip(num_frames: int, *, length: int, seed: int, stride: int = 1) -> FrameIndices:
+    """Return a dense clip at a random position, as in training: int64, shape (L,).
 
-    Every place where the whole clip fits is equally likely; a shorter video starts at frame 0.
+    Every position where the whole clip fits is equally likely; a shorter video starts at frame 0.
     """
     _check_counts(num_frames=num_frames, length=length, stride=stride)
-    rng = _draw("random-clip", seed)
+    rng = _generator("random-clip", seed)
     start = int(rng.integers(_num_starts(num_frames, length=length, stride=stride)))
     return dense_clip(num_frames, start=start, length=length, stride=stride)
 
 
-def uniform_clips(num_frames: int, *, num_clips: int, length: int, stride: int = 1) -> Indices:
-    """Dense clips at evenly spaced starts, for testing on several clips and averaging.
+def uniform_clips(num_frames: int, *, num_clips: int, length: int, stride: int = 1) -> FrameIndices:
+    """Return dense clips at evenly spaced starts, for averaging over several clips at test time.
 
     Source: SlowFast Networks for Video Recognition (2019), section 4, "Inference". The first clip
-    starts with the video and the last one ends with it; a single clip is the centre one.
+    starts with the video and the last one ends with it; a single clip is the center one.
 
     Returns:
-        int64, shape (N, L); the starts do not fall.
+        int64, shape (N, L); the starts never decrease.
     """
     _check_counts(num_frames=num_frames, num_clips=num_clips, length=length, stride=stride)
     num_starts = _num_starts(num_frames, length=length, stride=stride)
-    centre = np.array([(num_starts - 1) // 2])
-    starts = evenly_spaced(num_starts, num_clips) if num_clips > 1 else centre
+    center = np.array([(num_starts - 1) // 2])
+    starts = evenly_spaced(num_starts, num_clips) if num_clips > 1 else center
     return _clips(starts, num_frames, length=length, stride=stride)
 
 
-def consecutive_clips(num_frames: int, *, length: int) -> Indices:
-    """Cut the video into clips that do not overlap: int64, shape (max(1, T // L), L).
+def consecutive_clips(num_frames: int, *, length: int) -> FrameIndices:
+    """Divide the video into clips that do not overlap: int64, shape (max(1, T // L), L).
 
     Source: Learning Spatiotemporal Features with 3D Convolutional Networks (C3D, 2015), section
-    3.1, with length=16. A tail shorter than a clip is left out, unless it is the whole video.
+    3.1, with length=16. A tail shorter than a clip is dropped, unless it is the whole video.
     """
     _check_counts(num_frames=num_frames, length=length)
     starts = length * np.arange(max(1, num_frames // length))
     return _clips(starts, num_frames, length=length)
 
 
-def centre_crop(height: int, width: int, *, size: int) -> Indices:
-    """(top, left) of the centred size x size crop, rounded as torchvision does: int64, shape (2,).
+def center_crop(height: int, width: int, *, size: int) -> FrameIndices:
+    """Return (top, left) of the size x size center crop, rounded as torchvision does: int64, (2,).
 
     Raises:
         UsageError: If the picture is smaller than the crop, or the size below 1.
@@ -167,42 +169,40 @@ def centre_crop(height: int, width: int, *, size: int) -> Indices:
     return np.array([round((height - size) / 2), round((width - size) / 2)], np.int64)
 
 
-def three_crop(height: int, width: int, *, size: int) -> Indices:
-    """(top, left) of the crops at both ends and the centre of the longer side: int64, shape (3, 2).
+def three_crop(height: int, width: int, *, size: int) -> FrameIndices:
+    """Return (top, left) of crops at both ends and the center of the longer side: int64, (3, 2).
 
-    Source: as for `uniform_clips`, where the size is the shorter side. A smaller size is centred
-    on the shorter side. The order is left, centre, right; for a portrait top, centre, bottom.
+    Source: as for `uniform_clips`, where the size is the shorter side. A smaller size is centered
+    on the shorter side. The order is left, center, right; for a portrait top, center, bottom.
 
     Raises:
-        UsageError: As for `centre_crop`.
+        UsageError: As for `center_crop`.
     """
-    crops = np.tile(centre_crop(height, width, size=size), (3, 1))
+    crops = np.tile(center_crop(height, width, size=size), (3, 1))
     longer = 0 if height > width else 1
     crops[[0, 2], longer] = 0, max(height, width) - size
     return crops
 
 
 def _check_counts(**counts: int) -> None:
-    """Refuse a count below 1."""
+    """Raise UsageError for a count below 1."""
     for name, count in counts.items():
         if count < 1:
             raise UsageError(f"{name}={count}: must be 1 or more")
 
 
 def _num_starts(num_frames: int, *, length: int, stride: int = 1) -> int:
-    """Places where a clip can start so that all of it fits; 1 in a video too short for it."""
+    """Return the number of starts at which a whole clip fits; 1 in a video too short for it."""
     return max(num_frames - (length - 1) * stride, 1)
 
 
-def _clips(starts: Indices, num_frames: int, *, length: int, stride: int = 1) -> Indices:
-    """One row of frames for each start, the last frame repeating past the end."""
+def _clips(starts: FrameIndices, num_frames: int, *, length: int, stride: int = 1) -> FrameIndices:
+    """Return one row of frames for each start; past the end the last frame repeats."""
     frames = starts[:, None] + stride * np.arange(length)
     return frames.clip(max=num_frames - 1)
 
 
-def _draw(purpose: str, seed: int) -> np.random.Generator:
-    from kinestore.heads import (
-        derive_seed,  # brings torch, which takes seconds that most jobs can spare
-    )
+def _generator(purpose: str, seed: int) -> np.random.Generator:
+    from kinestore.heads import derive_seed  # imports torch, which takes seconds
 
     return np.random.default_rng(derive_seed(purpose, seed))

@@ -1,8 +1,8 @@
-"""Reaching few frames of a long video without decoding the rest, with proof.
+"""Verified seeking: few frames of a long video without decoding the rest.
 
-Seeking by time goes wrong on real files. So the first pass, in order, notes of each frame its
-time, whether it is a key frame, and a checksum of its luma; a frame reached by seeking counts
-only if all of that agrees. Else the video is decoded in order again.
+Seeking by time fails on real files. So the first pass, in order, records each frame's time, whether
+it is a key frame, and a checksum of its luma; a frame reached by seeking is accepted only if all of
+that agrees. Otherwise the video is decoded in order again.
 """
 
 import zlib
@@ -11,18 +11,18 @@ from collections.abc import Iterator, Sequence
 import av
 import numpy as np
 
-from kinestore.pipeline.video.frame_conversion import plane
+from kinestore.pipeline.video.frame_conversion import luma_plane
 from kinestore.pipeline.video.reader import VideoReader
 
 ROW_STEP = 16
-"""Every so many rows of the luma go into the checksum."""
+"""Every 16th row of the luma goes into the checksum."""
 
 LEAD = 32
-"""Frames that a seek costs besides those between the key frame and the one wanted."""
+"""Cost of a seek, in frames, besides those between the key frame and the target."""
 
 
-class SeekTable:
-    """What the first pass noted of each frame."""
+class SeekIndex:
+    """Time and checksum of each frame, from the first pass."""
 
     def __init__(self) -> None:
         self._pts: list[int | None] = []
@@ -30,18 +30,18 @@ class SeekTable:
         self._keys: list[int] = []
 
     def add(self, frame: av.VideoFrame) -> None:
-        """Note the next frame in order."""
+        """Record the next frame in order."""
         if frame.key_frame:
             self._keys.append(len(self._pts))
         self._pts.append(frame.pts)
         self._sums.append(_checksum(frame))
 
     def runs(self, wanted: Sequence[int]) -> list[tuple[int, list[int]]] | None:
-        """Increasing frames by the key frame to start from; None where that saves nothing.
+        """Group increasing frames by the key frame to start from; None where seeking saves nothing.
 
-        It saves something only if frames can be told apart by their times.
+        Seeking needs distinct, increasing presentation times.
         """
-        if not self._keys or self._keys[0] != 0 or not self._has_clock():
+        if not self._keys or self._keys[0] != 0 or not self._times_increase():
             return None
         place = np.searchsorted(self._keys, wanted, side="right") - 1
         runs = [
@@ -54,7 +54,7 @@ class SeekTable:
     def reach(
         self, reader: VideoReader, key: int, targets: Sequence[int]
     ) -> Iterator[tuple[int, av.VideoFrame]]:
-        """Seek to a key frame and decode on to the targets; ends early where proof fails."""
+        """Seek to a key frame and decode to the targets; ends early if a checksum differs."""
         start = self._pts[key]
         if start is None:
             return
@@ -69,9 +69,9 @@ class SeekTable:
             if frame.pts is None or frame.pts >= (self._pts[targets[-1]] or 0):
                 return
 
-    def _has_clock(self) -> bool:
+    def _times_increase(self) -> bool:
         return None not in self._pts and bool((np.diff(np.array(self._pts, np.int64)) > 0).all())
 
 
 def _checksum(frame: av.VideoFrame) -> int:
-    return zlib.crc32(plane(frame)[::ROW_STEP].tobytes())
+    return zlib.crc32(luma_plane(frame)[::ROW_STEP].tobytes())

@@ -1,8 +1,7 @@
-"""Telling from a file's own structure that its end is missing.
+"""Detection of truncated files from the structure of their container.
 
-Decoders end early without a word on a file that was cut off: the structure of the container is
-what still knows how long it was. Formats without such a structure (MPEG program streams, FLV,
-raw streams) cannot be checked.
+Decoders end early without an error on a truncated file, but the container still holds the length.
+Formats without such a structure (MPEG program streams, FLV, raw streams) cannot be checked.
 """
 
 import struct
@@ -10,12 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
-TS_PACKET = 188
-MAX_BOXES = 100_000
+_TS_PACKET = 188
+_MAX_BOXES = 100_000
 
 
 def missing_bytes(path: str | Path, format_name: str) -> int:
-    """How many bytes a file says that it has more than there are; 0 where none or unknown.
+    """Return the number of bytes missing at the end of a file; 0 if none or unknown.
 
     Args:
         path: A file.
@@ -41,7 +40,7 @@ def _avi(handle: BinaryIO, size: int) -> int:
 
 def _mp4(handle: BinaryIO, size: int) -> int:
     place = 0
-    for _ in range(MAX_BOXES):
+    for _ in range(_MAX_BOXES):
         if place >= size:
             break
         handle.seek(place)
@@ -71,10 +70,10 @@ def _matroska(handle: BinaryIO, size: int) -> int:
 
 
 def _mpegts(handle: BinaryIO, size: int) -> int:
-    head = handle.read(TS_PACKET + 1)
-    if head[0] != 0x47 or head[TS_PACKET] != 0x47:
+    head = handle.read(_TS_PACKET + 1)
+    if head[0] != 0x47 or head[_TS_PACKET] != 0x47:
         return 0
-    return -(-size // TS_PACKET) * TS_PACKET
+    return -(-size // _TS_PACKET) * _TS_PACKET
 
 
 _MEASURES: dict[str, Callable[[BinaryIO, int], int]] = {

@@ -23,7 +23,7 @@ def walk(command: click.Command, *path: str) -> Iterator[tuple[tuple[str, ...], 
 COMMANDS = {
     path: command
     for path, command in walk(get_command(app))
-    if path not in {("extract",), ("train",), ("federate",)}  # whose texts are being rewritten
+    if path not in {("train",), ("federate",)}  # whose texts are being rewritten
 }
 ONE_OF_TWO = {"features", "clips"}
 """Options of which a head needs the one and a network on frames the other."""

@@ -34,7 +34,7 @@ from kinestore.pipeline.training.networks.data.clip_source import open_source
 from kinestore.pipeline.training.networks.data.transforms import normalise, views
 from kinestore.pipeline.training.networks.train_network import train_net
 from kinestore.pipeline.training.train_head import train as train_embeddings
-from kinestore.pipeline.video.clip_format import known_as, read_frames
+from kinestore.pipeline.video.clip_format import parse_clip_formats, parse_frames_name
 from kinestore.store import KinestoreError, Source, Store, UsageError
 from tests.helpers.filmed import keep
 from tests.helpers.gradcam_learning import locate, train
@@ -587,10 +587,10 @@ def test_weights_that_are_none_are_one_sentence(
 
 @pytest.mark.parametrize("text", ["segments:8x5@256", "even:8@171x128", "first:16@48"])
 def test_frames_are_known_by_the_name_that_a_store_has(text: str) -> None:
-    (taken,) = read_frames([text]).values()
-    assert known_as(taken.spec.name) == taken
-    with pytest.raises(UsageError, match="are none that `extract --frames` of this version keeps"):
-        known_as(taken.spec.name[:-1] + "x")
+    (taken,) = parse_clip_formats([text]).values()
+    assert parse_frames_name(taken.spec.name) == taken
+    with pytest.raises(UsageError, match="were not stored by `extract` of this version"):
+        parse_frames_name(taken.spec.name[:-1] + "x")
 
 
 def test_a_peak_by_hand() -> None:

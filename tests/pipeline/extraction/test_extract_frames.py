@@ -23,16 +23,22 @@ from PIL import Image
 from torchvision.transforms.v2 import InterpolationMode, functional
 
 from kinestore import extractors
-from kinestore.extractors import Prepared
-from kinestore.pipeline.extraction import decode_and_embed as engine
+from kinestore.extractors import PreparedClip
+from kinestore.pipeline.extraction import decode_and_embed
 from kinestore.pipeline.extraction.decode_and_embed import embed_clips
 from kinestore.pipeline.extraction.extract_videos import extract
-from kinestore.pipeline.extraction.ipc import ClipResult, Request
+from kinestore.pipeline.extraction.ipc import ClipRequest, ClipResult
 from kinestore.pipeline.extraction.planning import SHARD_BYTES, identify_all, plan, shard_size
-from kinestore.pipeline.extraction.process_shard import Receipt, Spec, extract_shard
-from kinestore.pipeline.extraction.supervisor import Keeper
-from kinestore.pipeline.video import clip_format as taken_frames
-from kinestore.pipeline.video.clip_format import TakenFrames, cover, covering, read_frames
+from kinestore.pipeline.extraction.process_shard import extract_shard
+from kinestore.pipeline.extraction.supervisor import Supervisor
+from kinestore.pipeline.extraction.tasks import OutputSpec, ShardResult
+from kinestore.pipeline.video import clip_format
+from kinestore.pipeline.video.clip_format import (
+    ClipFormat,
+    covering_size,
+    parse_clip_formats,
+    resize_to_cover,
+)
 from kinestore.pipeline.video.decoded_video import DecodedVideo, decode_frames
 from kinestore.pipeline.video.find_videos import find_videos
 from kinestore.store import Store, UsageError
@@ -47,8 +53,8 @@ NUM_FRAMES = {"landscape.mp4": 30, "portrait.mp4": 25, "rotated.mp4": 30, "tiny.
 NUM_FRAMES |= {"short.mp4": 3, "single.mp4": 1}
 
 
-def taken(text: str) -> TakenFrames:
-    (found,) = read_frames([text]).values()
+def taken(text: str) -> ClipFormat:
+    (found,) = parse_clip_formats([text]).values()
     return found
 
 
@@ -108,14 +114,14 @@ def paths(store: Path) -> list[Path]:
 
 def extract_here(
     videos: Path, store: Path, takers: Mapping[str, Any], *, retry_failed: bool = False
-) -> list[Receipt]:
+) -> list[ShardResult]:
     """The job without Dask, and without a process of its own."""
     target = Store.create(store)
-    specs: dict[str, Spec] = {name: taker.spec for name, taker in takers.items()}
+    specs: dict[str, OutputSpec] = {name: taker.spec for name, taker in takers.items()}
     inputs = identify_all(find_videos(videos), target, lambda *_: None)
     return [
         extract_shard(
-            target, shard, specs, lambda asked: [a for _, a in embed_clips(asked, models=takers)]
+            target, shard, specs, lambda asked: [a for _, a in embed_clips(asked, producers=takers)]
         )
         for shard in plan(inputs, target, specs, retry_failed=retry_failed)
     ]
@@ -139,7 +145,7 @@ def test_the_frames_are_those_that_were_worked_out_by_hand(
     text: str, num_frames: int, expected: list[int], tmp_path: Path
 ) -> None:
     video = DecodedVideo(make_video(tmp_path / "v.mp4", num_frames))
-    kept = taken(text).take(video)
+    kept = taken(text).frames_of(video)
     assert kept.shape == (len(expected), 64, 64, 3) and kept.flags.c_contiguous
     assert [read_number(picture) for picture in kept] == expected
 
@@ -158,7 +164,7 @@ def test_the_frames_are_those_that_were_worked_out_by_hand(
 def test_pictures_are_scaled_to_cover(
     picture: tuple[int, int], size: tuple[int, int], expected: tuple[int, int]
 ) -> None:
-    assert covering(picture, size=size) == expected
+    assert covering_size(picture, size=size) == expected
 
 
 @pytest.mark.parametrize("picture", [(412, 268), (100, 60), (16, 12), (61, 35), (1056, 16)])
@@ -169,22 +175,22 @@ def test_scaling_and_cutting_is_what_pillow_does(
     """Pillow rounds between its two passes: one level of 255 apart at the most."""
     rng = np.random.default_rng(0)
     rgb = rng.integers(0, 256, (2, picture[1], picture[0], 3), np.uint8)
-    width, height = covering(picture, size=size)
+    width, height = covering_size(picture, size=size)
     left, top = round((width - size[0]) / 2), round((height - size[1]) / 2)
     box = (left, top, left + size[0], top + size[1])
-    for ours, whole in zip(cover(rgb, size=size), rgb, strict=True):
+    for ours, whole in zip(resize_to_cover(rgb, size=size), rgb, strict=True):
         scaled = Image.fromarray(whole).resize((width, height), Image.Resampling.BILINEAR)
         assert np.abs(ours.astype(int) - np.asarray(scaled.crop(box))).max() <= 1
 
 
-def reference(path: Path, taker: TakenFrames) -> NDArray[np.uint8]:
+def reference(path: Path, taker: ClipFormat) -> NDArray[np.uint8]:
     """Frame by frame, from a decode of its own."""
     whole = decode_frames(path).rgb
     width, height = taker.size
     shown = []
     for index in taker.indices(len(whole)):
         picture = torch.from_numpy(whole[index]).permute(2, 0, 1)
-        side = covering((whole.shape[2], whole.shape[1]), size=taker.size)[::-1]
+        side = covering_size((whole.shape[2], whole.shape[1]), size=taker.size)[::-1]
         scaled = functional.resize(picture, list(side), InterpolationMode.BILINEAR, antialias=True)
         shown.append(functional.center_crop(scaled, [height, width]).permute(1, 2, 0).numpy())
     return np.stack(shown)
@@ -219,7 +225,7 @@ def test_frames_are_the_same_taken_in_small_lots_and_from_a_video_that_is_not_ke
     kept_bytes: int, videos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, taker = videos / "rotated.mp4", taken("segments:3x5@32")
-    whole = taker.take(DecodedVideo(path))
+    whole = taker.frames_of(DecodedVideo(path))
     lots: list[int] = []
 
     class Counted(DecodedVideo):
@@ -227,8 +233,8 @@ def test_frames_are_the_same_taken_in_small_lots_and_from_a_video_that_is_not_ke
             lots.append(len(indices))
             return super().rgb(indices)
 
-    monkeypatch.setattr(taken_frames, "RGB_BYTES", 4 * 3 * 120 * 80)
-    np.testing.assert_array_equal(taker.take(Counted(path, buffer_bytes=kept_bytes)), whole)
+    monkeypatch.setattr(clip_format, "RGB_BYTES", 4 * 3 * 120 * 80)
+    np.testing.assert_array_equal(taker.frames_of(Counted(path, buffer_bytes=kept_bytes)), whole)
     assert lots == [4, 4, 4, 3]
 
 
@@ -288,7 +294,7 @@ def test_the_same_job_again_does_nothing_in_whatever_spelling(
     before = parts(job[0])
     spelled = ("segments:02x5@048x32", "even:4@32x32", "even:4@32")
     again = extract(videos, store=job[0], extractors=["motion"], kept_frames=spelled)
-    assert (again.done, again.skipped, again.failed) == (0, len(NUM_FRAMES), 1)
+    assert (again.num_done, again.num_skipped, again.num_failed) == (0, len(NUM_FRAMES), 1)
     assert again.num_frames == again.frames_bytes == 0 and parts(job[0]) == before
     good = videos / "short.mp4"
     told = run("extract", good, "--store", job[0], *asked(KINDS))
@@ -299,12 +305,12 @@ def test_only_the_cells_that_are_missing_are_planned(
     job: tuple[Path, dict[str, Any]], videos: Path
 ) -> None:
     store, more = Store(job[0]), taken("even:3@16")
-    specs: dict[str, Spec] = {kind: taken(kind).spec for kind in KINDS}
+    specs: dict[str, OutputSpec] = {kind: taken(kind).spec for kind in KINDS}
     specs |= {"motion": extractors.create("motion").spec}
     inputs = identify_all(find_videos(videos), store, lambda *_: None)
     assert plan(inputs, store, specs, retry_failed=False) == []
     shards = plan(inputs, store, specs | {more.name: more.spec}, retry_failed=False)
-    wanted = [(task.extractors, task.known) for shard in shards for task in shard.clips]
+    wanted = [(task.outputs, task.known) for shard in shards for task in shard.clips]
     assert wanted == [((more.name,), True)] * len(NUM_FRAMES)  # and the bad one is not
 
 
@@ -312,7 +318,7 @@ def test_bytes_do_not_depend_on_who_computes_them(
     job: tuple[Path, dict[str, Any]], videos: Path, tmp_path: Path
 ) -> None:
     """Two workers with Dask and processes of their own, and this process."""
-    takers = {"motion": extractors.create("motion"), **read_frames(KINDS)}
+    takers = {"motion": extractors.create("motion"), **parse_clip_formats(KINDS)}
     receipts = extract_here(videos, tmp_path / "store", takers)
     assert parts(tmp_path / "store") == parts(job[0])
     assert sum(receipt.frames_bytes for receipt in receipts) == job[1]["frames_bytes"]
@@ -327,10 +333,10 @@ def test_one_decode_serves_embeddings_and_frames(
         decoded.append(Path(path).name)
         return DecodedVideo(path)
 
-    monkeypatch.setattr(engine, "DecodedVideo", decode)
-    takers: dict[str, Any] = {"motion": extractors.create("motion"), **read_frames(KINDS)}
-    requests = [Request(str(videos / name), tuple(takers)) for name in NUM_FRAMES]
-    for _, answer in embed_clips(requests, models=takers):
+    monkeypatch.setattr(decode_and_embed, "DecodedVideo", decode)
+    takers: dict[str, Any] = {"motion": extractors.create("motion"), **parse_clip_formats(KINDS)}
+    requests = [ClipRequest(str(videos / name), tuple(takers)) for name in NUM_FRAMES]
+    for _, answer in embed_clips(requests, producers=takers):
         assert isinstance(answer, ClipResult) and not answer.errors
         assert (*answer.embeddings, *answer.frames) == tuple(takers)
     assert sorted(decoded) == sorted(NUM_FRAMES)
@@ -345,12 +351,12 @@ class Moody:
         self._motion = extractors.create("motion")
         self.spec = self._motion.spec
 
-    def prepare(self, clip: DecodedVideo) -> Prepared:
+    def prepare(self, clip: DecodedVideo) -> PreparedClip:
         if clip.num_frames == 30:
             raise RuntimeError("shape mismatch")
         return self._motion.prepare(clip)
 
-    def embed(self, batch: Sequence[Prepared]) -> list[Any]:
+    def embed(self, batch: Sequence[PreparedClip]) -> list[Any]:
         return self._motion.embed(batch)
 
 
@@ -395,20 +401,20 @@ def test_a_shard_holds_no_more_frames_than_memory_allows() -> None:
 
 def test_frames_come_whole_from_the_process_that_takes_them(videos: Path) -> None:
     """More than a socket holds, shard after shard, and when the process was killed before."""
-    takers = read_frames(["even:64@256", "first:2@16"])  # 12 MiB a clip, and little
-    keeper = Keeper(takers, timeout_s=60, decoders=2)
+    takers = parse_clip_formats(["even:64@256", "first:2@16"])  # 12 MiB a clip, and little
+    supervisor = Supervisor(takers, timeout_s=60, num_decoders=2)
     names = ["landscape.mp4", "short.mp4", "portrait.mp4"]
-    requests = [Request(str(videos / name), tuple(takers)) for name in names]
+    requests = [ClipRequest(str(videos / name), tuple(takers)) for name in names]
     for number in range(3):
         if number == 2:
-            assert keeper._process is not None
-            keeper._process.kill()
-        for name, answer in zip(names, keeper.embed(requests), strict=True):
+            assert supervisor._process is not None
+            supervisor._process.kill()
+        for name, answer in zip(names, supervisor.embed(requests), strict=True):
             assert isinstance(answer, ClipResult) and answer.frames.keys() == takers.keys()
             for kind, frames in answer.frames.items():
-                expected = takers[kind].take(DecodedVideo(videos / name))
+                expected = takers[kind].frames_of(DecodedVideo(videos / name))
                 np.testing.assert_array_equal(frames, expected)
-    keeper.close()
+    supervisor.close()
 
 
 # What a person may ask for
@@ -437,7 +443,7 @@ def test_frames_come_whole_from_the_process_that_takes_them(videos: Path) -> Non
 )
 def test_what_is_not_in_the_grammar_is_one_sentence(text: str) -> None:
     with pytest.raises(UsageError) as raised:
-        read_frames([text])
+        parse_clip_formats([text])
     assert str(raised.value) == (
         f"frames={text!r}: must be segments:SxL@SIZE, even:T@SIZE or first:T@SIZE, with SIZE a "
         "side in pixels or WIDTHxHEIGHT, such as segments:8x5@256"
@@ -458,7 +464,7 @@ def test_what_is_not_in_the_grammar_is_one_sentence(text: str) -> None:
 )
 def test_frames_out_of_bounds_are_one_sentence(text: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        read_frames([text])
+        parse_clip_formats([text])
 
 
 def test_the_largest_and_the_smallest_frames_are_within_bounds() -> None:
@@ -472,7 +478,7 @@ def test_two_spellings_are_one_folder_and_another_size_is_another() -> None:
     assert names["even:4@32"] == names["even:04@32x32"] != names["even:4@32x16"]
     assert taken("even:4@32x32").name == "even:4@32" and taken("even:4@32x16").size == (32, 16)
     assert names["even:4@32"].startswith("even-4-32@")
-    assert list(read_frames(["even:4@32", "even:4@32x32"])) == ["even:4@32"]
+    assert list(parse_clip_formats(["even:4@32", "even:4@32x32"])) == ["even:4@32"]
 
 
 @pytest.mark.parametrize(
@@ -552,7 +558,7 @@ def kill(job: "subprocess.Popen[bytes]", turn: int) -> None:
         elif turn % 4 == 1:
             psutil.Process(job.pid).kill()
         else:
-            wanted = ("spawn_main", "kinestore.pipeline.extraction.decode_and_embed")[turn % 2]
+            wanted = ("spawn_main", "kinestore.pipeline.extraction.child_process")[turn % 2]
             children = psutil.Process(job.pid).children(recursive=True)
             for child in [c for c in children if wanted in " ".join(c.cmdline())][-1:]:
                 child.kill()

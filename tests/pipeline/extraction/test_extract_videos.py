@@ -2,15 +2,18 @@
 
 import shutil
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from kinestore.pipeline.extraction.config import ExtractionConfig
 from kinestore.pipeline.extraction.decode_and_embed import embed_clips
 from kinestore.pipeline.extraction.extract_videos import extract
-from kinestore.pipeline.extraction.job_summary import Summary
-from kinestore.pipeline.extraction.process_shard import Shard, extract_shard
+from kinestore.pipeline.extraction.process_shard import extract_shard
+from kinestore.pipeline.extraction.result import ExtractionResult
+from kinestore.pipeline.extraction.tasks import Shard
 from kinestore.store import Store, UsageError
 from kinestore.store.status import status
 from tests.helpers.numbered import make_video
@@ -18,8 +21,8 @@ from tests.helpers.numbered import make_video
 NUM_GOOD = 6
 
 
-def counts(summary: Summary) -> tuple[int, int, int]:
-    return summary.done, summary.skipped, summary.failed
+def counts(summary: ExtractionResult) -> tuple[int, int, int]:
+    return summary.num_done, summary.num_skipped, summary.num_failed
 
 
 def rows(store: Path, *, kinds: str = "*") -> dict[str, bytes]:
@@ -49,14 +52,14 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def mixed(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Summary]:
+def mixed(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ExtractionResult]:
     """A store that was filled from the mixed manifest, and what the job said."""
     store = tmp_path_factory.mktemp("stores") / "mixed"
     return store, extract(videos / "mixed.csv", store=store, extractors=["motion"], workers=2)
 
 
 def test_good_clips_are_stored_and_bad_ones_are_in_the_ledger(
-    mixed: tuple[Path, Summary],
+    mixed: tuple[Path, ExtractionResult],
 ) -> None:
     path, summary = mixed
     assert counts(summary) == (NUM_GOOD + 1, 0, 2)
@@ -68,7 +71,7 @@ def test_good_clips_are_stored_and_bad_ones_are_in_the_ledger(
     }
 
 
-def test_same_bytes_under_two_names_are_embedded_once(mixed: tuple[Path, Summary]) -> None:
+def test_same_bytes_under_two_names_are_embedded_once(mixed: tuple[Path, ExtractionResult]) -> None:
     found = status(mixed[0])
     assert (found["clips"], found["sources"]) == (NUM_GOOD, NUM_GOOD + 1)
     assert [view["rows"] for view in found["views"]] == [NUM_GOOD]
@@ -76,7 +79,7 @@ def test_same_bytes_under_two_names_are_embedded_once(mixed: tuple[Path, Summary
 
 
 def test_the_store_holds_what_the_extractor_says_of_each_clip(
-    mixed: tuple[Path, Summary], videos: Path
+    mixed: tuple[Path, ExtractionResult], videos: Path
 ) -> None:
     from kinestore import extractors
     from kinestore.pipeline.video.decoded_video import DecodedVideo
@@ -89,7 +92,9 @@ def test_the_store_holds_what_the_extractor_says_of_each_clip(
     assert [loaded.classes[by_name[f"{n}.mp4"]] for n in (1, 2)] == ["odd", "even"]
 
 
-def test_the_same_job_again_does_nothing(mixed: tuple[Path, Summary], videos: Path) -> None:
+def test_the_same_job_again_does_nothing(
+    mixed: tuple[Path, ExtractionResult], videos: Path
+) -> None:
     path, _ = mixed
     before = rows(path, kinds="views/*")
     again = extract(videos / "mixed.csv", store=path, extractors=["motion"])
@@ -104,10 +109,12 @@ def test_what_failed_is_retried_on_demand_and_taken_back_when_it_works(
 ) -> None:
     late = tmp_path / "late.mp4"
     (tmp_path / "m.txt").write_text(f"{videos / 'text.avi'}\n{late}\n")
-    job = {"store": tmp_path / "store", "extractors": ["motion"], "workers": 1}
-    assert counts(extract(tmp_path / "m.txt", **job)) == (0, 0, 2)  # type: ignore[arg-type]
+    job = partial(
+        extract, tmp_path / "m.txt", store=tmp_path / "store", extractors=["motion"], workers=1
+    )
+    assert counts(job()) == (0, 0, 2)
     make_video(late, 12)
-    retried = extract(tmp_path / "m.txt", retry_failed=True, **job)  # type: ignore[arg-type]
+    retried = job(config=ExtractionConfig(retry_failed=True))
     assert counts(retried) == (1, 0, 1)
     left = {Path(f.uri).name: f.attempt for f in Store(tmp_path / "store").failures()}
     assert left == {"text.avi": 2}
@@ -139,7 +146,13 @@ def test_bytes_do_not_depend_on_the_number_of_workers(videos: Path, tmp_path: Pa
 
 def test_a_new_extractor_computes_only_what_is_missing(videos: Path, tmp_path: Path) -> None:
     store = tmp_path / "store"
-    extract(videos / "good.csv", store=store, extractors=["motion"], workers=1, limit=2)
+    extract(
+        videos / "good.csv",
+        store=store,
+        extractors=["motion"],
+        workers=1,
+        config=ExtractionConfig(limit=2),
+    )
     more = extract(videos / "good.csv", store=store, extractors=["motion"], workers=1)
     assert counts(more) == (NUM_GOOD - 2, 2, 0)
     assert more.num_frames == sum(12 + n for n in range(2, NUM_GOOD))
@@ -151,7 +164,6 @@ def test_a_new_extractor_computes_only_what_is_missing(videos: Path, tmp_path: P
         ({"extractors": []}, "extractors: name at least one"),
         ({"extractors": ["blip2"]}, "extractor 'blip2': must be one of .*cnn-efficientnet"),
         ({"extractors": ["motion"], "workers": 0}, "workers=0: must be 1 or more"),
-        ({"extractors": ["motion"], "limit": -1}, "limit=-1: must be 1 or more"),
     ],
 )
 def test_a_wrong_request_stops_before_the_store_is_made(
@@ -162,13 +174,26 @@ def test_a_wrong_request_stops_before_the_store_is_made(
     assert not (tmp_path / "s").exists()
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"limit": -1}, "limit=-1: must be 1 or more"),
+        ({"clip_timeout_s": 0.0}, "clip_timeout_s=0.0: must be above 0"),
+        ({"clip_timeout_s": float("inf")}, "clip_timeout_s=inf: must be above 0"),
+    ],
+)
+def test_a_setting_out_of_bounds_is_one_sentence(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        ExtractionConfig(**settings)
+
+
 def test_an_extractor_that_breaks_or_gives_nan_fails_that_clip_alone(
     videos: Path, tmp_path: Path
 ) -> None:
     import numpy as np
 
     from kinestore import extractors
-    from kinestore.extractors import Prepared
+    from kinestore.extractors import PreparedClip
     from kinestore.pipeline.extraction.planning import identify_all, plan
     from kinestore.pipeline.video.decoded_video import DecodedVideo
     from kinestore.pipeline.video.find_videos import find_videos
@@ -182,12 +207,12 @@ def test_an_extractor_that_breaks_or_gives_nan_fails_that_clip_alone(
             self.spec = self._motion.spec
             self.batch = 4
 
-        def prepare(self, clip: DecodedVideo) -> Prepared:
+        def prepare(self, clip: DecodedVideo) -> PreparedClip:
             if clip.num_frames == 12:
                 raise RuntimeError("shape mismatch\nin some kernel")
             return self._motion.prepare(clip)
 
-        def embed(self, batch: Sequence[Prepared]) -> list[Embedding]:
+        def embed(self, batch: Sequence[PreparedClip]) -> list[Embedding]:
             if any(clip.frame_index.max() == 13 for clip in batch):
                 raise RuntimeError("too bright")
             found = self._motion.embed(batch)
@@ -205,7 +230,7 @@ def test_an_extractor_that_breaks_or_gives_nan_fails_that_clip_alone(
         store,
         together,
         {"motion": model.spec},
-        lambda requests: [answer for _, answer in embed_clips(requests, models=models)],
+        lambda requests: [answer for _, answer in embed_clips(requests, producers=models)],
     )
     kinds = {Path(f.uri).name: f.kind for f in store.failures()}
     assert kinds == {

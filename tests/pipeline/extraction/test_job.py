@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 from distributed import Client, LocalCluster
 
+from kinestore.pipeline.extraction.config import ExtractionConfig
 from kinestore.pipeline.extraction.extract_videos import extract
 from kinestore.store import Store, UsageError
 from kinestore.store.verify import verify
@@ -101,7 +102,7 @@ def test_ctrl_c_is_one_sentence_and_the_same_command_goes_on(
     output, errors = job.communicate(timeout=30)
     if job.returncode != 0:  # it may have been done already
         assert (job.returncode, output) == (1, ""), errors
-        assert errors.strip().startswith("kinestore: stopped; what was done is kept in")
+        assert errors.strip().startswith("kinestore: stopped; finished clips are in")
         assert len(errors.strip().splitlines()) == 1
     extract(videos, store=store, extractors=["motion"], workers=2)
     assert parts(store) == parts(whole)
@@ -236,18 +237,19 @@ def test_a_running_cluster_gives_the_same_bytes(videos: Path, whole: Path, tmp_p
     with LocalCluster(
         n_workers=1, threads_per_worker=2, dashboard_address="127.0.0.1:0"
     ) as cluster:
-        address = cluster.scheduler_address
+        on_cluster = ExtractionConfig(scheduler=cluster.scheduler_address)
         for _ in range(2):  # the second finds nothing to do, and the cluster still there
-            summary = extract(videos, store=store, extractors=["motion"], scheduler=address)
+            summary = extract(videos, store=store, extractors=["motion"], config=on_cluster)
         broken = tmp_path / "broken"
         with pytest.raises(KeyboardInterrupt):
-            extract(videos, store=broken, extractors=["motion"], scheduler=address, progress=stop)
+            extract(videos, store=broken, extractors=["motion"], config=on_cluster, progress=stop)
         time.sleep(2)
-        assert not engines()
-    assert (summary.done, summary.skipped) == (0, NUM_CLIPS)
+        assert not child_processes()
+    assert (summary.num_done, summary.num_skipped) == (0, NUM_CLIPS)
     assert parts(store) == parts(whole)
+    nonsense = ExtractionConfig(scheduler="nonsense")
     with pytest.raises(UsageError, match="scheduler='nonsense': no Dask scheduler answers"):
-        extract(videos, store=tmp_path / "s", extractors=["motion"], scheduler="nonsense")
+        extract(videos, store=tmp_path / "s", extractors=["motion"], config=nonsense)
 
 
 @pytest.mark.slow
@@ -256,24 +258,25 @@ def test_where_workers_have_gpus_those_alone_are_used(videos: Path, tmp_path: Pa
 
     def count(stage: str, done: int, total: int, note: str = "") -> None:
         if stage == "extracting" and done:
-            at_work.add(len(engines()))
+            at_work.add(len(child_processes()))
 
     asked = {"n_workers": 1, "threads_per_worker": 1, "dashboard_address": "127.0.0.1:0"}
     with LocalCluster(**asked, resources={"GPU": 1}) as cluster:
         cluster.new_spec["options"]["resources"] = {}
         cluster.scale(2)
         address = cluster.scheduler_address
+        on_cluster = ExtractionConfig(scheduler=address)
         with Client(address) as client:
             client.wait_for_workers(2)
-        extract(videos, store=store, extractors=["motion"], scheduler=address, progress=count)
+        extract(videos, store=store, extractors=["motion"], config=on_cluster, progress=count)
     assert at_work == {1}
     assert len(Store(store).load("motion").clip_ids) == NUM_CLIPS
 
 
-def engines() -> list[psutil.Process]:
+def child_processes() -> list[psutil.Process]:
     here = psutil.Process().children(recursive=True)
     return [
-        p for p in here if "kinestore.pipeline.extraction.decode_and_embed" in " ".join(p.cmdline())
+        p for p in here if "kinestore.pipeline.extraction.child_process" in " ".join(p.cmdline())
     ]
 
 

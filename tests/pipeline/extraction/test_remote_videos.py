@@ -18,9 +18,10 @@ import pytest
 from kinestore import extractors
 from kinestore.pipeline.extraction.decode_and_embed import embed_clips
 from kinestore.pipeline.extraction.extract_videos import extract
-from kinestore.pipeline.extraction.ipc import ClipResult, Request
-from kinestore.pipeline.video.decoded_video import VideoError
-from kinestore.pipeline.video.find_videos import find_videos, identify
+from kinestore.pipeline.extraction.ipc import ClipRequest, ClipResult
+from kinestore.pipeline.video.errors import VideoError
+from kinestore.pipeline.video.find_videos import find_videos
+from kinestore.pipeline.video.identity import identify
 from kinestore.store import Source, Store, UsageError
 from kinestore.store.io import remote_path as remote
 from kinestore.store.io.atomic import local_folder
@@ -110,8 +111,8 @@ def test_identity_is_the_same_wherever_the_bytes_lie(
 def test_a_clip_is_embedded_as_on_a_disk_and_its_copy_removed(local: Path, address: str) -> None:
     models = {"motion": extractors.create("motion")}
     folders = (address, str(local))
-    requests = [Request(f"{folder}/odd one/1.mp4", ("motion",)) for folder in folders]
-    (_, there), (_, here) = embed_clips(requests, models=models)
+    requests = [ClipRequest(f"{folder}/odd one/1.mp4", ("motion",)) for folder in folders]
+    (_, there), (_, here) = embed_clips(requests, producers=models)
     assert isinstance(there, ClipResult) and isinstance(here, ClipResult)
     assert there.info == here.info
     assert np.array_equal(there.embeddings["motion"].vector, here.embeddings["motion"].vector)
@@ -120,7 +121,7 @@ def test_a_clip_is_embedded_as_on_a_disk_and_its_copy_removed(local: Path, addre
 
 
 def error_of(uri: str) -> str:
-    ((_, answer),) = embed_clips([Request(uri, ())], models={})
+    ((_, answer),) = embed_clips([ClipRequest(uri, ())], producers={})
     assert isinstance(answer, VideoError)
     return str(answer)
 
@@ -167,7 +168,7 @@ def test_a_killed_job_goes_on_to_the_same_bytes(
     os.killpg(job.pid, signal.SIGKILL)
     job.wait()
     summary = extract(folder, store=target, extractors=["motion"], workers=2)
-    assert (summary.done + summary.skipped, summary.failed) == (40, 0)
+    assert (summary.num_done + summary.num_skipped, summary.num_failed) == (40, 0)
     assert hashes(as_path(target)) == hashes(tmp_path / "whole")
     assert verify(target).sound
 
@@ -183,7 +184,7 @@ def test_a_job_from_there_to_there_gives_the_rows_of_a_local_one(
     job = {"extractors": ["motion"], "workers": 2}
     summary = extract(f"{address}/m.txt", store=target, **job)  # type: ignore[arg-type]
     extract(local, store=tmp_path / "store", **job)  # type: ignore[arg-type]
-    assert (summary.done, summary.failed) == (NUM_CLIPS, 2)
+    assert (summary.num_done, summary.num_failed) == (NUM_CLIPS, 2)
     assert summary.stage_seconds["fetch"] > 0
     failures = {failure.uri: (failure.stage, failure.kind) for failure in Store(target).failures()}
     assert failures == {
@@ -194,6 +195,6 @@ def test_a_job_from_there_to_there_gives_the_rows_of_a_local_one(
     assert there.clip_ids == here.clip_ids and np.array_equal(there.features, here.features)
     assert all(uri.startswith(f"{address}/") for uri in there.uris)
     again = extract(f"{address}/m.txt", store=target, **job)  # type: ignore[arg-type]
-    assert (again.done, again.skipped, again.num_frames) == (0, NUM_CLIPS, 0)
+    assert (again.num_done, again.num_skipped, again.num_frames) == (0, NUM_CLIPS, 0)
     assert as_path(f"{target}/summary.json").exists()
     assert list(local_folder().iterdir()) == []

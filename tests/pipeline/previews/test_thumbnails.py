@@ -10,7 +10,7 @@ from kinestore.pipeline.previews import captions as captions_module
 from kinestore.pipeline.previews import thumbnails as thumbnails_module
 from kinestore.pipeline.previews.captions import Caption, captions
 from kinestore.pipeline.previews.thumbnails import SIDE, thumbnails
-from kinestore.pipeline.video.find_videos import identify
+from kinestore.pipeline.video.identity import identify
 from kinestore.store import Clip, Embedding, Source, Store, ViewSpec
 from tests.helpers.numbered import draw_number, make_video, read_number
 from tests.helpers.stored import INFO

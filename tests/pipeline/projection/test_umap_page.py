@@ -20,7 +20,7 @@ from kinestore.pipeline.projection.reducer import project, standardise
 from kinestore.pipeline.runs.predictions import read_predictions
 from kinestore.pipeline.training.federated.federate_head import federate
 from kinestore.pipeline.training.train_head import train
-from kinestore.pipeline.video.find_videos import identify
+from kinestore.pipeline.video.identity import identify
 from kinestore.store import Embedding, Store, UsageError, ViewSpec
 from tests.helpers.mapped import add_clips, make, vectors
 from tests.helpers.numbered import make_video

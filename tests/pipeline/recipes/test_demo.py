@@ -37,10 +37,10 @@ def interaction(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     path = tmp_path_factory.mktemp("stores") / "interaction"
     manifest = shared_data / "ut_interaction_set1" / "labels.csv"
     summary = extract(manifest, store=path, extractors=[CNN, MOTION])
-    assert (summary.done, summary.failed) == (60, 0)
+    assert (summary.num_done, summary.num_failed) == (60, 0)
     started = time.perf_counter()
     again = extract(manifest, store=path, extractors=[CNN, MOTION])
-    assert (again.done, again.skipped, again.num_frames) == (0, 60, 0)
+    assert (again.num_done, again.num_skipped, again.num_frames) == (0, 60, 0)
     assert time.perf_counter() - started < 10
     return Store(path)
 

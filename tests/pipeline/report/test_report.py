@@ -28,7 +28,7 @@ from kinestore.pipeline.report.svg_curves import lay_out_curves
 from kinestore.pipeline.runs.predictions import read_partition, read_predictions, write_predictions
 from kinestore.pipeline.training.federated.federate_head import federate
 from kinestore.pipeline.training.train_head import train
-from kinestore.pipeline.video.find_videos import identify
+from kinestore.pipeline.video.identity import identify
 from kinestore.store import Clip, Embedding, Source, Store, StoreError, UsageError, ViewSpec
 from tests.helpers.numbered import make_video
 from tests.helpers.reported import HOSTILE, Page, change, retold, without_pictures

@@ -13,11 +13,11 @@ import pytest
 
 from kinestore.pipeline.video.decoded_video import (
     DecodedVideo,
-    VideoError,
     decode_frames,
     iter_frames,
     probe,
 )
+from kinestore.pipeline.video.errors import VideoError
 from kinestore.pipeline.video.frame_conversion import RgbConverter
 from kinestore.pipeline.video.reader import VideoReader
 from kinestore.store import UsageError

@@ -5,8 +5,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from kinestore.pipeline.video.decoded_video import VideoError
-from kinestore.pipeline.video.find_videos import find_videos, identify
+from kinestore.pipeline.video.errors import VideoError
+from kinestore.pipeline.video.find_videos import find_videos
+from kinestore.pipeline.video.identity import identify
 from kinestore.store import Source, UsageError
 
 

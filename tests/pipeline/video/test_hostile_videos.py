@@ -24,10 +24,10 @@ from hypothesis import strategies as st
 
 from kinestore.pipeline.video.decoded_video import (
     DecodedVideo,
-    VideoError,
     decode_frames,
     iter_frames,
 )
+from kinestore.pipeline.video.errors import VideoError
 from kinestore.pipeline.video.reader import MAX_PIXELS, VideoReader
 from kinestore.store import UsageError
 from tests.helpers.numbered import draw_number, make_video
@@ -287,7 +287,8 @@ def test_a_file_that_is_deleted_while_it_is_read_is_read_to_its_end(
 
 NO_PERMISSION = """
 import os, sys
-from kinestore.pipeline.video.decoded_video import DecodedVideo, VideoError
+from kinestore.pipeline.video.decoded_video import DecodedVideo
+from kinestore.pipeline.video.errors import VideoError
 os.setresuid(65534, 65534, 65534)
 try:
     DecodedVideo(sys.argv[1])

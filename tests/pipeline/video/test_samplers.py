@@ -7,11 +7,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from torchvision.transforms.functional import center_crop
+from torchvision.transforms import functional
 
 from kinestore.pipeline.video.samplers import (
-    centre_crop,
-    centre_segments,
+    center_crop,
+    center_segments,
     consecutive_clips,
     dense_clip,
     first_frames,
@@ -39,33 +39,33 @@ def check_clips(clips: NDArray[np.int64], shape: tuple[int, ...], *, num_frames:
 # Segments
 
 
-def test_centre_segments_worked_by_hand() -> None:
+def test_center_segments_worked_by_hand() -> None:
     # T=10, S=3: tick = 10/3; the starts are int(1.67), int(5) and int(8.33).
-    assert centre_segments(10, num_segments=3).tolist() == [[1], [5], [8]]
+    assert center_segments(10, num_segments=3).tolist() == [[1], [5], [8]]
 
 
 def test_five_frames_about_a_segments_centre_worked_by_hand() -> None:
     # T=28, S=3, L=5: tick = (28 - 4)/3 = 8; the starts are 4, 12 and 20. The middle column is the
     # frame itself, with two neighbours on each side.
     expected = [[4, 5, 6, 7, 8], [12, 13, 14, 15, 16], [20, 21, 22, 23, 24]]
-    assert centre_segments(28, num_segments=3, length=5).tolist() == expected
+    assert center_segments(28, num_segments=3, length=5).tolist() == expected
 
 
 @pytest.mark.parametrize("num_segments", [3, 8, 16])
 @pytest.mark.parametrize("length", [1, 5])
-def test_centre_segments_equal_the_published_formula(num_segments: int, length: int) -> None:
+def test_center_segments_equal_the_published_formula(num_segments: int, length: int) -> None:
     for num_frames in range(num_segments + length, 400):
         tick = (num_frames - length + 1) / num_segments
         expected = [int(tick / 2 + tick * i) for i in range(num_segments)]
-        segments = centre_segments(num_frames, num_segments=num_segments, length=length)
+        segments = center_segments(num_frames, num_segments=num_segments, length=length)
         assert segments[:, 0].tolist() == expected
 
 
-def test_centre_segments_are_not_moved_by_rounding() -> None:
+def test_center_segments_are_not_moved_by_rounding() -> None:
     # T=6, S=7: the middle of segment 3 is 6 * 7 / 14 = 3 exactly; in floats 6/7/2 + 6/7*3 is just
     # below 3.
     assert int(6 / 7 / 2 + 6 / 7 * 3) == 2
-    assert centre_segments(6, num_segments=7)[:, 0].tolist() == [0, 1, 2, 3, 3, 4, 5]
+    assert center_segments(6, num_segments=7)[:, 0].tolist() == [0, 1, 2, 3, 3, 4, 5]
 
 
 @MANY
@@ -75,7 +75,7 @@ def test_segments_are_clips_of_consecutive_frames(
 ) -> None:
     sizes = {"num_segments": num_segments, "length": length}
     for segments in (
-        centre_segments(num_frames, **sizes),
+        center_segments(num_frames, **sizes),
         random_segments(num_frames, **sizes, seed=seed),
     ):
         check_clips(segments, (num_segments, length), num_frames=num_frames)
@@ -113,10 +113,10 @@ def test_random_starts_of_a_short_video_reach_all_of_it() -> None:
 
 def test_short_videos_in_segments_worked_by_hand() -> None:
     # T=4, S=8: tick = 1/2, the starts are int(i/2 + 1/4).
-    assert centre_segments(4, num_segments=8)[:, 0].tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert center_segments(4, num_segments=8)[:, 0].tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
     # T=3, L=5: one place to start at, and the last frame repeats.
     for short in (
-        centre_segments(3, num_segments=2, length=5),
+        center_segments(3, num_segments=2, length=5),
         random_segments(3, num_segments=2, length=5, seed=0),
     ):
         assert short.tolist() == [[0, 1, 2, 2, 2]] * 2
@@ -286,10 +286,10 @@ def test_crops_lie_in_the_picture_and_the_centre_is_torchvisions(
     assert (crops >= 0).all() and (crops + size <= [height, width]).all()
     longer = 0 if height > width else 1
     assert crops[0, longer] == 0 and crops[2, longer] + size == max(height, width)
-    top, left = centre_crop(height, width, size=size)
+    top, left = center_crop(height, width, size=size)
     assert crops[1].tolist() == [top, left]
     crop = picture[:, top : top + size, left : left + size]
-    assert torch.equal(crop, center_crop(picture, [size, size]))
+    assert torch.equal(crop, functional.center_crop(picture, [size, size]))
 
 
 # Errors
@@ -301,7 +301,7 @@ def test_crops_lie_in_the_picture_and_the_centre_is_torchvisions(
         (partial(random_segments, 0, num_segments=3, seed=0), "num_frames=0: must be 1 or more"),
         (partial(random_segments, 9, num_segments=0, seed=0), "num_segments=0: must be 1"),
         (partial(random_segments, 9, num_segments=3, seed=-1), "seed=-1: must be from 0"),
-        (partial(centre_segments, 9, num_segments=3, length=0), "length=0: must be 1 or more"),
+        (partial(center_segments, 9, num_segments=3, length=0), "length=0: must be 1 or more"),
         (partial(first_frames, 9, max_length=-2), "max_length=-2: must be 1 or more"),
         (partial(stepped_frames, 9, count=0), "count=0: must be 1 or more"),
         (partial(dense_clip, 9, start=0, length=4, stride=0), "stride=0: must be 1 or more"),
@@ -311,7 +311,7 @@ def test_crops_lie_in_the_picture_and_the_centre_is_torchvisions(
         (partial(random_clip, 9, length=0, seed=0), "length=0: must be 1 or more"),
         (partial(uniform_clips, 9, num_clips=0, length=4), "num_clips=0: must be 1 or more"),
         (partial(consecutive_clips, 0, length=4), "num_frames=0: must be 1 or more"),
-        (partial(centre_crop, 240, 320, size=0), "size=0: must be from 1 to 240"),
+        (partial(center_crop, 240, 320, size=0), "size=0: must be from 1 to 240"),
         (
             partial(three_crop, 320, 240, size=256),
             "size=256: must be from 1 to 240, the shorter side of a 320 x 240 picture",

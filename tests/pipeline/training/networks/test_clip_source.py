@@ -13,8 +13,8 @@ from kinestore.pipeline.training.networks.clip_rows import rows_of
 from kinestore.pipeline.training.networks.data.clip_source import open_source
 from kinestore.pipeline.training.networks.data.prefetch import prefetch
 from kinestore.pipeline.training.networks.data.streamed_videos import StreamedVideos
-from kinestore.pipeline.video.reader import VideoError
-from kinestore.pipeline.video.samplers import centre_segments
+from kinestore.pipeline.video.errors import VideoError
+from kinestore.pipeline.video.samplers import center_segments
 from kinestore.store import FramesSpec, Source, Store, StoreError, UsageError
 from tests.helpers.filmed import keep, numbered_store, taken
 from tests.helpers.numbered import make_video, read_number
@@ -211,7 +211,7 @@ def test_a_store_without_frames_says_how_to_keep_some(tmp_path: Path) -> None:
 def test_the_streamed_centre_is_that_of_the_sampling_function(store: Store) -> None:
     source = open_source(store, "videos:segments:2x3@32", num_clips=1)
     (shown,) = source.testing(by_name(store, "0.mp4"), num_clips=1)
-    assert numbers(shown) == centre_segments(30, num_segments=2, length=3).ravel().tolist()
+    assert numbers(shown) == center_segments(30, num_segments=2, length=3).ravel().tolist()
 
 
 def test_items_read_ahead_come_in_order_and_errors_at_their_item() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from kinestore.heads import derive_seed
 from kinestore.pipeline.training.networks.data.streamed_videos import Pictures, StreamedVideos
-from kinestore.pipeline.video.clip_format import read_frames
+from kinestore.pipeline.video.clip_format import parse_clip_formats
 from kinestore.store import Frames, FramesSpec, Store, UsageError
 
 
@@ -138,7 +138,7 @@ def open_source(store: Store, text: str, *, num_clips: int) -> Source:
         raise UsageError(
             f"input={text!r}: must say which segments to draw, as videos:segments:8x5@256"
         )
-    (taken,) = read_frames([rest]).values()
+    (taken,) = parse_clip_formats([rest]).values()
     return StreamedVideos(store, taken)
 
 

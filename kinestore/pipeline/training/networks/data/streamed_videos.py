@@ -10,12 +10,13 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
-from kinestore.pipeline.video.clip_format import TakenFrames, cover
-from kinestore.pipeline.video.find_videos import identify
+from kinestore.pipeline.video.clip_format import ClipFormat, resize_to_cover
+from kinestore.pipeline.video.errors import VideoError
 from kinestore.pipeline.video.frame_conversion import RgbConverter
+from kinestore.pipeline.video.identity import identify
 from kinestore.pipeline.video.local_copy import local_video
-from kinestore.pipeline.video.reader import VideoError, VideoReader
-from kinestore.pipeline.video.samplers import Indices, centre_segments, random_segments
+from kinestore.pipeline.video.reader import VideoReader
+from kinestore.pipeline.video.samplers import FrameIndices, center_segments, random_segments
 from kinestore.store import Store, UsageError
 
 Pictures = NDArray[np.uint8]
@@ -35,7 +36,7 @@ class StreamedVideos:
         length: L.
     """
 
-    def __init__(self, store: Store, taken: TakenFrames) -> None:
+    def __init__(self, store: Store, taken: ClipFormat) -> None:
         self.name = f"videos:{taken.name}"
         self.num_segments, self.length = taken.counts
         self.size = taken.size[::-1]
@@ -71,7 +72,7 @@ class StreamedVideos:
         Raises:
             VideoError: As `training` does.
         """
-        indices = centre_segments(
+        indices = center_segments(
             self._num_frames[clip_id],
             num_segments=self.num_segments * num_clips,
             length=self.length,
@@ -80,7 +81,7 @@ class StreamedVideos:
         pictures = self._decode(clip_id, by_clip.ravel())
         return pictures.reshape(num_clips, -1, *pictures.shape[1:])
 
-    def _decode(self, clip_id: str, indices: Indices) -> Pictures:
+    def _decode(self, clip_id: str, indices: FrameIndices) -> Pictures:
         """These frames, scaled one by one: a large video takes no more memory than a small one."""
         pictures = np.empty((len(indices), *self.size, 3), np.uint8)
         wanted, last = set(indices.tolist()), int(indices.max())
@@ -89,7 +90,7 @@ class StreamedVideos:
             for index, _, frame in reader:
                 if index in wanted:
                     rgb = np.ascontiguousarray(convert(frame, reader.size))  # turned ones are not
-                    pictures[indices == index] = cover(rgb[None], size=self.size[::-1])
+                    pictures[indices == index] = resize_to_cover(rgb[None], size=self.size[::-1])
                 if index == last:
                     return pictures
         raise VideoError("no-frames", f"{self._uris[clip_id]}: ends before frame {last}")
