@@ -6,7 +6,8 @@
 batches of 128, Adam. A repetition runs each contender in turn for three rounds; the first warms up,
 and the median of the others over all repetitions counts.
 
-- `ours`: `federated.simulation.simulate`, with its guard, accounting and averages in float64.
+- `ours`: `federated.simulation.simulate`, with validation of updates, accounting and
+  averages in float64.
 - `plain loop`: the same batches, fused Adam, one model and one optimiser for all clients, weights
   averaged as they come, in float32; nothing is checked, counted or kept.
 - `with our layers`: the same loop on what `heads.quicken` makes of the layers: they multiply by
@@ -46,7 +47,7 @@ from torch import Tensor
 from benchmarks import _flower
 from benchmarks._flower import BATCH, WIDTHS, Trainer, build_model
 from kinestore.federated import partition
-from kinestore.federated.simulation import simulate
+from kinestore.federated.simulation import SimulationOptions, simulate
 from kinestore.heads import FitSettings, create, derive_seed, predict, quicken
 from kinestore.heads._onednn_linear import inner, onednn_is_quicker
 
@@ -95,8 +96,9 @@ class Bench:
             parts,
             rounds=rounds,
             settings=settings(epochs),
-            device="cpu",
-            on_round=lambda record: ended.append(time.perf_counter()),
+            options=SimulationOptions(
+                device="cpu", on_round=lambda record: ended.append(time.perf_counter())
+            ),
         )
         return {"ours": np.diff(ended).tolist()}, list(history.state.values())
 
@@ -233,7 +235,8 @@ def crowd() -> dict[str, float]:
             held[f"MiB after round {record.round}"] = mib
 
     began = time.perf_counter()
-    simulate(head, *rows, parts, rounds=200, sample=50, settings=settings(EPOCHS), on_round=look)
+    options = SimulationOptions(sample=50, on_round=look)
+    simulate(head, *rows, parts, rounds=200, settings=settings(EPOCHS), options=options)
     return {"seconds": time.perf_counter() - began, **held}
 
 
@@ -245,7 +248,8 @@ def whole_runs(bench: Bench) -> dict[int, float]:
         rows = (bench.start, bench.features, bench.labels, parts)
         for rounds in (1, 80):
             began = time.perf_counter()
-            simulate(*rows, rounds=rounds, settings=settings(EPOCHS), device="cuda")
+            options = SimulationOptions(device="cuda")
+            simulate(*rows, rounds=rounds, settings=settings(EPOCHS), options=options)
             found[num_clients] = time.perf_counter() - began
     return found
 

@@ -37,7 +37,7 @@ from scipy import stats
 from kinestore import federated, heads
 from kinestore.federated.evaluation import HeldOut
 from kinestore.federated.partition import client_dirichlet
-from kinestore.federated.simulation import History, simulate_clients
+from kinestore.federated.simulation import History, RoundsConfig, simulate_clients
 from kinestore.pipeline.synthetic.moving_dots import TASKS, MotionDots
 from kinestore.pipeline.training.federated.client_clips import LocalClips
 from kinestore.pipeline.training.networks.config import Looks, NetSettings
@@ -127,10 +127,7 @@ def run(name: str, seed: int, rounds: int) -> Outcome:
             LocalClips(examples=examples, rows=rows, settings=LOCAL, processes=HERE)
             for rows in fitted
         ],
-        rounds=rounds,
-        strategy=STRATEGIES[name],
-        sample=PER_ROUND,
-        seed=seed,
+        config=RoundsConfig(rounds=rounds, strategy=STRATEGIES[name], sample=PER_ROUND, seed=seed),
     )
     return Outcome(
         name=name,

@@ -1,4 +1,4 @@
-"""What travels between server and clients.
+"""Traffic between server and clients.
 
 `parameters` counts the elements of trainable tensors alone, as papers do; `bytes` counts the whole
 payload, buffers included, without any envelope of a transport.
@@ -12,7 +12,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, kw_only=True)
 class Traffic:
-    """Sums over all clients that took part; up is from client to server.
+    """Amounts sent, summed over all clients that took part; up is from client to server.
 
     Attributes:
         parameters_up: Elements of parameters sent up.
@@ -33,12 +33,12 @@ def round_traffic(
     sent_down: Mapping[str, Tensor],
     sent_up: Iterable[Mapping[str, Tensor]],
 ) -> Traffic:
-    """One round: every client gets `sent_down`, and sends one of `sent_up`, refused ones too.
+    """Return the traffic of a round: clients get `sent_down` and each sends one of `sent_up`.
 
     Args:
-        parameters: Which of the names are trained.
+        parameters: Names that are trained.
         sent_down: State dict that each client starts from.
-        sent_up: State dicts that came back, one a client.
+        sent_up: State dicts that came back, one a client, rejected ones too.
     """
     answers = list(sent_up)
     return Traffic(
@@ -50,37 +50,12 @@ def round_traffic(
 
 
 def payload_bytes(arrays: Mapping[str, Tensor]) -> int:
-    """Bytes of a state dict's elements."""
+    """Return the bytes of a state dict's elements."""
     return sum(array.numel() * array.element_size() for array in arrays.values())
 
 
 def _num_elements(arrays: Mapping[str, Tensor], names: Collection[str]) -> int:
     return sum(array.numel() for name, array in arrays.items() if name in names)
-
-
-BLIP, SLOW, RESNET18 = 247_414_076, 32_454_096, 11_689_512
-"""Parameters as FLAMeST counts them: BLIP with its head untied, Slow with 400 classes, and the 2-D
-ResNet-18 of its knowledge distillation."""
-
-PRINTED_HEAD = 1_573_889
-"""Of FLAMeST's multi-layer perceptron on 2816 features: the count of a head with one output."""
-
-
-def reduction(shared: int, whole: int) -> float:
-    """What is saved by sending `shared` parameters in the place of `whole`: 1 - shared / whole."""
-    return 1 - shared / whole
-
-
-def paper_reductions(shared: int) -> dict[str, float]:
-    """FLAMeST's two reductions for a head with so many shared parameters.
-
-    Eq. 13 compares with sharing the whole network, BLIP and Slow and the head; Eq. 14 with the
-    ResNet-18 of knowledge distillation.
-    """
-    return {
-        "eq_13": reduction(shared, BLIP + SLOW + shared),
-        "eq_14": reduction(shared, RESNET18),
-    }
 
 
 QUANTITIES = ("parameters_up", "parameters_down", "bytes_up", "bytes_down")

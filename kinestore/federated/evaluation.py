@@ -1,4 +1,4 @@
-"""How good a federated model is, in the round and at the end.
+"""Accuracy of federated models, after a round and at the end.
 
 Shape legend: N samples, n of them, K classes.
 """
@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from kinestore.federated.strategy import Arrays
+from kinestore.federated.state import Arrays
 from kinestore.store import UsageError
 
 Predict = Callable[[nn.Module, NDArray[np.int64]], Tensor]
@@ -20,11 +20,11 @@ Predict = Callable[[nn.Module, NDArray[np.int64]], Tensor]
 
 @dataclass(frozen=True, kw_only=True)
 class HeldOut:
-    """Samples that nobody trains on.
+    """Test samples.
 
     Attributes:
         labels: int64, shape (N,).
-        predict: Asks a model for some of them.
+        predict: A model's logits of some of them.
         parts: Each client's own samples among them; None where every client is scored on all.
     """
 
@@ -33,7 +33,7 @@ class HeldOut:
     parts: Sequence[NDArray[np.int64]] | None
 
     def check(self, num_clients: int) -> None:
-        """Refuse parts that do not fit."""
+        """Raise UsageError if the parts do not fit the clients or the labels."""
         if self.parts is None:
             return
         if len(self.parts) != num_clients:
@@ -48,11 +48,11 @@ class HeldOut:
     def accuracy(
         self, model: nn.Module, arrays: Arrays, numbers: NDArray[np.int64] | None = None
     ) -> float:
-        """Fraction of all samples, or of some, that this state dict has right; NaN of none.
+        """Return the top-1 of this state dict on all samples, or on some; NaN without any.
 
         Args:
             model: A network to work in.
-            arrays: What its weights become.
+            arrays: State dict to load.
             numbers: int64, shape (n,).
         """
         if numbers is None:
@@ -60,13 +60,13 @@ class HeldOut:
         if not len(numbers):
             return float("nan")
         model.load_state_dict(dict(arrays))
-        said = self.predict(model, numbers).argmax(1)
-        return float((said == self.labels[numbers]).double().mean())
+        predicted = self.predict(model, numbers).argmax(1)
+        return float((predicted == self.labels[numbers]).double().mean())
 
     def client_accuracies(
         self, model: nn.Module, common: Arrays, private: Mapping[int, Arrays], *, num_clients: int
     ) -> list[float]:
-        """Each client's fraction of its own samples that its own model has right.
+        """Return the top-1 of each client's own model on its own samples.
 
         Args:
             model: A network to work in.
@@ -88,6 +88,6 @@ class HeldOut:
 
 
 def plain_mean(fractions: Sequence[float]) -> float:
-    """Of the clients that have a fraction, each counted once; NaN where none has."""
+    """Return the mean over clients that have a fraction, each counted once; NaN without any."""
     known = torch.tensor([fraction for fraction in fractions if fraction == fraction])
     return float(known.double().mean())

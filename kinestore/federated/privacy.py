@@ -1,9 +1,8 @@
-"""How much a run with noise may tell of one client, by Opacus' accountant."""
+"""Differential privacy of a run with the noise stage, by Opacus' accountant."""
 
 from dataclasses import dataclass
 
-from kinestore.federated.strategies.fedavg import FedAvg
-from kinestore.federated.strategy import Strategy
+from kinestore.federated.stages import Stages
 from kinestore.store import UsageError
 
 DELTA = 1e-5
@@ -13,9 +12,9 @@ DELTA = 1e-5
 class Privacy:
     """A bound that holds for every client: (epsilon, delta)-differential privacy.
 
-    It is the model's that the server sends, with one client's rows all there or all away, as long
-    as the seed is secret. The clients' moments, sent once to agree on a standardiser, are not in
-    it.
+    It concerns the model that the server sends, with one client's rows all present or all absent,
+    as long as the seed is secret. It does not cover the means and deviations that clients send
+    once for the standardization, nor private parts of the model, which stay with their clients.
 
     Attributes:
         epsilon: Of all rounds together.
@@ -32,39 +31,38 @@ class Privacy:
     rate: float
 
 
-def check_accountant(strategy: Strategy) -> None:
-    """Refuse noise that nobody here can account for.
-
-    Raises:
-        UsageError: If Opacus is not installed.
-    """
-    if isinstance(strategy, FedAvg) and strategy.noise:
+def check_accountant(stages: Stages) -> None:
+    """Raise UsageError if there is noise and Opacus is not installed."""
+    if stages.noise:
         try:
             import opacus  # noqa: F401
         except ImportError as error:
             raise UsageError(
-                f"noise={strategy.noise}: needs an accountant; pip install 'kinestore[privacy]'"
+                f"noise={stages.noise}: needs an accountant; pip install 'kinestore[privacy]'"
             ) from error
 
 
-def privacy_of(strategy: Strategy, *, rounds: int, rate: float) -> Privacy | None:
-    """What so many rounds come to, by Renyi differential privacy; None without noise.
+def privacy_of(stages: Stages, *, rounds: int, rate: float) -> Privacy | None:
+    """Return the bound of so many rounds, by Renyi differential privacy; None without noise.
+
+    It holds for every strategy that accepts the noise, since whatever the strategy computes
+    afterwards reads the noisy sums alone.
 
     Args:
-        strategy: The run's.
+        stages: Those of the run.
         rounds: 1 or more.
-        rate: Clients expected a round over all clients.
+        rate: Clients expected in a round over all clients.
     """
-    if not isinstance(strategy, FedAvg) or not strategy.noise or strategy.clip is None:
+    if not stages.noise or stages.clip is None:
         return None
     from opacus.accountants import RDPAccountant
 
     accountant = RDPAccountant()
-    accountant.history = [(strategy.noise, rate, rounds)]
+    accountant.history = [(stages.noise, rate, rounds)]
     return Privacy(
         epsilon=float(accountant.get_epsilon(DELTA)),
         delta=DELTA,
-        noise=strategy.noise,
-        clip=strategy.clip,
+        noise=stages.noise,
+        clip=stages.clip,
         rate=rate,
     )

@@ -1,25 +1,24 @@
-"""What is told of a federated run."""
+"""The record of one federated round."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from kinestore.federated.update_screening import Refusal
+from kinestore.federated.update_validation import RejectedUpdate
 
 
 @dataclass(frozen=True, kw_only=True)
 class RoundRecord:
-    """What one round came to.
+    """Figures of one round, named as metrics.csv and checkpoints name them.
 
     Attributes:
         round: 1 for the first.
         train_loss: Mean cross-entropy of the last local epoch over the rows of the clients whose
             update was used; NaN where there was none.
-        accuracy: Fraction of the test rows that the new model has right; where clients have
-            private parts, the plain mean over clients of their own models' fractions. None without
-            test rows.
-        others: Accuracy of the other models that the strategy reports, by name.
-        participants: Numbers of the clients that took part, refused ones among them.
-        refusals: Updates that the guard kept out, and why.
+        accuracy: Top-1 of the new model on the test rows; where clients have private parts, the
+            plain mean over clients of their own models' top-1. None without test rows.
+        others: Accuracy of the extra models that the strategy reports, by name.
+        participants: Numbers of the clients that took part, rejected ones among them.
+        refusals: Rejected updates, and why.
         parameters_up: Elements of parameters sent to the server, by all clients together.
         parameters_down: Elements of parameters sent to them.
         bytes_up: Bytes sent to the server, buffers included.
@@ -32,7 +31,7 @@ class RoundRecord:
     accuracy: float | None
     others: Mapping[str, float]
     participants: tuple[int, ...]
-    refusals: tuple[Refusal, ...]
+    refusals: tuple[RejectedUpdate, ...]
     parameters_up: int
     parameters_down: int
     bytes_up: int
@@ -41,10 +40,10 @@ class RoundRecord:
 
     @property
     def clients(self) -> int:
-        """How many took part, refused ones among them."""
+        """Number of clients that took part, rejected ones among them."""
         return len(self.participants)
 
     @property
     def refused(self) -> int:
-        """How many updates the guard kept out."""
+        """Number of rejected updates."""
         return len(self.refusals)

@@ -1,4 +1,4 @@
-"""What happens in a round: clients are drawn and train, and the server joins what they send."""
+"""A federated round: clients are drawn and train, and the server joins their updates."""
 
 import hashlib
 import math
@@ -11,61 +11,73 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from kinestore.federated import ClientState, ServerState, Strategy
 from kinestore.federated.client_data import LocalData, LocalRows, fingerprint
 from kinestore.federated.client_update import LocalConfig, LocalResult, local_update
 from kinestore.federated.communication_cost import round_traffic
+from kinestore.federated.config import RoundsConfig
 from kinestore.federated.evaluation import HeldOut, plain_mean
 from kinestore.federated.round_record import RoundRecord
-from kinestore.federated.run_checkpoint import Checkpoint
-from kinestore.federated.update_screening import screen
-from kinestore.federated.vectorized_clients import Stack, stackable
-from kinestore.heads import derive_seed
+from kinestore.federated.run_checkpoint import RunCheckpoint
+from kinestore.federated.state import ClientState, ServerState
+from kinestore.federated.strategy import Algorithm
+from kinestore.federated.update_validation import validate_updates
+from kinestore.federated.vectorized_clients import VectorizedClients, can_vectorize
+from kinestore.heads import choose_device, derive_seed
 
 
 @dataclass(kw_only=True)
-class Progress:
-    """Where a run stands: all that a round reads and changes."""
+class RunState:
+    """Everything that a round reads and changes.
+
+    Attributes:
+        server: The server's state.
+        clients: State of each client that took part so far and has some.
+        records: One for each finished round.
+    """
 
     server: ServerState
     clients: dict[int, ClientState]
     records: list[RoundRecord]
 
-    def checkpoint(self, identity: str) -> Checkpoint:
+    def checkpoint(self, identity: str) -> RunCheckpoint:
         """Return the state as a checkpoint file holds it."""
-        return Checkpoint(
+        return RunCheckpoint(
             identity=identity, server=self.server, clients=self.clients, records=self.records
         )
 
 
-class Rounds:
-    """What does not change over a run."""
+class RoundRunner:
+    """Everything that stays the same from round to round.
+
+    Args:
+        model: A network to work in, which holds the first weights.
+        clients: Samples of each client.
+        config: Strategy, sampling, seed and device.
+    """
 
     def __init__(
-        self,
-        *,
-        model: nn.Module,
-        clients: Sequence[LocalData],
-        strategy: Strategy,
-        sample: int | None,
-        seed: int,
-        device: torch.device,
+        self, model: nn.Module, clients: Sequence[LocalData], config: RoundsConfig
     ) -> None:
-        self.model, self._clients, self._strategy = model, clients, strategy
-        self._sample, self._seed = sample, seed
+        self.model, self._clients, self._config = model, clients, config
+        self._algorithm = algorithm = config.algorithm
         self.start = starting_arrays(model)
         sizes = [len(data) for data in clients]
-        self._rules = [strategy.rule(size * len(sizes) / sum(sizes)) for size in sizes]
-        self.first = begin(model, strategy, num_clients=len(clients), sample=sample)
-        self._stack = self._stacked(device)
+        self._terms = [
+            algorithm.strategy.proximal_term(size * len(sizes) / sum(sizes)) for size in sizes
+        ]
+        self.first = initial_server_state(
+            model, algorithm, num_clients=len(clients), sample=config.sample
+        )
+        self._vectorized = self._vectorize(choose_device(config.device))
         self._unsent = {
             name: array for name, array in self.start.items() if name not in self.first.arrays
         }
 
     def identity(self) -> str:
-        """A hash of all that decides the run, but for the number of rounds."""
+        """Return a hash of everything that decides the run, but for the number of rounds."""
+        config = self._config
         known = hashlib.sha256(
-            repr((str(self.model), self._strategy, self._sample, self._seed)).encode()
+            repr((str(self.model), self._algorithm, config.sample, config.seed)).encode()
         )
         for tensor in self.start.values():
             known.update(fingerprint(tensor))
@@ -73,21 +85,21 @@ class Rounds:
             known.update(data.identity().encode())
         return known.hexdigest()
 
-    def round(self, number: int, progress: Progress, held_out: HeldOut | None) -> RoundRecord:
-        """One round, from drawing the clients to scoring the new model."""
+    def run_round(self, number: int, run: RunState, held_out: HeldOut | None) -> RoundRecord:
+        """Draw the clients, train them, join their updates and score the new model."""
         started = time.perf_counter()
         chosen = self._choose(number)
-        before = progress.server
-        results = self._train(chosen, number, progress)
+        before = run.server
+        results = self._train(chosen, number, run)
         updates = [result.update for result in results]
-        kept, refusals = screen(updates, reference=before.arrays)
-        progress.server = self._strategy.apply(
-            before, kept, seed=derive_seed("server", self._seed, number)
+        valid, rejected = validate_updates(updates, reference=before.arrays)
+        run.server = self._algorithm.apply(
+            before, valid, seed=derive_seed("server", self._config.seed, number)
         )
-        used = {update.client for update in kept}
-        for result in results:  # a client whose update was refused starts from its last good state
+        used = {update.client for update in valid}
+        for result in results:  # a client whose update was rejected starts from its last good state
             if result.update.client in used and (result.state.private or result.state.correction):
-                progress.clients[result.update.client] = result.state
+                run.clients[result.update.client] = result.state
         traffic = round_traffic(
             before.parameters,
             sent_down=before.arrays,
@@ -96,75 +108,80 @@ class Rounds:
         return RoundRecord(
             round=number,
             train_loss=_mean_loss([result for result in results if result.update.client in used]),
-            **self._accuracies(progress, held_out),
+            **self._accuracies(run, held_out),
             participants=tuple(chosen),
-            refusals=tuple(refusals),
+            refusals=tuple(rejected),
             **asdict(traffic),
             seconds=time.perf_counter() - started,
         )
 
     def _choose(self, number: int) -> list[int]:
-        """The round's clients, in order."""
-        num_clients = len(self._clients)
-        if self._sample is None:
+        """Draw the round's clients, in order."""
+        num_clients, sample = len(self._clients), self._config.sample
+        if sample is None:
             return list(range(num_clients))
-        rng = np.random.default_rng(derive_seed("sample", self._seed, number))
-        if self._strategy.draws_each:
-            drawn = np.flatnonzero(rng.random(num_clients) < self._sample / num_clients)
+        rng = np.random.default_rng(derive_seed("sample", self._config.seed, number))
+        if self._algorithm.stages.noise:  # its accountant assumes Poisson sampling
+            drawn = np.flatnonzero(rng.random(num_clients) < sample / num_clients)
         else:
-            drawn = np.sort(rng.choice(num_clients, size=self._sample, replace=False))
+            drawn = np.sort(rng.choice(num_clients, size=sample, replace=False))
         return [int(client) for client in drawn]
 
-    def _stacked(self, device: torch.device) -> Stack | None:
-        """Room to train side by side, on a GPU and where that can be."""
+    def _vectorize(self, device: torch.device) -> VectorizedClients | None:
+        """Return vectorized clients on a GPU, where that is possible."""
         rows = [data for data in self._clients if isinstance(data, LocalRows)]
-        if device.type != "cuda" or not stackable(self.model, self._clients):
+        if device.type != "cuda" or not can_vectorize(self.model, self._clients):
             return None
-        return Stack(self.model, rows, pulls=any(r.pull for r in self._rules), device=device)
+        proximal = any(term.coefficient for term in self._terms)
+        return VectorizedClients(self.model, rows, proximal=proximal, device=device)
 
-    def _train(self, chosen: Sequence[int], number: int, progress: Progress) -> list[LocalResult]:
-        arrays, first = progress.server.arrays, ClientState(private=self._unsent)
-        states = [progress.clients.get(client, first) for client in chosen]
+    def _train(self, chosen: Sequence[int], number: int, run: RunState) -> list[LocalResult]:
+        arrays, first = run.server.arrays, ClientState(private=self._unsent)
+        states = [run.clients.get(client, first) for client in chosen]
         configs = [
             LocalConfig(
-                client=client, round_number=number, rule=self._rules[client], seed=self._seed
+                client=client,
+                round_number=number,
+                term=self._terms[client],
+                clip=self._algorithm.stages.clip,
+                seed=self._config.seed,
             )
             for client in chosen
         ]
-        if self._stack is not None:
-            return self._stack.update(arrays, configs, states)
+        if self._vectorized is not None:
+            return self._vectorized.update(arrays, configs, states)
         return [
             local_update(arrays, config, state, model=self.model, data=self._clients[config.client])
             for config, state in zip(configs, states, strict=True)
         ]
 
-    def _accuracies(self, progress: Progress, held_out: HeldOut | None) -> dict[str, Any]:
+    def _accuracies(self, run: RunState, held_out: HeldOut | None) -> dict[str, Any]:
         if held_out is None:
             return {"accuracy": None, "others": {}}
-        shared = {**self.start, **progress.server.arrays}
+        shared = {**self.start, **run.server.arrays}
         if self._unsent:
-            private = {client: kept.private for client, kept in progress.clients.items()}
+            private = {client: state.private for client, state in run.clients.items()}
             each = held_out.client_accuracies(
                 self.model, shared, private, num_clients=len(self._clients)
             )
             accuracy = plain_mean(each)
         else:
             accuracy = held_out.accuracy(self.model, shared)
-        others = self._strategy.others(progress.server)
+        extra = self._algorithm.strategy.extra_models(run.server)
         return {
             "accuracy": accuracy,
             "others": {
                 name: held_out.accuracy(self.model, {**self.start, **arrays})
-                for name, arrays in others.items()
+                for name, arrays in extra.items()
             },
         }
 
 
-def begin(
-    model: nn.Module, strategy: Strategy, *, num_clients: int, sample: int | None
+def initial_server_state(
+    model: nn.Module, algorithm: Algorithm, *, num_clients: int, sample: int | None
 ) -> ServerState:
-    """The strategy's state before the first round, from this model."""
-    return strategy.init(
+    """Return the server's state before the first round, from this model."""
+    return algorithm.init(
         ServerState(
             arrays=starting_arrays(model),
             parameters=frozenset(name for name, _ in model.named_parameters()),
@@ -175,7 +192,7 @@ def begin(
 
 
 def starting_arrays(model: nn.Module) -> dict[str, Tensor]:
-    """A copy of its state dict, which nothing that happens to the model changes."""
+    """Return a copy of the model's state dict on the CPU."""
     return {name: array.detach().to("cpu", copy=True) for name, array in model.state_dict().items()}
 
 

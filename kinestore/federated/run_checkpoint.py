@@ -1,4 +1,4 @@
-"""A run's state between two rounds, on disk.
+"""Checkpoint files: the state of a run between two rounds.
 
 A safetensors file: the key of a tensor is the JSON list of where it belongs, such as
 ["client", 3, "private", "0.weight"], and the metadata "run" is JSON of all that is no tensor.
@@ -16,23 +16,23 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from kinestore.federated.round_record import RoundRecord
-from kinestore.federated.strategy import ClientState, ServerState
-from kinestore.federated.update_screening import Refusal
+from kinestore.federated.state import ClientState, ServerState
+from kinestore.federated.update_validation import RejectedUpdate
 from kinestore.store import UsageError
 from kinestore.store.io.atomic import publish, temporary
 
-FORMAT = 1
+_FORMAT = 1
 
 
 @dataclass(frozen=True, kw_only=True)
-class Checkpoint:
-    """All that the next round depends on, besides what was asked for.
+class RunCheckpoint:
+    """Everything that the next round depends on, besides the settings of the run.
 
     Attributes:
-        identity: Hash of what was asked for, rounds excepted.
+        identity: Hash of the settings and clients, without the number of rounds.
         server: The server's state.
         clients: State of each client that took part so far.
-        records: One a round that is done.
+        records: One for each finished round.
     """
 
     identity: str
@@ -41,7 +41,7 @@ class Checkpoint:
     records: list[RoundRecord]
 
 
-def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+def write_checkpoint(path: Path, checkpoint: RunCheckpoint) -> None:
     """Write the file in the place of an earlier one; a kill leaves the one or the other whole."""
     server = checkpoint.server
     arrays: dict[tuple[str | int, ...], Tensor] = {
@@ -53,7 +53,7 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         for part, kept in {"private": state.private, "correction": state.correction}.items():
             arrays |= {("client", client, part, name): array for name, array in kept.items()}
     run = {
-        "format": FORMAT,
+        "format": _FORMAT,
         "identity": checkpoint.identity,
         "parameters": sorted(server.parameters),
         "order": list(server.arrays),
@@ -70,7 +70,7 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         publish(unfinished, path)
 
 
-def read_checkpoint(path: Path) -> Checkpoint:
+def read_checkpoint(path: Path) -> RunCheckpoint:
     """Read what `write_checkpoint` wrote.
 
     Raises:
@@ -80,16 +80,16 @@ def read_checkpoint(path: Path) -> Checkpoint:
         with safe_open(path, framework="pt") as file:
             run = json.loads(file.metadata()["run"])
             tensors = {tuple(json.loads(key)): file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        if run["format"] != FORMAT:
-            raise ValueError(f"format {run['format']}, this version reads {FORMAT}")
+        if run["format"] != _FORMAT:
+            raise ValueError(f"format {run['format']}, this version reads {_FORMAT}")
         return _assemble(run, tensors)
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise UsageError(
-            f"{path}: is no checkpoint that can be used ({error}); run without --resume"
+            f"{path}: is no checkpoint that can be used ({error}); set resume=False"
         ) from error
 
 
-def _assemble(run: Mapping[str, Any], tensors: Mapping[tuple[Any, ...], Tensor]) -> Checkpoint:
+def _assemble(run: Mapping[str, Any], tensors: Mapping[tuple[Any, ...], Tensor]) -> RunCheckpoint:
     folders: dict[tuple[Any, ...], dict[str, Tensor]] = defaultdict(dict)
     for (*folder, name), tensor in tensors.items():
         folders[tuple(folder)][name] = tensor
@@ -112,9 +112,9 @@ def _assemble(run: Mapping[str, Any], tensors: Mapping[tuple[Any, ...], Tensor])
             **{
                 **record,
                 "participants": tuple(record["participants"]),
-                "refusals": tuple(Refusal(**refusal) for refusal in record["refusals"]),
+                "refusals": tuple(RejectedUpdate(**rejected) for rejected in record["refusals"]),
             }
         )
         for record in run["records"]
     ]
-    return Checkpoint(identity=run["identity"], server=server, clients=clients, records=records)
+    return RunCheckpoint(identity=run["identity"], server=server, clients=clients, records=records)

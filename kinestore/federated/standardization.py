@@ -1,4 +1,4 @@
-"""How clients agree on a standardiser without sharing a row."""
+"""Federated standardization: clients agree on a standardizer without sharing a row."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from kinestore.federated.communication_cost import Traffic
 from kinestore.heads import Moments, Standardiser, combine, moments_of
 
 
-def agree(
+def federated_standardizer(
     features: NDArray[np.float32], parts: Sequence[NDArray[np.int64]]
 ) -> tuple[Standardiser, Traffic]:
     """Each client sends count, mean and m2; the server merges them and sends mean and std back.
@@ -19,18 +19,18 @@ def agree(
         parts: Each client's row numbers, none empty.
 
     Returns:
-        The standardiser of all the clients' rows together, and what it cost: 8 (1 + 2 D) bytes up
+        The standardizer of all the clients' rows together, and its traffic: 8 (1 + 2 D) bytes up
         and 16 D bytes down for each client, and no parameter.
     """
     answers = [moments_of(features[part]) for part in parts]
-    standardiser = Standardiser.from_moments(combine(answers))
+    standardizer = Standardiser.from_moments(combine(answers))
     traffic = Traffic(
         parameters_up=0,
         parameters_down=0,
         bytes_up=sum(_sent_bytes(answer) for answer in answers),
-        bytes_down=len(parts) * (standardiser.mean.nbytes + standardiser.std.nbytes),
+        bytes_down=len(parts) * (standardizer.mean.nbytes + standardizer.std.nbytes),
     )
-    return standardiser, traffic
+    return standardizer, traffic
 
 
 def _sent_bytes(moments: Moments) -> int:

@@ -1,6 +1,6 @@
-"""Clients that train side by side, their weights stacked: for a GPU, which one client leaves idle.
+"""Vectorized clients: their weights are stacked and train together, to fill a GPU.
 
-Each learns as `heads.fit` has it: the same rows in the same batches, by the same optimiser. Sums
+Each learns as `heads.fit` has it: the same rows in the same batches, by the same optimizer. Sums
 run in another order, so the last bits differ from those of one client after another. All shapes
 stay the same from step to step, so that on a GPU a step of all clients is one CUDA graph.
 
@@ -21,19 +21,18 @@ from torch.func import functional_call, vmap
 from torch.nn.functional import cross_entropy
 
 from kinestore.federated.client_data import LocalData, LocalRows
-from kinestore.federated.client_update import LocalConfig, LocalResult, corrected
-from kinestore.federated.strategy import Arrays, ClientState, ClientUpdate
+from kinestore.federated.client_update import LocalConfig, LocalResult, divide_result
+from kinestore.federated.state import Arrays, ClientState
 from kinestore.heads import FitSettings, derive_seed
 
-WARM_UP = 3
+_WARM_UP = 3
 """Steps before a CUDA graph is captured, as torch's documentation asks for."""
 
 
-def stackable(model: nn.Module, clients: Sequence[LocalData]) -> bool:
-    """Whether clients hold rows, and the model keeps no counts, draws nothing and can be stacked.
+def can_vectorize(model: nn.Module, clients: Sequence[LocalData]) -> bool:
+    """Return whether clients hold rows, and the model has no buffers and no randomness.
 
-    Batch norm's counts, what dropout draws and recurrent layers are left to one client after
-    another.
+    Models with batch norm, dropout or recurrent layers train one client after another.
     """
     if not all(isinstance(data, LocalRows) for data in clients) or list(model.buffers()):
         return False
@@ -52,18 +51,23 @@ def stackable(model: nn.Module, clients: Sequence[LocalData]) -> bool:
     return True
 
 
-class Stack:
-    """All clients' rows on one device, and room for those who take part in a round.
+class VectorizedClients:
+    """All clients' rows on one device, and slots for the clients of a round.
 
     Args:
-        model: One that is `stackable`; it is copied.
-        clients: Theirs.
-        pulls: Whether any client is pulled towards the server's model.
+        model: One that `can_vectorize`; it is copied.
+        clients: Rows of each client.
+        proximal: Whether any client has a proximal term.
         device: Where everything lies.
     """
 
     def __init__(
-        self, model: nn.Module, clients: Sequence[LocalRows], *, pulls: bool, device: torch.device
+        self,
+        model: nn.Module,
+        clients: Sequence[LocalRows],
+        *,
+        proximal: bool,
+        device: torch.device,
     ) -> None:
         self._model = copy.deepcopy(model).to(device).train()
         self._settings = clients[0].settings
@@ -71,23 +75,23 @@ class Stack:
         self._labels = torch.cat([data.labels for data in clients]).to(device)
         self._sizes = [len(data) for data in clients]
         self._first_rows = [0, *accumulate(self._sizes)]
-        self._pulls, self._device = pulls, device
-        self._seats: _Seats | None = None
+        self._proximal, self._device = proximal, device
+        self._slots: _ClientSlots | None = None
 
     def update(
         self, arrays: Arrays, configs: Sequence[LocalConfig], states: Sequence[ClientState]
     ) -> list[LocalResult]:
-        """What `federated.client.local_update` gives for each of these clients."""
+        """Return what `local_update` returns for each of these clients."""
         if not configs:
             return []
         plan = self._plan(configs)
-        seats = self._seated(len(configs))
-        seats.start([{**arrays, **state.private} for state in states])
-        if self._pulls:
-            pulls = [config.rule.pull for config in configs]
-            seats.aim(arrays, pulls, [state.correction for state in states])
-        learnt = {name: array.cpu() for name, array in seats.train(plan).items()}
-        losses = seats.loss.tolist()
+        slots = self._slots_for(len(configs))
+        slots.start([{**arrays, **state.private} for state in states])
+        if self._proximal:
+            coefficients = [config.term.coefficient for config in configs]
+            slots.set_offsets(arrays, coefficients, [state.correction for state in states])
+        learnt = {name: array.cpu() for name, array in slots.train(plan).items()}
+        losses = slots.loss.tolist()
         return [
             self._result(config, state, arrays, {n: a[k] for n, a in learnt.items()}, losses[k])
             for k, (config, state) in enumerate(zip(configs, states, strict=True))
@@ -102,33 +106,31 @@ class Stack:
         loss: float,
     ) -> LocalResult:
         num_samples = self._sizes[config.client]
-        update = ClientUpdate(
-            client=config.client,
+        return divide_result(
+            {name: array if name in arrays else array.clone() for name, array in learnt.items()},
+            arrays,
+            config,
+            state,
+            shared=arrays,
             num_samples=num_samples,
-            arrays={name: learnt[name] for name in arrays},
+            loss=loss / num_samples if self._settings.epochs else math.nan,
         )
-        kept = ClientState(
-            private={name: learnt[name].clone() for name in learnt if name not in arrays},
-            correction=corrected(config.rule, update.arrays, arrays, arrays, state.correction),
-        )
-        mean = loss / num_samples if self._settings.epochs else math.nan
-        return LocalResult(update=update, state=kept, loss=mean)
 
-    def _seated(self, count: int) -> "_Seats":
-        """Room for so many, kept from one round to the next."""
-        if self._seats is None or len(self._seats.loss) != count:
-            self._seats = _Seats(
+    def _slots_for(self, count: int) -> "_ClientSlots":
+        """Return slots for so many clients, kept from one round to the next."""
+        if self._slots is None or len(self._slots.loss) != count:
+            self._slots = _ClientSlots(
                 self._model,
                 (self._features, self._labels),
                 count=count,
                 batch_size=min(self._settings.batch_size, max(self._sizes)),
                 settings=self._settings,
-                pulls=self._pulls,
+                proximal=self._proximal,
             )
-        return self._seats
+        return self._slots
 
     def _plan(self, configs: Sequence[LocalConfig]) -> "_Plan":
-        """Every client's batches, as `heads.fit` draws them."""
+        """Return every client's batches, as `heads.fit` draws them."""
         width, epochs = self._settings.batch_size, self._settings.epochs
         drawn: list[list[Tensor]] = []
         for config in configs:
@@ -158,13 +160,13 @@ class Stack:
 
 @dataclass(frozen=True, kw_only=True)
 class _Plan:
-    """A round's batches; those that are not full are padded with row 0.
+    """Batches of a round; those that are not full are padded with row 0.
 
     Attributes:
-        rows: Among those of all clients, int64, shape (S, K, B).
-        share: What each counts in its batch's mean, shape (S, K, B); 0 for padding.
-        counted: 1 for those of a client's last epoch, shape (S, K, B).
-        steps: Of each client, S at most.
+        rows: Numbers among the rows of all clients, int64, shape (S, K, B).
+        share: Weight of each row in its batch's mean, shape (S, K, B); 0 for padding.
+        counted: 1 for rows of a client's last epoch, shape (S, K, B).
+        steps: Number of each client's steps, S at most.
     """
 
     rows: Tensor
@@ -173,13 +175,13 @@ class _Plan:
     steps: list[int]
 
     def endings(self) -> Iterator[tuple[int, list[int]]]:
-        """Each step, and the clients for whom it is the last."""
+        """Yield each step, and the clients for whom it is the last."""
         for step in range(len(self.rows)):
             yield step, [client for client, count in enumerate(self.steps) if count == step + 1]
 
 
-class _Seats:
-    """Weights of K clients and what one step of all of them reads, always in the same memory."""
+class _ClientSlots:
+    """Weights of K clients and the inputs of one step of all, always in the same memory."""
 
     def __init__(
         self,
@@ -189,7 +191,7 @@ class _Seats:
         count: int,
         batch_size: int,
         settings: FitSettings,
-        pulls: bool,
+        proximal: bool,
     ) -> None:
         self._forward = vmap(partial(functional_call, model), randomness="error")
         self._features, self._labels = rows
@@ -209,32 +211,34 @@ class _Seats:
         self._rows = torch.zeros(count, batch_size, dtype=torch.int64, device=device)
         self._share, self._counted = self._features.new_zeros(2, count, batch_size).unbind()
         self.loss = self._features.new_zeros(count)
-        self._pull = self._features.new_zeros(count) if pulls else None
-        self._aims: dict[str, Tensor] = {}
+        self._coefficients = self._features.new_zeros(count) if proximal else None
+        self._offsets: dict[str, Tensor] = {}
         self._graph: torch.cuda.CUDAGraph | None = None
 
     def start(self, states: Sequence[Arrays]) -> None:
-        """Have each client begin its round from a state dict; the optimiser forgets all."""
+        """Start each client from a state dict, and reset the optimizer."""
         with torch.no_grad():
             for name, weight in self._weights.items():
                 weight.copy_(torch.stack([state[name] for state in states]))
                 self._ended[name].copy_(weight)
         self._forget()
 
-    def aim(self, arrays: Arrays, pulls: Sequence[float], corrections: Sequence[Arrays]) -> None:
-        """What pull (w - w_t) - h takes besides w, for the tensors that are shared."""
+    def set_offsets(
+        self, arrays: Arrays, coefficients: Sequence[float], corrections: Sequence[Arrays]
+    ) -> None:
+        """Set coefficient w_t + h, which the gradient of the proximal term subtracts."""
         for name, array in arrays.items():
-            aims = [
-                pull * array + (correction[name] if pull and correction else 0.0)
-                for pull, correction in zip(pulls, corrections, strict=True)
+            offsets = [
+                coefficient * array + (correction[name] if coefficient and correction else 0.0)
+                for coefficient, correction in zip(coefficients, corrections, strict=True)
             ]
-            room = self._aims.setdefault(name, torch.empty_like(self._ended[name]))
-            room.copy_(torch.stack(aims))
-        if self._pull is not None:
-            self._pull.copy_(torch.tensor(pulls, dtype=self._pull.dtype))
+            room = self._offsets.setdefault(name, torch.empty_like(self._ended[name]))
+            room.copy_(torch.stack(offsets))
+        if self._coefficients is not None:
+            self._coefficients.copy_(torch.tensor(coefficients, dtype=self._coefficients.dtype))
 
     def train(self, plan: _Plan) -> Mapping[str, Tensor]:
-        """Take all steps; each client's weights after its own last one, (K, ...)."""
+        """Take all steps; return each client's weights after its own last one, (K, ...)."""
         if self._rows.is_cuda and self._graph is None and len(plan.rows):
             self._capture(plan)
         for step, ended in plan.endings():
@@ -254,7 +258,7 @@ class _Seats:
         self._counted.copy_(plan.counted[step])
 
     def _step(self) -> None:
-        """One of every client; who has ended goes on in vain."""
+        """Take one step of every client; weights of those that have ended are not read again."""
         self._optimizer.zero_grad()
         logits = self._forward(self._weights, (self._features[self._rows],))
         each = cross_entropy(
@@ -262,12 +266,12 @@ class _Seats:
         ).view_as(self._share)
         (each * self._share).sum().backward()  # type: ignore[no-untyped-call]
         self.loss += (each.detach() * self._counted).sum(1)
-        if self._pull is not None:
-            for name, aim in self._aims.items():
+        if self._coefficients is not None:
+            for name, offset in self._offsets.items():
                 weight = self._weights[name]
-                pull = self._pull.view(-1, *[1] * (weight.ndim - 1))
+                coefficient = self._coefficients.view(-1, *[1] * (weight.ndim - 1))
                 if weight.grad is not None:
-                    weight.grad += pull * weight.detach() - aim
+                    weight.grad += coefficient * weight.detach() - offset
         self._optimizer.step()
 
     def _forget(self) -> None:
@@ -277,13 +281,13 @@ class _Seats:
                 value.zero_()
 
     def _capture(self, plan: _Plan) -> None:
-        """Record a step, and put everything back as it was."""
+        """Capture a step, and put everything back as it was."""
         before = {name: weight.detach().clone() for name, weight in self._weights.items()}
         self._load(plan, 0)
         aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         aside.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(aside):
-            for _ in range(WARM_UP):
+            for _ in range(_WARM_UP):
                 self._step()
         torch.cuda.current_stream().wait_stream(aside)
         self._graph = torch.cuda.CUDAGraph()

@@ -1,4 +1,4 @@
-"""Strategies, and what keeps a broken update out of them."""
+"""Contracts of every strategy, federated averaging, update validation and traffic."""
 
 from collections.abc import Mapping
 
@@ -8,16 +8,10 @@ import torch
 from torch import Tensor
 
 from kinestore import federated
-from kinestore.federated import ClientUpdate, ServerState, Strategy
-from kinestore.federated.communication_cost import (
-    PRINTED_HEAD,
-    paper_reductions,
-    payload_bytes,
-    round_traffic,
-)
-from kinestore.federated.standardization import agree
-from kinestore.federated.strategies.fedavg import FedAvg
-from kinestore.federated.update_screening import screen
+from kinestore.federated import Algorithm, ClientUpdate, ServerState
+from kinestore.federated.communication_cost import payload_bytes, round_traffic
+from kinestore.federated.standardization import federated_standardizer
+from kinestore.federated.update_validation import validate_updates
 from kinestore.heads import create
 from kinestore.store import UsageError
 
@@ -32,14 +26,14 @@ def start(**arrays: Tensor) -> ServerState:
     return ServerState(arrays=arrays, parameters=trained, num_clients=5, per_round=5)
 
 
-def make(name: str) -> Strategy:
+def make(name: str) -> Algorithm:
     """The strategy as it comes, but for one that has to be told what is private."""
     return federated.create(name, **({"private": ["own"]} if name == "personal" else {}))
 
 
 def test_weighted_mean_by_hand() -> None:
     # (1 * -4 + 3 * 2) / 4 = 0.5; counters: the larger of 7 and 5
-    state = FedAvg().apply(
+    state = federated.create("fedavg").apply(
         start(w=torch.tensor([9.0]), n=torch.tensor(0)),
         [
             update(0, 1, w=torch.tensor([-4.0]), n=torch.tensor(7)),
@@ -56,7 +50,7 @@ def test_weighted_mean_by_hand() -> None:
 def test_sums_run_in_float64() -> None:
     # in float32, 1e8 + 1 is 1e8, and the mean of 1e8, 1 and -1e8 would be 0
     answers = [update(i, 1, w=torch.tensor([w])) for i, w in enumerate((1e8, 1.0, -1e8))]
-    state = FedAvg().apply(start(w=torch.zeros(1)), answers, seed=0)
+    state = federated.create("fedavg").apply(start(w=torch.zeros(1)), answers, seed=0)
     assert state.arrays["w"].item() == pytest.approx(1 / 3)
 
 
@@ -90,7 +84,7 @@ def test_a_round_without_updates_keeps_the_model(name: str) -> None:
 
 def test_one_client_is_taken_over_bit_for_bit() -> None:
     (sole,) = random_updates(1)[4:]
-    state = FedAvg().apply(start(w=torch.zeros(50)), [sole], seed=0)
+    state = federated.create("fedavg").apply(start(w=torch.zeros(50)), [sole], seed=0)
     assert torch.equal(state.arrays["w"], sole.arrays["w"])
 
 
@@ -122,15 +116,15 @@ def test_unknown_strategies_and_settings_are_named() -> None:
         ),
     ],
 )
-def test_a_broken_update_is_refused_by_name_and_the_rest_kept(
+def test_a_broken_update_is_rejected_by_name_and_the_rest_kept(
     arrays: Mapping[str, Tensor], reason: str
 ) -> None:
     reference = {"w": torch.zeros(2), "n": torch.tensor(0)}
     good = update(0, 1, w=torch.ones(2), n=torch.tensor(1))
     bad = ClientUpdate(client=1, num_samples=1, arrays=arrays)
-    kept, refused = screen([good, bad], reference=reference)
-    assert kept == [good]
-    assert [(refusal.client, refusal.reason) for refusal in refused] == [(1, reason)]
+    valid, rejected = validate_updates([good, bad], reference=reference)
+    assert valid == [good]
+    assert [(one.client, one.reason) for one in rejected] == [(1, reason)]
 
 
 def test_traffic_counts_parameters_without_buffers_and_bytes_with_them() -> None:
@@ -149,22 +143,15 @@ def test_the_head_of_flamest_weighs_6_4_megabytes() -> None:
     assert payload_bytes(head.state_dict()) == 4 * 1_599_589
 
 
-def test_agreed_standardiser_is_that_of_all_rows_and_its_cost_is_counted() -> None:
+def test_federated_standardizer_is_that_of_all_rows_and_its_cost_is_counted() -> None:
     rng = np.random.default_rng(0)
     features = (rng.normal(size=(30, 4)) + 10).astype(np.float32)
     parts = [np.arange(3), np.arange(3, 20)]  # the other rows are in no client
-    standardiser, traffic = agree(features, parts)
+    standardizer, traffic = federated_standardizer(features, parts)
     seen = features[:20].astype(np.float64)
     # float64 sums of 20 terms
-    np.testing.assert_allclose(standardiser.mean, seen.mean(0), rtol=1e-12)
-    np.testing.assert_allclose(standardiser.std, seen.std(0), rtol=1e-12)
+    np.testing.assert_allclose(standardizer.mean, seen.mean(0), rtol=1e-12)
+    np.testing.assert_allclose(standardizer.std, seen.std(0), rtol=1e-12)
     # up: a count and 2 * 4 float64 from each of two clients; down: 2 * 4 float64 to each
     assert (traffic.bytes_up, traffic.bytes_down) == (2 * (8 + 64), 2 * 64)
     assert traffic.parameters_up == traffic.parameters_down == 0
-
-
-def test_reductions_are_those_that_flamest_prints() -> None:
-    printed = paper_reductions(PRINTED_HEAD)
-    assert printed["eq_13"] == pytest.approx(0.9944, abs=1e-4)
-    assert printed["eq_14"] == pytest.approx(0.8654, abs=1e-4)
-    assert paper_reductions(1_599_589)["eq_13"] == pytest.approx(0.99432, abs=1e-5)

@@ -16,7 +16,13 @@ from safetensors.torch import load_file, save_file
 from kinestore import federated
 from kinestore.federated.partition import iid
 from kinestore.federated.run_checkpoint import read_checkpoint
-from kinestore.federated.simulation import Checkpoints, History, RoundRecord, simulate
+from kinestore.federated.simulation import (
+    CheckpointConfig,
+    History,
+    RoundRecord,
+    SimulationOptions,
+    simulate,
+)
 from kinestore.heads import FitSettings, create
 from kinestore.store import Store, UsageError, ViewSpec
 from tests.helpers.paths import ROOT
@@ -31,6 +37,8 @@ STRATEGIES: dict[str, dict[str, Any]] = {
     "feddyn, released": {"alpha": 0.1, "variant": "released"},
     "personal": {"private": ["2"]},
     "fedavg, noise": {"clip": 0.5, "noise": 0.1},
+    "feddyn, clip": {"clip": 0.05},
+    "personal, noise": {"private": ["2"], "clip": 0.5, "noise": 0.1},
 }
 
 
@@ -49,7 +57,9 @@ def run(name: str, rounds: int = ROUNDS, **changes: Any) -> History:
         **changes,
     }
     head = create("mlp", in_features=6, num_classes=3, hidden=(8,))
-    return simulate(head, rounds=rounds, **arguments)
+    names = ("sample", "seed", "test", "checkpoints", "on_round")
+    options = {key: arguments.pop(key) for key in names if key in arguments}
+    return simulate(head, rounds=rounds, options=SimulationOptions(**options), **arguments)
 
 
 def without_time(history: History) -> list[dict[str, Any]]:
@@ -63,10 +73,10 @@ def test_a_resumed_run_has_the_bits_of_one_that_never_stopped(
 ) -> None:
     whole = run(name)
     path = tmp_path / "checkpoint.safetensors"
-    run(name, rounds=stop, checkpoints=Checkpoints(path=path))
+    run(name, rounds=stop, checkpoints=CheckpointConfig(path=path))
     seen: list[RoundRecord] = []
     again = run(
-        name, checkpoints=Checkpoints(path=path, every=2, resume=True), on_round=seen.append
+        name, checkpoints=CheckpointConfig(path=path, every=2, resume=True), on_round=seen.append
     )
     assert all(torch.equal(array, again.state[key]) for key, array in whole.state.items())
     assert whole.private.keys() == again.private.keys()
@@ -78,7 +88,7 @@ def test_a_resumed_run_has_the_bits_of_one_that_never_stopped(
 
 
 def test_a_run_that_is_done_computes_nothing_more(tmp_path: Path) -> None:
-    checkpoints = Checkpoints(path=tmp_path / "c.safetensors", resume=True)
+    checkpoints = CheckpointConfig(path=tmp_path / "c.safetensors", resume=True)
     first, second = run("fedavg", checkpoints=checkpoints), run("fedavg", checkpoints=checkpoints)
     assert first.rounds == second.rounds  # seconds and all
     assert all(torch.equal(array, second.state[key]) for key, array in first.state.items())
@@ -95,7 +105,7 @@ def test_a_run_that_is_done_computes_nothing_more(tmp_path: Path) -> None:
     ],
 )
 def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path, changes: dict[str, Any]) -> None:
-    checkpoints = Checkpoints(path=tmp_path / "c.safetensors", resume=True)
+    checkpoints = CheckpointConfig(path=tmp_path / "c.safetensors", resume=True)
     run("fedavg", rounds=1, checkpoints=checkpoints)
     with pytest.raises(UsageError, match="is of a run with other clips, clients or settings"):
         run("fedavg", checkpoints=checkpoints, **changes)
@@ -103,7 +113,7 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path, changes: dict[st
 
 def test_a_damaged_checkpoint_is_one_sentence(tmp_path: Path) -> None:
     path = tmp_path / "c.safetensors"
-    checkpoints = Checkpoints(path=path, resume=True)
+    checkpoints = CheckpointConfig(path=path, resume=True)
     run("personal", rounds=1, checkpoints=checkpoints)
     whole = path.read_bytes()
     arrays = load_file(path)

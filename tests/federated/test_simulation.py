@@ -9,15 +9,17 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from kinestore.federated import ClientState, ServerState
+from kinestore.federated import Algorithm, ClientState, ServerState
+from kinestore.federated import create as create_strategy
 from kinestore.federated.client_data import LocalRows
 from kinestore.federated.client_update import LocalConfig, local_update
 from kinestore.federated.partition import iid
-from kinestore.federated.simulation import History, RoundRecord, simulate
+from kinestore.federated.simulation import History, RoundRecord, SimulationOptions, simulate
 from kinestore.federated.strategies.fedavg import FedAvg
 from kinestore.heads import FitSettings, create, derive_seed, fit
 from kinestore.store import UsageError
 
+OPTIONS = ("sample", "seed", "test", "on_round")
 LOCAL = FitSettings(epochs=2, batch_size=16, learning_rate=5e-3, weight_decay=0.0)
 Arrays = tuple[NDArray[np.float32], NDArray[np.int64]]
 
@@ -44,7 +46,8 @@ def run(**changes: Any) -> History:
         "settings": LOCAL,
         **changes,
     }
-    return simulate(**arguments)
+    options = {name: arguments.pop(name) for name in OPTIONS if name in arguments}
+    return simulate(**arguments, options=SimulationOptions(**options))
 
 
 def start_of(model: torch.nn.Module, *, num_clients: int) -> ServerState:
@@ -68,7 +71,7 @@ def same(a: History, b: History) -> bool:
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_clients_learn_together_what_unseen_rows_confirm(seed: int) -> None:
     features, labels = blobs(seed)
-    # the harshest deal: no client has seen two of the three classes
+    # the harshest partition: no client has seen two of the three classes
     parts = [np.flatnonzero(labels[:90] == label) for label in range(3)]
     history = simulate(
         head(seed),
@@ -77,8 +80,7 @@ def test_clients_learn_together_what_unseen_rows_confirm(seed: int) -> None:
         parts,
         rounds=40,
         settings=LOCAL,
-        seed=seed,
-        test=(features[90:], labels[90:]),
+        options=SimulationOptions(seed=seed, test=(features[90:], labels[90:])),
     )
     assert (history.rounds[-1].accuracy or 0.0) >= 0.9  # chance is 1/3
 
@@ -114,7 +116,7 @@ def test_two_rounds_are_local_updates_averaged_twice() -> None:
             for client, part in enumerate(parts)
         ]
         assert [update.num_samples for update in updates] == [50, 70]
-        state = FedAvg().apply(state, updates, seed=0)
+        state = create_strategy("fedavg").apply(state, updates, seed=0)
     history = run(parts=parts)
     assert all(torch.equal(history.state[name], array) for name, array in state.arrays.items())
 
@@ -165,8 +167,7 @@ def test_only_both_modalities_together_tell_a_label_of_appearance_and_motion(see
             iid(labels[:1600], 4, seed=seed),
             rounds=8,
             settings=FitSettings(epochs=2, batch_size=32, learning_rate=2e-3, weight_decay=0.0),
-            seed=seed,
-            test=(features[1600:, columns], labels[1600:]),
+            options=SimulationOptions(seed=seed, test=(features[1600:, columns], labels[1600:])),
         )
         accuracy[name] = history.rounds[-1].accuracy or 0.0
     assert accuracy["both"] >= 0.95
@@ -198,7 +199,7 @@ def test_a_head_given_is_copied_and_one_named_is_built_from_the_seed() -> None:
 
 
 def test_a_strategy_may_be_named_or_given() -> None:
-    assert same(run(strategy="fedavg"), run(strategy=FedAvg()))
+    assert same(run(strategy="fedavg"), run(strategy=Algorithm(strategy=FedAvg())))
 
 
 def test_records_count_what_travelled() -> None:
@@ -222,18 +223,18 @@ def test_draws_change_from_round_to_round_and_every_client_has_its_turn() -> Non
     drawn: list[set[int]] = []
 
     class Watching(FedAvg):
-        def apply(self, state: Any, updates: Any, *, seed: int) -> Any:
+        def apply(self, state: Any, joined: Any, updates: Any) -> Any:
             drawn.append({update.client for update in updates})
-            return super().apply(state, updates, seed=seed)
+            return super().apply(state, joined, updates)
 
     arguments = {"features": features, "labels": labels, "parts": parts, "rounds": 20}
-    run(**arguments, strategy=Watching(), sample=2)
+    run(**arguments, strategy=Algorithm(strategy=Watching()), sample=2)
     assert all(len(clients) == 2 for clients in drawn)
     assert len({frozenset(clients) for clients in drawn}) > 3
     assert set().union(*drawn) == {0, 1, 2, 3, 4}
 
 
-def test_a_client_that_overflows_is_refused_and_the_round_goes_on_with_the_rest() -> None:
+def test_a_client_that_overflows_is_rejected_and_the_round_goes_on_with_the_rest() -> None:
     features, labels = blobs(0)
     features[:30] = overflowing()
     parts = [np.arange(30), np.arange(30, 120)]
@@ -242,9 +243,9 @@ def test_a_client_that_overflows_is_refused_and_the_round_goes_on_with_the_rest(
     assert (record.clients, record.refused) == (2, 1)
     assert record.refusals[0].client == 0
     assert "holds NaN or infinity" in record.refusals[0].reason
-    assert math.isfinite(record.train_loss)  # the refused client's is not in it
+    assert math.isfinite(record.train_loss)  # the rejected client's is not in it
     num_parameters = 8 * 16 + 16 + 16 * 3 + 3
-    assert record.parameters_up == 2 * num_parameters  # refused, but sent
+    assert record.parameters_up == 2 * num_parameters  # rejected, but sent
     # the client that remains is all of the average
     alone = local_update(
         head().state_dict(),
@@ -260,7 +261,7 @@ def test_a_client_that_overflows_is_refused_and_the_round_goes_on_with_the_rest(
     assert all(torch.equal(history.state[name], array) for name, array in alone.arrays.items())
 
 
-def test_a_round_in_which_all_are_refused_keeps_the_model() -> None:
+def test_a_round_in_which_all_are_rejected_keeps_the_model() -> None:
     history = run(features=overflowing().repeat(120, 1))
     assert [record.refused for record in history.rounds] == [4, 4]
     assert all(math.isnan(record.train_loss) for record in history.rounds)

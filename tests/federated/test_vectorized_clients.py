@@ -1,4 +1,4 @@
-"""Clients that train side by side learn what they learn one after another."""
+"""Vectorized clients learn what they learn one after another."""
 
 import math
 from dataclasses import replace
@@ -9,13 +9,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from kinestore.federated import ClientState
+from kinestore.federated import ClientState, ProximalTerm
 from kinestore.federated import rounds as _rounds
 from kinestore.federated.client_data import LocalRows
 from kinestore.federated.client_update import LocalConfig, LocalResult, local_update
-from kinestore.federated.simulation import History, simulate
-from kinestore.federated.strategy import LocalRule
-from kinestore.federated.vectorized_clients import Stack, stackable
+from kinestore.federated.simulation import History, SimulationOptions, simulate
+from kinestore.federated.vectorized_clients import VectorizedClients, can_vectorize
 from kinestore.heads import FitSettings, create
 from kinestore.pipeline.training.model_spec import read_strategy
 
@@ -43,14 +42,14 @@ def arrays_of(net: nn.Module) -> dict[str, Tensor]:
     return {name: array.detach().clone() for name, array in net.state_dict().items()}
 
 
-def same(stacked: LocalResult, alone: LocalResult) -> None:
-    assert stacked.update.client == alone.update.client
-    assert stacked.update.num_samples == alone.update.num_samples
-    assert stacked.loss == pytest.approx(alone.loss, rel=1e-9)
+def same(vectorized: LocalResult, alone: LocalResult) -> None:
+    assert vectorized.update.client == alone.update.client
+    assert vectorized.update.num_samples == alone.update.num_samples
+    assert vectorized.loss == pytest.approx(alone.loss, rel=1e-9)
     for one, other in (
-        (stacked.update.arrays, alone.update.arrays),
-        (stacked.state.private, alone.state.private),
-        (stacked.state.correction, alone.state.correction),
+        (vectorized.update.arrays, alone.update.arrays),
+        (vectorized.state.private, alone.state.private),
+        (vectorized.state.correction, alone.state.correction),
     ):
         assert list(one) == list(other)
         for name in one:
@@ -64,7 +63,7 @@ def test_each_client_ends_where_it_would_alone(
 ) -> None:
     net = model()
     clients = [rows(size, seed) for seed, size in enumerate(SIZES)]
-    stack = Stack(net, clients, pulls=any(pulls), device=CPU)
+    slots = VectorizedClients(net, clients, proximal=any(pulls), device=CPU)
     arrays = {name: array for name, array in arrays_of(net).items() if name not in private}
     states = [
         ClientState(
@@ -76,11 +75,15 @@ def test_each_client_ends_where_it_would_alone(
     for number in (1, 2):  # the second time in the same memory
         configs = [
             LocalConfig(
-                client=client, round_number=number, rule=LocalRule(pull=pull, corrects=True), seed=7
+                client=client,
+                round_number=number,
+                term=ProximalTerm(coefficient=pull, dynamic=True),
+                clip=0.02,
+                seed=7,
             )
             for client, pull in enumerate(pulls)
         ]
-        together = stack.update(arrays, configs, states)
+        together = slots.update(arrays, configs, states)
         for result, config, state in zip(together, configs, states, strict=True):
             same(
                 result,
@@ -90,13 +93,13 @@ def test_each_client_ends_where_it_would_alone(
 
 def test_a_round_may_have_fewer_clients_or_none() -> None:
     net, clients = model(), [rows(size, seed) for seed, size in enumerate(SIZES)]
-    stack = Stack(net, clients, pulls=False, device=CPU)
+    slots = VectorizedClients(net, clients, proximal=False, device=CPU)
     arrays = arrays_of(net)
-    assert stack.update(arrays, [], []) == []
+    assert slots.update(arrays, [], []) == []
     for chosen in ((3,), (0, 2), (1, 2, 3)):
         configs = [LocalConfig(client=client, round_number=1, seed=0) for client in chosen]
         states = [ClientState()] * len(chosen)
-        for result, config in zip(stack.update(arrays, configs, states), configs, strict=True):
+        for result, config in zip(slots.update(arrays, configs, states), configs, strict=True):
             data = clients[config.client]
             same(result, local_update(arrays, config, ClientState(), model=net, data=data))
 
@@ -104,9 +107,9 @@ def test_a_round_may_have_fewer_clients_or_none() -> None:
 def test_without_an_epoch_the_weights_stay_and_there_is_no_loss() -> None:
     settings = FitSettings(epochs=0)
     net, clients = model(), [rows(3, 0, settings), rows(2, 1, settings)]
-    stack = Stack(net, clients, pulls=False, device=CPU)
+    slots = VectorizedClients(net, clients, proximal=False, device=CPU)
     configs = [LocalConfig(client=client, round_number=1, seed=0) for client in (0, 1)]
-    for result in stack.update(arrays_of(net), configs, [ClientState()] * 2):
+    for result in slots.update(arrays_of(net), configs, [ClientState()] * 2):
         assert math.isnan(result.loss)
         for name, array in result.update.arrays.items():
             assert torch.equal(array, net.state_dict()[name])
@@ -116,23 +119,25 @@ def test_one_client_that_diverges_takes_no_other_along() -> None:
     net = model()
     clients = [rows(9, 0), rows(9, 1)]
     clients[0].features[4] = torch.inf
-    stack = Stack(net, clients, pulls=False, device=CPU)
+    slots = VectorizedClients(net, clients, proximal=False, device=CPU)
     configs = [LocalConfig(client=client, round_number=1, seed=0) for client in (0, 1)]
-    broken, sound = stack.update(arrays_of(net), configs, [ClientState()] * 2)
+    broken, sound = slots.update(arrays_of(net), configs, [ClientState()] * 2)
     assert not all(array.isfinite().all() for array in broken.update.arrays.values())
     same(sound, local_update(arrays_of(net), configs[1], ClientState(), model=net, data=clients[1]))
 
 
 @pytest.fixture
-def side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
+def vectorized_on_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs train as on a GPU, on the CPU."""
 
-    def stacked(self: _rounds.Rounds, device: torch.device) -> Stack:
+    def vectorize(self: _rounds.RoundRunner, device: torch.device) -> VectorizedClients:
         clients = [data for data in self._clients if isinstance(data, LocalRows)]
-        assert stackable(self.model, clients)
-        return Stack(self.model, clients, pulls=any(r.pull for r in self._rules), device=CPU)
+        assert can_vectorize(self.model, clients)
+        return VectorizedClients(
+            self.model, clients, proximal=any(term.coefficient for term in self._terms), device=CPU
+        )
 
-    monkeypatch.setattr(_rounds.Rounds, "_stacked", stacked)
+    monkeypatch.setattr(_rounds.RoundRunner, "_vectorize", vectorize)
 
 
 def run(strategy: str, head: str, *, device: str = "cpu", **settings: Any) -> History:
@@ -147,10 +152,10 @@ def run(strategy: str, head: str, *, device: str = "cpu", **settings: Any) -> Hi
         np.split(np.arange(60), [7, 20, 45]),
         rounds=2,
         strategy=read_strategy(strategy),
-        sample=3,
         settings=replace(SETTINGS, learning_rate=1e-3),
-        test=(features.astype(np.float32), labels),
-        device=device,
+        options=SimulationOptions(
+            sample=3, test=(features.astype(np.float32), labels), device=device
+        ),
     )
 
 
@@ -160,6 +165,7 @@ RUNS = [
     ("feddyn:alpha=0.1", "mlp", {"hidden": (8,)}),
     ("personal:private=0", "mlp", {"hidden": (8,)}),
     ("fedavg:clip=1,noise=0.1", "mlp", {"hidden": (8,)}),
+    ("feddyn:alpha=0.1,clip=0.05", "mlp", {"hidden": (8,)}),
     ("fedavg", "gated_fusion", {"widths": (4, 2), "hidden": (8,)}),
 ]
 
@@ -169,7 +175,7 @@ def test_whole_runs_agree(
     strategy: str, head: str, settings: dict[str, Any], request: pytest.FixtureRequest
 ) -> None:
     alone = run(strategy, head, **settings)
-    request.getfixturevalue("side_by_side")
+    request.getfixturevalue("vectorized_on_cpu")
     together = run(strategy, head, **settings)
     for one, other in zip(together.rounds, alone.rounds, strict=True):
         assert one.participants == other.participants
@@ -181,17 +187,19 @@ def test_whole_runs_agree(
     assert together.private.keys() == alone.private.keys()
 
 
-def test_what_cannot_be_stacked_is_left_to_one_after_another() -> None:
+def test_what_cannot_be_vectorized_is_left_to_one_after_another() -> None:
     clients = [rows(3, 0)]
-    assert stackable(model(), clients)
-    assert not stackable(nn.Sequential(nn.Linear(WIDTH, 4), nn.BatchNorm1d(4)).double(), clients)
-    assert not stackable(nn.Sequential(nn.Linear(WIDTH, 4), nn.Dropout()).double(), clients)
+    assert can_vectorize(model(), clients)
+    assert not can_vectorize(
+        nn.Sequential(nn.Linear(WIDTH, 4), nn.BatchNorm1d(4)).double(), clients
+    )
+    assert not can_vectorize(nn.Sequential(nn.Linear(WIDTH, 4), nn.Dropout()).double(), clients)
     sequences = [
         LocalRows(features=torch.randn(3, 4, 5), labels=torch.arange(3), settings=SETTINGS)
     ]
     for head in ("temporal_rnn", "temporal_transformer"):
         net = create(head, in_features=5, num_classes=3, dense=8)
-        assert not stackable(net, sequences)
+        assert not can_vectorize(net, sequences)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")

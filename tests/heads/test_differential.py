@@ -13,8 +13,8 @@ import torchvision
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from kinestore.federated import ServerState
 from kinestore.federated.strategies import personal
-from kinestore.federated.strategy import ServerState
 from kinestore.heads._local_difference import LOCAL_INPUTS
 from kinestore.heads._resnet import residual_network
 from kinestore.heads._temporal_difference import TimeModule

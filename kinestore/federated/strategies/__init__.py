@@ -1,1 +1,1 @@
-"""How clients learn together: a strategy is a module with a function `build`."""
+"""Strategies: each is a module with a function `build`."""

@@ -174,7 +174,6 @@ _SUMMARY = {
 }
 _SUMMARY_FEDERATED = {"refusals": _list_of(_is_text)}
 _TRAFFIC = dict.fromkeys(QUANTITIES, _is_count)
-_EQUATIONS = {"head": _is_count, "eq_13": _is_real, "eq_14": _is_real}
 _SENT = {
     "shared_parameters": _is_count,
     "head_parameters": _is_count,
@@ -183,12 +182,6 @@ _SENT = {
     "clients": _list_of(_object_of({"client": _is_count, "rounds": _is_count, **_TRAFFIC})),
     "rounds": _list_of(_is_object),
     "reduction": _object_of(
-        {
-            "against_whole_network": _or_none(_is_real),
-            "against_distillation": _is_real,
-            "flamest": _object_of(
-                {"printed": _object_of(_EQUATIONS), "this_head": _object_of(_EQUATIONS)}
-            ),
-        }
+        {"frozen_parameters": _is_object, "against_whole_network": _or_none(_is_real)}
     ),
 }

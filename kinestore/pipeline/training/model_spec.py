@@ -11,7 +11,7 @@ from typing import Any, Union, get_args, get_origin
 from torch import nn
 
 from kinestore import federated, heads
-from kinestore.federated import Strategy
+from kinestore.federated import Algorithm
 from kinestore.store import Features, UsageError
 
 FROM_THE_CLIPS = ("in_features", "num_classes", "widths", "num_frames")
@@ -86,7 +86,7 @@ def check_input(head: str, *, features: str | None, clips: str | None, of_nets: 
         )
 
 
-def read_strategy(text: str) -> Strategy:
+def read_strategy(text: str) -> Algorithm:
     """Such as "fedavg" or "fedprox:mu=0.1"."""
     name, settings = read_choice(text, federated.settings_of)
     return federated.create(name, **settings)

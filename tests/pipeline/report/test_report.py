@@ -184,8 +184,36 @@ def test_clients_and_what_was_sent_are_told_as_the_summary_has_them(together: Pa
     assert amounts[0][1] == count(summary["parameters_up"])
     assert amounts[2][3:] == [size(summary["bytes_up"]), size(summary["bytes_down"])]
     assert page.facts["sent up"] == size(summary["bytes_up"])
-    saved = {row[0].split(", ")[1]: row[2] for row in page.tables["What is saved"][5:]}
-    assert saved == {"Eq. 13": "0.994", "Eq. 14": "0.865"}  # as FLAMeST prints them
+
+
+@pytest.mark.parametrize(
+    ("frozen", "saved", "sentence"),
+    [
+        ({"blip": 10, "slow": 20}, 0.9876, "saves 0.988 .*: 1 - shared / .frozen networks . head"),
+        ({}, 0.25, "saves 0.250 .*: 1 - shared / .whole network"),
+        ({}, 0.0, None),  # a network on frames that is shared whole
+        ({"cnn-x": None}, None, None),  # of an unknown size
+    ],
+)
+def test_what_sharing_a_part_saves_is_shown_where_there_is_something_to_compare(
+    together: Path,
+    tmp_path: Path,
+    frozen: dict[str, int | None],
+    saved: float | None,
+    sentence: str | None,
+) -> None:
+    run = shutil.copytree(together, tmp_path / "run")
+    sent = json.loads((run / "communication.json").read_text())
+    # what earlier versions wrote besides is not read
+    older = {"against_distillation": 0.8, "flamest": {"printed": {"eq_13": 0.9}}}
+    for more in ({}, older):
+        figures = {"frozen_parameters": frozen, "against_whole_network": saved, **more}
+        change(run / "communication.json", reduction=figures)
+        page = report(run, out=tmp_path / "x.html").read_text("utf-8")
+        assert f"Clients share {sent['shared_parameters']:,} of the model" in page
+        found = re.search(sentence or "This saves", page)
+        assert (found is not None) == (sentence is not None)
+        assert "FLAMeST" not in page
 
 
 def test_the_partition_is_drawn_cell_by_cell(together: Path) -> None:
@@ -413,7 +441,7 @@ def test_what_is_no_finished_run_is_refused(tmp_path: Path, central: Path) -> No
 
 def sent_without(run: Path, name: str) -> None:
     sent = json.loads((run / "communication.json").read_text())
-    del sent["reduction"]["flamest"][name]
+    del sent["reduction"][name]
     (run / "communication.json").write_text(json.dumps(sent))
 
 
@@ -441,7 +469,10 @@ def sent_without(run: Path, name: str) -> None:
         (lambda run: (run / "summary.json").write_text("{" * 9999), "summary.json: cannot be read"),
         (lambda run: change(run / "communication.json", clients=[]), "beyond the 0 that there are"),
         (lambda run: change(run / "communication.json", run={}), "communication.json: lacks a val"),
-        (lambda run: sent_without(run, "printed"), "communication.json: lacks a value"),
+        (
+            lambda run: sent_without(run, "against_whole_network"),
+            "communication.json: lacks a value",
+        ),
         (lambda run: (run / "metrics.csv").write_text("a,b\n1,2\n"), "metrics.csv: "),
         (lambda run: (run / "metrics.csv").write_bytes(b"\xff\xfe\x00"), "metrics.csv: "),
         (lambda run: (run / "metrics.csv").write_text("fold,round\n" + "x" * 200_000), "metrics.c"),

@@ -12,7 +12,7 @@ import torch
 from matplotlib.image import imread
 from safetensors.torch import load_file
 
-from kinestore.federated.standardization import agree
+from kinestore.federated.standardization import federated_standardizer
 from kinestore.heads import FitSettings, Standardiser, create, fit, moments_of, predict
 from kinestore.pipeline.plotting.run_charts import MOST_NAMED, Panel, draw_confusion, draw_curves
 from kinestore.pipeline.runs.writer import open_run
@@ -328,7 +328,7 @@ def test_sequences_are_standardised_as_their_frames_in_blocks_of_any_size(
     np.testing.assert_array_equal(standardiser.mean, wanted.mean)
     np.testing.assert_allclose(standardiser.std, wanted.std, rtol=1e-12)  # sums in another order
     np.testing.assert_array_equal(wanted.apply(features), ready)
-    agreed, _ = agree(features, [np.arange(10), np.arange(10, 60)])
+    agreed, _ = federated_standardizer(features, [np.arange(10), np.arange(10, 60)])
     np.testing.assert_allclose(agreed.std, wanted.std, rtol=1e-12)
     with pytest.raises(UsageError, match=r"shape \(60, 0, 5\), must be .* with a frame"):
         moments_of(features[:, :0])

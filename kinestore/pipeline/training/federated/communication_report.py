@@ -1,20 +1,11 @@
-"""What a federated run sent, for communication.json."""
+"""Traffic of a federated run, for communication.json."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from kinestore.federated.communication_cost import (
-    BLIP,
-    PRINTED_HEAD,
-    QUANTITIES,
-    RESNET18,
-    SLOW,
-    Traffic,
-    paper_reductions,
-    reduction,
-)
+from kinestore.federated.communication_cost import QUANTITIES, Traffic
 from kinestore.federated.round_record import RoundRecord
 
 FROZEN = {
@@ -32,8 +23,8 @@ FROZEN = {
     "slowfast": 34_566_488,
     "videomae": 86_304_869,
 }
-"""Parameters of the networks behind the extractors; what the clients would share besides the head
-if they trained all of it."""
+"""Parameters of the networks behind the extractors, which clients would share besides the head if
+they trained everything."""
 
 
 def communication(
@@ -45,15 +36,15 @@ def communication(
     head: int,
     views: Sequence[str],
 ) -> dict[str, Any]:
-    """Parameters and bytes by round, by client and in all; and what sharing the head alone saves.
+    """Return parameters and bytes by round, by client and in all, and the share that is saved.
 
     Args:
-        records: One a round.
-        setup: What agreeing on a standardiser cost, in no record.
+        records: One for each round.
+        setup: Traffic of the federated standardization, which is in no record.
         num_clients: All of them.
         shared: Parameters that a client sends.
         head: Parameters of the whole head.
-        views: The features, `<extractor>@<fingerprint>`.
+        views: The features, `<extractor>@<fingerprint>`; none for a network on frames.
     """
     return {
         "shared_parameters": shared,
@@ -69,12 +60,12 @@ def communication(
             }
             for record in records
         ],
-        "reduction": _reductions(shared, head, views),
+        "reduction": _reduction(shared, head, views),
     }
 
 
 def _by_client(records: Sequence[RoundRecord], num_clients: int) -> list[dict[str, int]]:
-    """Every client of a round is sent, and sends, as much as any other."""
+    """Sum by client; every client of a round is sent, and sends, as much as any other."""
     sums = [Counter[str]() for _ in range(num_clients)]
     for record in records:
         for client in record.participants:
@@ -88,22 +79,13 @@ def _by_client(records: Sequence[RoundRecord], num_clients: int) -> list[dict[st
     ]
 
 
-def _reductions(shared: int, head: int, views: Sequence[str]) -> dict[str, Any]:
-    """This run's own figures, and those of FLAMeST as printed and as they truly are."""
-    frozen: Mapping[str, int | None] = {
-        name: FROZEN.get(name) for name in (view.split("@")[0] for view in views)
-    }
+def _reduction(shared: int, head: int, views: Sequence[str]) -> dict[str, Any]:
+    """Return the share that is saved against sharing the frozen networks and the head.
+
+    It is None where a frozen network's size is not known. A network on frames has none.
+    """
+    frozen = {name: FROZEN.get(name) for name in (view.split("@")[0] for view in views)}
     known = [count for count in frozen.values() if count is not None]
-    return {
-        "frozen_parameters": dict(frozen),
-        "against_whole_network": reduction(shared, sum(known) + head)
-        if len(known) == len(frozen)
-        else None,
-        "against_distillation": reduction(shared, RESNET18),
-        "flamest": {
-            "blip_and_slow": BLIP + SLOW,
-            "distilled": RESNET18,
-            "printed": {"head": PRINTED_HEAD, **paper_reductions(PRINTED_HEAD)},
-            "this_head": {"head": shared, **paper_reductions(shared)},
-        },
-    }
+    whole = sum(known) + head
+    saved = 1 - shared / whole if len(known) == len(frozen) else None
+    return {"frozen_parameters": frozen, "against_whole_network": saved}

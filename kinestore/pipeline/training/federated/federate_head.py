@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from kinestore.federated.client_update import LOCAL_SETTINGS
-from kinestore.federated.simulation import check_rounds
+from kinestore.federated.config import RoundsConfig
 from kinestore.heads import FitSettings, to_features
 from kinestore.pipeline.training.federated.fold_simulation import FeatureRows, Federation
 from kinestore.pipeline.training.federated.run_folds import OnProgress, carry_out
@@ -71,7 +71,7 @@ def federate(
     Raises:
         UsageError: If the request or the features do not allow it.
     """
-    check_rounds(rounds=rounds, sample=sample, num_clients=clients)
+    RoundsConfig(rounds=rounds, sample=sample).check_clients(clients)
     rows = keep_labelled(features)
     to_features(rows.features)  # refuse NaN before anything is written
     evaluation, divisions = divide(rows, split=split, cv=cv, folds=folds, seed=seed)

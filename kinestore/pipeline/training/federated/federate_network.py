@@ -5,7 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from kinestore.federated.simulation import check_rounds
+from kinestore.federated.config import RoundsConfig
 from kinestore.pipeline.training.federated.client_clips import FrameClips
 from kinestore.pipeline.training.federated.fold_simulation import Federation
 from kinestore.pipeline.training.federated.run_folds import OnProgress, carry_out
@@ -87,7 +87,7 @@ def federate_net(
         UsageError: If the request or the clips do not allow it.
         KinestoreError: If a video cannot be decoded any more.
     """
-    check_rounds(rounds=rounds, sample=sample, num_clients=clients)
+    RoundsConfig(rounds=rounds, sample=sample).check_clients(clients)
     source = open_source(store, clips, num_clips=looks.clips)
     features = rows_of(store, source)
     rows = keep_labelled(features)

@@ -9,13 +9,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from kinestore.federated import Strategy
+from kinestore.federated import Algorithm
 from kinestore.federated.client_data import LocalData, LocalRows
 from kinestore.federated.communication_cost import Traffic
 from kinestore.federated.evaluation import HeldOut, Predict
 from kinestore.federated.round_record import RoundRecord
-from kinestore.federated.simulation import Checkpoints, History, begin, simulate_clients
-from kinestore.federated.standardization import agree
+from kinestore.federated.rounds import initial_server_state
+from kinestore.federated.simulation import (
+    CheckpointConfig,
+    History,
+    RoundsConfig,
+    simulate_clients,
+)
+from kinestore.federated.standardization import federated_standardizer
 from kinestore.heads import FitSettings, Standardiser, check_rows, predict, to_features, to_labels
 from kinestore.pipeline.training.federated.client_partition import deal, deal_test
 from kinestore.pipeline.training.folds import Fold
@@ -85,7 +91,7 @@ class FeatureRows:
 
     def prepare(self, parts: Sequence[NDArray[np.int64]]) -> Prepared:
         """Rows standardised by what the clients agree on."""
-        standardiser, setup = agree(self.rows.features, parts)
+        standardiser, setup = federated_standardizer(self.rows.features, parts)
         ready = to_features(standardiser.apply(self.rows.features))
         labels = to_labels(self.rows.labels)
 
@@ -157,7 +163,7 @@ class Federation:
     """
 
     material: Material
-    strategy: Strategy
+    strategy: Algorithm
     partition: str
     clients: int
     rounds: int
@@ -178,7 +184,9 @@ class Federation:
         """Refuse what cannot be run, before anything is written."""
         model = self.material.new_model()
         self.material.check(model)
-        state = begin(model, self.strategy, num_clients=self.clients, sample=self.sample)
+        state = initial_server_state(
+            model, self.strategy, num_clients=self.clients, sample=self.sample
+        )
         shares_all = len(state.arrays) == len(model.state_dict())
         if not shares_all and any(
             sum(map(len, dealt.test_parts)) < len(dealt.fold.test) for dealt in deals
@@ -192,7 +200,7 @@ class Federation:
         self,
         dealt: Deal,
         *,
-        checkpoints: Checkpoints | None,
+        checkpoints: CheckpointConfig | None,
         on_round: Callable[[RoundRecord], None],
     ) -> FoldResult:
         """Train on the fold's parts and score its test rows."""
@@ -200,12 +208,14 @@ class Federation:
         history = simulate_clients(
             model,
             ready.clients,
-            rounds=self.rounds,
-            strategy=self.strategy,
-            sample=self.sample,
-            seed=self.seed,
+            config=RoundsConfig(
+                rounds=self.rounds,
+                strategy=self.strategy,
+                sample=self.sample,
+                seed=self.seed,
+                device=self.device,
+            ),
             held_out=self._held_out(dealt, ready) if len(dealt.fold.test) else None,
-            device=self.device,
             checkpoints=checkpoints,
             on_round=on_round,
         )

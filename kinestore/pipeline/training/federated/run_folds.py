@@ -13,7 +13,7 @@ import torch
 from kinestore.federated.evaluation import plain_mean
 from kinestore.federated.privacy import check_accountant, privacy_of
 from kinestore.federated.round_record import RoundRecord
-from kinestore.federated.simulation import Checkpoints, History
+from kinestore.federated.simulation import CheckpointConfig, History
 from kinestore.heads import among_best
 from kinestore.pipeline.plotting.run_charts import Panel, draw_clients, draw_partition
 from kinestore.pipeline.runs.predictions import by_client, write_deal
@@ -73,14 +73,14 @@ def carry_out(
     """
     started = time.perf_counter()
     rows = job.material.rows
-    check_accountant(job.strategy)
+    check_accountant(job.strategy.stages)
     crossed = len(divisions) > 1
     if crossed:
         everything = np.arange(len(rows.labels))
         divisions = [*divisions, Fold(name=ALL_ROWS, train=everything, test=everything[:0])]
     deals = [job.deal(fold) for fold in divisions]
     job.check(deals)
-    checkpoints = Checkpoints(path=Path(out), every=checkpoint_every, resume=resume)
+    checkpoints = CheckpointConfig(path=Path(out), every=checkpoint_every, resume=resume)
     if resume and (finished := read_finished(out, config)) is not None:
         return finished
     with open_run(out, config, columns=_COLUMNS, resume=resume) as run:
@@ -239,7 +239,7 @@ def _prefix(result: FoldResult, results: Sequence[FoldResult]) -> str:
 def _privacy(job: Federation, last: FoldResult) -> dict[str, float] | None:
     """What the saved model may tell of a client, where there is noise."""
     rate = 1.0 if job.sample is None else job.sample / job.clients
-    spent = privacy_of(job.strategy, rounds=len(last.history.rounds), rate=rate)
+    spent = privacy_of(job.strategy.stages, rounds=len(last.history.rounds), rate=rate)
     return None if spent is None else asdict(spent)
 
 

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from kinestore import federated
 from kinestore.__main__ import app
 from kinestore.federated.client_data import LocalData
-from kinestore.federated.simulation import History, simulate_clients
+from kinestore.federated.simulation import History, RoundsConfig, simulate_clients
 from kinestore.heads import derive_seed
 from kinestore.pipeline.training.federated.client_clips import LocalClips
 from kinestore.pipeline.training.federated.federate_network import federate_net
@@ -42,7 +42,9 @@ def together(*parts: list[int], net: nn.Module | None = None, **how: Any) -> His
     source = noise(1 + max(map(max, parts)))
     settings = how.pop("settings", LOCAL)
     return simulate_clients(
-        net or tiny(), clients(source, *parts, settings=settings), **{"rounds": 1, **how}
+        net or tiny(),
+        clients(source, *parts, settings=settings),
+        config=RoundsConfig(**{"rounds": 1, **how}),
     )
 
 
@@ -113,7 +115,9 @@ def test_a_client_that_diverges_is_refused_and_the_others_go_on() -> None:
         source.training(clip_id, seed=0)[:] = 255
     torch.manual_seed(0)
     net = BreaksOn()
-    history = simulate_clients(net, clients(source, [0, 1, 2], [3, 4, 5]), rounds=1)
+    history = simulate_clients(
+        net, clients(source, [0, 1, 2], [3, 4, 5]), config=RoundsConfig(rounds=1)
+    )
     (record,) = history.rounds
     assert [refusal.client for refusal in record.refusals] == [0]
     assert "holds NaN or infinity" in record.refusals[0].reason

@@ -1,51 +1,50 @@
-"""Keeps one broken client from spoiling everybody's model."""
+"""Validation of clients' updates, so that one broken client does not spoil the server's model."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
-from kinestore.federated.strategy import ClientUpdate
+from kinestore.federated.state import Arrays, ClientUpdate
 
 
 @dataclass(frozen=True, kw_only=True)
-class Refusal:
+class RejectedUpdate:
     """An update that was not used.
 
     Attributes:
-        client: Who sent it.
-        reason: One sentence for people, naming the tensor.
+        client: Number of the client that sent it.
+        reason: A sentence that names the tensor.
     """
 
     client: int
     reason: str
 
 
-def screen(
-    updates: Sequence[ClientUpdate], *, reference: Mapping[str, Tensor]
-) -> tuple[list[ClientUpdate], list[Refusal]]:
-    """Part the updates that fit the server's model from those that would break it.
+def validate_updates(
+    updates: Sequence[ClientUpdate], *, reference: Arrays
+) -> tuple[list[ClientUpdate], list[RejectedUpdate]]:
+    """Divide updates into those that fit the server's model and those that would break it.
 
     Args:
-        updates: What the clients sent.
+        updates: As the clients sent them.
         reference: The server's state dict, for names, shapes and dtypes.
 
     Returns:
-        The updates to use, and the refusals, both in the order of the clients given.
+        The updates to use and the rejected ones, both in the order given.
     """
-    kept, refused = [], []
+    valid, rejected = [], []
     for update in updates:
-        reason = _fault(update.arrays, reference)
+        reason = _find_fault(update.arrays, reference)
         if reason is None:
-            kept.append(update)
+            valid.append(update)
         else:
-            refused.append(Refusal(client=update.client, reason=reason))
-    return kept, refused
+            rejected.append(RejectedUpdate(client=update.client, reason=reason))
+    return valid, rejected
 
 
-def _fault(arrays: Mapping[str, Tensor], reference: Mapping[str, Tensor]) -> str | None:
-    """Why not to use these arrays, or None."""
+def _find_fault(arrays: Arrays, reference: Arrays) -> str | None:
+    """Return the first reason not to use these arrays, or None."""
     for name in reference:
         if name not in arrays:
             return f"{name} is missing"

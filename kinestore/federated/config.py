@@ -1,0 +1,47 @@
+"""Settings of a federated run's rounds."""
+
+from dataclasses import dataclass
+
+from kinestore.federated import create
+from kinestore.federated.strategy import Algorithm
+from kinestore.store import UsageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoundsConfig:
+    """How many rounds, by which strategy, with which clients.
+
+    Attributes:
+        rounds: Number of rounds, 1 or more.
+        strategy: A strategy's name, or one that `federated.create` built with its settings.
+        sample: Number of clients drawn for each round, without repetition; None takes all. With
+            the noise stage each client is drawn by itself, and this many are expected.
+        seed: 0 or more; the same seed gives the same model.
+        device: "cpu", "cuda", or "auto" for CUDA where there is a GPU.
+    """
+
+    rounds: int
+    strategy: str | Algorithm = "fedavg"
+    sample: int | None = None
+    seed: int = 0
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        if self.rounds < 1:
+            raise UsageError(f"rounds={self.rounds}: must be 1 or more")
+
+    @property
+    def algorithm(self) -> Algorithm:
+        """The strategy with its stages.
+
+        Raises:
+            UsageError: If there is no strategy of this name.
+        """
+        return create(self.strategy) if isinstance(self.strategy, str) else self.strategy
+
+    def check_clients(self, num_clients: int) -> None:
+        """Raise UsageError if so many clients cannot be drawn for a round."""
+        if self.sample is not None and not 1 <= self.sample <= num_clients:
+            raise UsageError(
+                f"sample={self.sample}: must be from 1 to {num_clients}, the number of clients"
+            )
