@@ -1,13 +1,14 @@
-"""Dot products of each place of a map with the places around it in another map.
+"""Dot products of each position of a map with the neighboring positions in another map.
 
-Shape legend: N pairs of maps, H height, W width, C channels, D how far apart two places may be in
-height and in width, P = 2 D + 1 displacements each way, R rows that are dealt with at a time.
+Shape legend: N pairs of maps, H height, W width, C channels, D largest displacement in
+height and in width, P = 2 D + 1 displacements per axis, R rows processed at a time.
 
-R rows of places meet the R + 2 D rows around them in one product of matrices. Of what each place
-gets, the P x P around it are kept; they lie in the product at the same steps from place to place,
-so they are a view. Rows end in D zeros, and there are D rows of zeros above and below, so what lies
-outside the map needs no care. The price is about (R + 2 D) (W + D) / P^2 times the multiplications
-of the definition, at the speed of matrix products, and no array that is larger than the answer.
+R rows of positions are multiplied with the R + 2 D rows around them in one matrix product. For each
+position, only the P x P products around it are used. They have constant strides in the product, so
+they are a view of it. Rows end in D zeros, and D rows of zeros are above and below, so positions
+outside the map need no special case. The cost is about (R + 2 D) (W + D) / P^2 times the
+multiplications of the definition, at the speed of matrix products, and no array is larger than the
+result.
 """
 
 from collections.abc import Iterator
@@ -22,13 +23,14 @@ from torch.nn.functional import pad
 from kinestore.heads._onednn_linear import inner, worthwhile
 
 PLACES, MORE_PLACES = 56, 112
-"""About as many are dealt with at a time; the more where single products are quick."""
+"""Approximate numbers of positions processed at a time; the larger for fast products."""
 
 
 def surrounded(maps: Tensor, *, reach: int) -> Tensor:
-    """Maps (N, H, W, C) with zeros all around, as `correlate` takes the second ones.
+    """Pad maps (N, H, W, C) with zeros on all sides, as the second argument of `correlate`.
 
-    A row has its D zeros behind it, and those of the row above before it: so there is one row more.
+    A row has its D zeros at the end, and those of the row above before it. So there is an extra
+    row.
 
     Returns:
         Shape (N, H + 2 D + 1, W + D or more, C).
@@ -43,11 +45,13 @@ def surrounded(maps: Tensor, *, reach: int) -> Tensor:
 
 
 def correlate(first: Tensor, around: Tensor, *, reach: int) -> Tensor:
-    """S[n, i, j, a, b] = first[n, i, j] . second[n, i + a - D, j + b - D], 0 outside the map.
+    """Compute S[n, i, j, a, b] = first[n, i, j] . second[n, i + a - D, j + b - D].
+
+    It is 0 outside the map.
 
     Args:
-        first: Floating, shape (N, H, W, C).
-        around: `surrounded(second, reach=reach)`, of a second of the same shape and dtype.
+        first: Floating point, shape (N, H, W, C).
+        around: `surrounded(second, reach=reach)`, for a second map of the same shape and dtype.
         reach: D, 0 or more.
 
     Returns:
@@ -58,20 +62,20 @@ def correlate(first: Tensor, around: Tensor, *, reach: int) -> Tensor:
 
 
 def exchanged(volume: Tensor) -> Tensor:
-    """The answer of `correlate` for second and first: S'[i, j, a, b] = S[i+a-D, j+b-D, -a, -b]."""
+    """Return `correlate` with its arguments exchanged: S'[i, j, a, b] = S[i+a-D, j+b-D, -a, -b]."""
     answer: Tensor = _Exchanged.apply(volume)
     return answer
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Band:
-    """A few rows of the first map, and where they and what is around them lie.
+    """A few rows of the first map, and the positions around them in the second map.
 
     Attributes:
-        rows: Of the first map.
-        around: Of the second map's places, one after another with their zeros.
-        sizes: (R, W, P, P): of the products that are kept.
-        steps: How far apart they are in (R W, len(around)).
+        rows: Rows of the first map.
+        around: Positions of the second map, flattened, with their zeros.
+        sizes: (R, W, P, P), the shape of the products that are used.
+        steps: Their strides in (R W, len(around)).
     """
 
     rows: slice
@@ -80,11 +84,11 @@ class _Band:
     steps: tuple[int, ...]
 
     def places(self, first: Tensor) -> Tensor:
-        """A view of those rows: (N, R W, C)."""
+        """Return a view of those rows: (N, R W, C)."""
         return first[:, self.rows].flatten(1, 2)
 
-    def kept(self, products: Tensor) -> Tensor:
-        """A view of the products (N, R W, len(around)) that are asked for: (N, R, W, P, P)."""
+    def used(self, products: Tensor) -> Tensor:
+        """Return a view (N, R, W, P, P) of the products (N, R W, len(around)) that are used."""
         sizes, steps = (len(products), *self.sizes), (products.stride(0), *self.steps)
         return products.as_strided(sizes, steps)
 
@@ -98,7 +102,7 @@ class _Correlate(torch.autograd.Function):
         volume = first.new_empty(*first.shape[:3], num_places, num_places)
         for band in _bands(first, pitch, reach):
             for maps, products in _inner(band.places(first), around[:, band.around]):
-                volume[maps, band.rows] = band.kept(products)
+                volume[maps, band.rows] = band.used(products)
         return volume
 
     @staticmethod
@@ -109,7 +113,7 @@ class _Correlate(torch.autograd.Function):
         for band in _bands(first, ctx.pitch, ctx.reach):
             places, near = band.places(first), around[:, band.around]
             products = first.new_zeros(*places.shape[:2], near.shape[1])
-            band.kept(products).copy_(grad[:, band.rows])
+            band.used(products).copy_(grad[:, band.rows])
             for maps, answer in _inner(products, near.mT):
                 band.places(to_first)[maps] = answer
             for maps, answer in _inner(products.mT, places.mT):
@@ -118,7 +122,7 @@ class _Correlate(torch.autograd.Function):
 
 
 class _Exchanged(torch.autograd.Function):
-    """Its own inverse but for what lies outside the map, and so its own gradient."""
+    """Exchange of the two maps, which is its own gradient."""
 
     @staticmethod
     def forward(ctx: Any, volume: Tensor) -> Tensor:
@@ -131,7 +135,7 @@ class _Exchanged(torch.autograd.Function):
 
 
 def _inner(left: Tensor, right: Tensor) -> Iterator[tuple[slice, Tensor]]:
-    """Yield left right^T of all maps at once, or of one after another where that is quicker."""
+    """Yield left right^T of all maps at once, or one after another if that is faster."""
     if not worthwhile(left[:1], right.shape[1]):
         yield slice(None), torch.bmm(left, right.mT)
         return
@@ -140,7 +144,7 @@ def _inner(left: Tensor, right: Tensor) -> Iterator[tuple[slice, Tensor]]:
 
 
 def _bands(first: Tensor, pitch: int, reach: int) -> Iterator[_Band]:
-    """All rows, a few at a time; pitch is from a place to the one below it in the second map."""
+    """Yield all rows, a few at a time; pitch is the stride of a row in the second map."""
     _, height, width, _ = first.shape
     num_places = 2 * reach + 1
     most = max(1, (MORE_PLACES if worthwhile(first[:1], PLACES) else PLACES) // width)

@@ -1,4 +1,4 @@
-"""Where networks run."""
+"""The device that networks run on."""
 
 import torch
 
@@ -6,10 +6,10 @@ from kinestore.store import UsageError
 
 
 def choose_device(device: str) -> torch.device:
-    """Read "auto", "cpu" or "cuda".
+    """Return the torch device for "auto", "cpu" or "cuda".
 
     Raises:
-        UsageError: If it is something else, or CUDA without a GPU that torch can use.
+        UsageError: If the value is another, or torch finds no GPU for "cuda".
     """
     if device not in ("auto", "cpu", "cuda"):
         raise UsageError(f"device={device!r}: must be auto, cpu or cuda")

@@ -1,4 +1,4 @@
-"""What a net on frames tells of its inner maps, for those who look where it looks."""
+"""Description of the feature maps of a network on frames, for Grad-CAM."""
 
 from dataclasses import dataclass
 
@@ -7,18 +7,18 @@ from torch import nn
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureLayer:
-    """A part of a net that gives maps, and which pixels their cells are about.
+    """A layer with feature maps, and the pixels at which their cells are centered.
 
-    A cell is about the middle of what it sees: cell i about pixel `first + stride * i`. A ResNet's
-    strided convolutions have a padding that puts cell 0 about pixel 0; pools without a padding put
-    it about the middle of what they pool. Times of maps are counted in frames likewise.
+    Cell i is centered at pixel `first + stride * i`. With the padding of a ResNet's strided
+    convolutions, cell 0 is centered at pixel 0; with pooling without padding, at the center of the
+    pooling window. Times of maps are measured in frames in the same way.
 
     Attributes:
-        module: Gives maps (T, C, h, w) of a clip, or (1, C, T, h, w); it is called once.
-        stride: Pixels from a cell to the next, down and across.
-        first: The pixel that the first cell is about; between two pixels, it has a half.
-        time_stride: Frames from a map to the next.
-        first_time: The frame that the first map is about.
+        module: Returns maps (T, C, h, w) of a clip, or (1, C, T, h, w); it is called once.
+        stride: Pixels from one cell to the next, in both directions.
+        first: Center of the first cell in pixels; it may lie between two pixels.
+        time_stride: Frames from one map to the next.
+        first_time: Frame at which the first map is centered.
     """
 
     module: nn.Module

@@ -1,4 +1,4 @@
-"""What the heads that read whole clips of frames share."""
+"""Checks of the input of networks on frames."""
 
 from torch import Tensor
 
@@ -6,7 +6,7 @@ from kinestore.store import UsageError
 
 
 def check_clips(frames: Tensor) -> None:
-    """Refuse what is not normalised frames of clips, floating, shape (B, T, 3, H, W)."""
+    """Raise UsageError unless frames are floating point of shape (B, T, 3, H, W)."""
     shape = tuple(frames.shape)
     if frames.ndim != 5 or shape[2] != 3 or 0 in shape:
         raise UsageError(

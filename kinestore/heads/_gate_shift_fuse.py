@@ -1,10 +1,9 @@
-"""Gate, shift, fuse: channels that each frame hands to its neighbours, as far as gates let them.
+"""Gate, shift, fuse: gated channels are shifted to the previous and the next frame.
 
 Source: Gate-Shift-Fuse for Video Action Recognition, 2022, as in the authors' code
-(swathikirans/GSF), whose parameter counts are met exactly. docs/nets-correlation.md tells each
-step.
+(swathikirans/GSF), with the same parameter counts. docs/nets-correlation.md explains each step.
 
-Done differently: the number of frames comes with each batch, and is not fixed when a net is built.
+Done differently: the number of frames is an argument of `forward`, not of the constructor.
 
 Shape legend: N maps, time outermost (N = T B), T time, B batch, C channels, F channels that are
 gated, H height, W width.
@@ -17,20 +16,20 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 HALVES = 2
-"""One half of the channels comes from the frame after, the other from the one before."""
+"""One half of the channels comes from the next frame, the other from the previous one."""
 
 
 class GateShiftFuse(nn.Module):
-    """Half of the gated channels move a frame back, half a frame on; the others stay.
+    """Shifts half of the gated channels to the previous frame and half to the next frame.
 
-    The 3x3x3 convolution of the gates is kept, and computed, as three of single frames, whose
-    answers are added a frame apart: that spares copies of the maps.
+    The 3x3x3 convolution of the gates is implemented as three 2-D convolutions whose outputs are
+    added with an offset of one frame. This avoids copies of the maps.
 
     Attributes:
         width: F, a multiple of 4.
-        taps: Of each half, the convolutions for the frames before, at and after.
-        bias: Of the gates.
-        fuse: Of each half, what weighs channels that came against those that stayed.
+        taps: Convolutions for the previous, the same and the next frame, for each half.
+        bias: Bias of the gates.
+        fuse: Convolutions that give the weight of shifted channels, for each half.
     """
 
     def __init__(self, width: int) -> None:
@@ -47,7 +46,7 @@ class GateShiftFuse(nn.Module):
             nn.init.kaiming_normal_(layer.get_parameter("weight"), mode="fan_out")
 
     def forward(self, maps: Tensor, *, num_frames: int) -> Tensor:
-        """Maps (N, C, H, W), C at least F, of clips of num_frames each; they change in place."""
+        """Process maps (N, C, H, W) in place, C at least F, of clips of num_frames each."""
         places = maps.permute(0, 2, 3, 1)[..., : self.width]
         gated = _by_frame(places.clone(memory_format=torch.contiguous_format), num_frames)
         halves = gated.view(*gated.shape[:-1], HALVES, -1)  # (T, B, H, W, 2, F / 2)
@@ -61,7 +60,7 @@ class GateShiftFuse(nn.Module):
         return maps
 
     def _gates(self, gated: Tensor) -> Tensor:
-        """Tanh of the 3x3x3 convolution of (T, B, H, W, F): (T, B, H, W, 2)."""
+        """Return tanh of the 3x3x3 convolution of (T, B, H, W, F): (T, B, H, W, 2)."""
         maps = self.bn(gated.flatten(0, 1).permute(0, 3, 1, 2)).relu_()
         answers = _by_frame(self.taps(maps).permute(0, 2, 3, 1), len(gated))
         around = pad(answers, (*([0, 0] * 4), 1, 1))
@@ -69,7 +68,7 @@ class GateShiftFuse(nn.Module):
         return (total + self.bias).tanh()
 
     def _shares(self, moved: Tensor, kept: Tensor) -> Tensor:
-        """How much of what comes is taken, (T, B, 1, 1, 2, F / 2), from means (T, B, 2, F / 2)."""
+        """Return weights of what is shifted, (T, B, 1, 1, 2, F / 2); means are (T, B, 2, F / 2)."""
         pictures = torch.stack([moved, kept]).permute(2, 3, 0, 4, 1)  # (B, 2, 2, F / 2, T)
         shares = torch.cat([fuse(pictures[:, half]) for half, fuse in enumerate(self.fuse)], 1)
         weights = shares.sigmoid().permute(3, 0, 1, 2)[:, :, None, None].contiguous()
@@ -77,7 +76,7 @@ class GateShiftFuse(nn.Module):
 
 
 class GatedStage(nn.Sequential):
-    """One of torchvision's stages of Bottlenecks, each with a `gsf` of its own."""
+    """A stage of torchvision's Bottlenecks, each with its own `gsf`."""
 
     def __init__(self, blocks: nn.Sequential, *, ratio: float) -> None:
         super().__init__(*blocks)
@@ -85,14 +84,14 @@ class GatedStage(nn.Sequential):
             _add_gsf(block, ratio=ratio)
 
     def forward(self, maps: Tensor, num_frames: int) -> Tensor:  # type: ignore[override]
-        """(N, C, H, W) of clips of so many frames to the next stage's."""
+        """Map (N, C, H, W) of clips of num_frames to the output of the stage."""
         for block in self:
             maps = run_block(block, maps, num_frames=num_frames)
         return maps
 
 
 def _add_gsf(block: Any, *, ratio: float) -> None:
-    """Give a Bottleneck a `GateShiftFuse`, of that share of its channels."""
+    """Add a `GateShiftFuse` on this fraction of the channels to a Bottleneck."""
     block.gsf = GateShiftFuse(round(ratio * block.conv3.out_channels))
 
 
@@ -107,5 +106,5 @@ def run_block(block: Any, maps: Tensor, *, num_frames: int) -> Tensor:
 
 
 def _by_frame(maps: Tensor, num_frames: int) -> Tensor:
-    """(N, ...) to (T, B, ...)."""
+    """Reshape (N, ...) to (T, B, ...)."""
     return maps.view(num_frames, -1, *maps.shape[1:])

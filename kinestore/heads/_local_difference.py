@@ -1,11 +1,11 @@
-"""The spatio-temporal module on local information: one segment's frames to one feature map.
+"""The local module: from the frames of one segment to one feature map.
 
 Source: Video Action Recognition Method Based on Personalized Federated Learning and Spatiotemporal
-Features, 2025, section 3.1.1, Eqs. 1 to 3, and Table 1 for what the difference branch reads.
-docs/nets.md tells how each equation was read.
+Features, 2025, section 3.1.1, Eqs. 1 to 3, and Table 1 for the input of the difference branch.
+docs/nets.md explains how each equation was interpreted.
 
-Shape legend: S segments of all clips, C channels, H height, W width. A segment is five frames, of
-which the third is the one whose features are told.
+Shape legend: S segments of all clips, C channels, H height, W width. A segment is five frames; the
+middle one provides the appearance features.
 """
 
 import copy
@@ -19,32 +19,32 @@ from torch.nn.functional import avg_pool2d, interpolate
 from kinestore.store import UsageError
 
 NUM_FRAMES = 5
-"""Of a segment."""
+"""Number of frames in a segment."""
 
 CENTRE = NUM_FRAMES // 2
-"""The frame that is told of."""
+"""Index of the middle frame."""
 
 
 def concat_frames(frames: Tensor) -> Tensor:
-    """All five frames, shape (S, 5, 3, H, W) to (S, 15, H, W): Table 1, row 1."""
+    """Concatenate all five frames, shape (S, 5, 3, H, W) to (S, 15, H, W): Table 1, row 1."""
     return frames.flatten(1, 2)
 
 
 def adjacent_diff(frames: Tensor) -> Tensor:
-    """I2-I1, I3-I2, I4-I3, I5-I4, shape (S, 12, H, W): row 2, as TDN has it."""
+    """Return I2-I1, I3-I2, I4-I3, I5-I4, shape (S, 12, H, W): row 2, as in TDN."""
     return (frames[:, 1:] - frames[:, :-1]).flatten(1, 2)
 
 
 def center_diff(frames: Tensor) -> Tensor:
-    """I3-I1, I3-I2, I3-I4, I3-I5, shape (S, 12, H, W): row 3."""
+    """Return I3-I1, I3-I2, I3-I4, I3-I5, shape (S, 12, H, W): row 3."""
     return (frames[:, CENTRE, None] - frames[:, [0, 1, 3, 4]]).flatten(1, 2)
 
 
 def center_diff_smooth(frames: Tensor) -> Tensor:
-    """The mean of `center_diff` over its four frames, shape (S, 3, H, W): row 4.
+    """Return the mean of `center_diff` over its four frames, shape (S, 3, H, W): row 4.
 
-    That is the centre less the mean of the others. They are added in pairs from the outside in, so
-    that the five frames read backwards give the same bits.
+    That is the middle frame minus the mean of the others. They are added in pairs, from the
+    outermost inwards, so that the five frames in reverse order give bit-identical results.
     """
     outer, inner = frames[:, 0] + frames[:, 4], frames[:, 1] + frames[:, 3]
     return torch.sub(frames[:, CENTRE], outer.add_(inner), alpha=0.25)
@@ -56,16 +56,16 @@ LOCAL_INPUTS: dict[str, tuple[int, Callable[[Tensor], Tensor]]] = {
     "center_diff": (12, center_diff),
     "center_diff_smooth": (3, center_diff_smooth),
 }
-"""What the difference branch can read, by name: its channels, and how it comes from the frames."""
+"""Inputs of the difference branch by name: number of channels, and function of the frames."""
 
 
 class LocalModule(nn.Module):
-    """F_L = res2(a F_RGB + b Up(F_diff)) + b Up(res2'(F_diff)), the first part times a as well.
+    """F_L = res2(a F_RGB + b Up(F_diff)) + b Up(res2'(F_diff)), the first term also times a.
 
     Attributes:
-        local_input: What the difference branch reads, or "none".
+        local_input: Input of the difference branch, or "none".
         fusion_weights: a and b.
-        scale: What the difference is multiplied by.
+        scale: Factor of the difference.
     """
 
     def __init__(
@@ -89,15 +89,15 @@ class LocalModule(nn.Module):
             self.diff_res2 = copy.deepcopy(trunk.layer1)
 
     def inflate(self) -> None:
-        """Start the difference stem from the mean over colours of the frame's, for each channel."""
+        """Initialize the difference stem with the mean over colors of the frame stem."""
         if self.diff_stem is not None:
             colours = self.stem.get_parameter("0.weight").mean(1, keepdim=True)
             with torch.no_grad():
                 self.diff_stem.get_parameter("0.weight").copy_(colours)
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Segments (S, 5, 3, H, W) to features (S, 256, H/4, W/4), rounded up."""
-        # channels innermost: a CPU is far faster so, and it stays so to the end
+        """Map segments (S, 5, 3, H, W) to features (S, 256, H/4, W/4), rounded up."""
+        # channels_last is much faster on a CPU, and is kept by all layers
         centre = frames[:, CENTRE].contiguous(memory_format=torch.channels_last)
         rgb: Tensor = self.stem(centre)
         if self.diff_stem is None:
@@ -116,7 +116,7 @@ class LocalModule(nn.Module):
 
 
 def _times(x: Tensor, factor: float) -> Tensor:
-    """The product, without a pass over large maps where it is the tensor itself."""
+    """Return the product, without a pass over large maps if the factor is 1."""
     return x if factor == 1 else factor * x
 
 

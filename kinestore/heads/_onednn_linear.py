@@ -1,8 +1,8 @@
-"""Products of matrices by the library that is quick on this machine.
+"""Matrix products with the faster library on this machine.
 
-PyTorch hands float32 products to MKL, which keeps its AVX-512 kernels for Intel's processors. On
-others oneDNN, which PyTorch brings along for convolutions, is about twice as fast; but `F.linear`
-does not ask it, and nor do gradients. Here they do, where a product is large enough to be worth it.
+PyTorch computes float32 products with MKL, which uses its AVX-512 kernels only on Intel processors.
+On other processors oneDNN, which PyTorch uses for convolutions, is about twice as fast, but
+`F.linear` and its gradients do not use it. The layers here do, for products that are large enough.
 
 Shape legend: M rows, I features in, O features out.
 """
@@ -17,16 +17,16 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import linear
 
 LEAST_WORK = 2**22
-"""Multiplications of a product that is worth the way: below half of it MKL is quicker."""
+"""Multiplications from which oneDNN is used: below half of it MKL is faster."""
 
 CPU_INFO = Path("/proc/cpuinfo")
 
 
 class Linear(nn.Linear):
-    """`torch.nn.Linear`, by the quicker library."""
+    """`torch.nn.Linear` with the faster library."""
 
     def forward(self, input: Tensor) -> Tensor:
-        """As `torch.nn.Linear` has it: (..., I) -> (..., O)."""
+        """Apply the layer, (..., I) -> (..., O), as `torch.nn.Linear` does."""
         if not worthwhile(input, self.out_features):
             return super().forward(input)
         answer: Tensor = _Linear.apply(input, self.weight, self.bias)
@@ -34,7 +34,7 @@ class Linear(nn.Linear):
 
 
 def quicken(network: nn.Module) -> nn.Module:
-    """Have the plain linear layers of a network be `Linear`, in place; its weights stay."""
+    """Turn all `torch.nn.Linear` layers of a network into `Linear`, in place; weights stay."""
     for layer in network.modules():
         if type(layer) is nn.Linear:
             layer.__class__ = Linear
@@ -42,7 +42,7 @@ def quicken(network: nn.Module) -> nn.Module:
 
 
 def worthwhile(rows: Tensor, features_out: int) -> bool:
-    """Whether `inner` is the way to multiply rows (..., I) by the transpose of (O, I)."""
+    """Return whether `inner` is faster for rows (..., I) times the transpose of (O, I)."""
     return (
         rows.numel() * features_out >= LEAST_WORK
         and rows.dtype is torch.float32
@@ -54,7 +54,7 @@ def worthwhile(rows: Tensor, features_out: int) -> bool:
 
 @cache
 def onednn_is_quicker() -> bool:
-    """Whether MKL multiplies matrices here with half of what the processor can."""
+    """Return whether oneDNN is faster than MKL on this processor."""
     return (
         torch.backends.mkl.is_available()  # type: ignore[no-untyped-call]
         and hasattr(torch.ops.mkldnn, "_linear_pointwise")
@@ -64,7 +64,7 @@ def onednn_is_quicker() -> bool:
 
 
 def inner(left: Tensor, right: Tensor, bias: Tensor | None = None) -> Tensor:
-    """By oneDNN: left right^T + bias, float32 on the CPU; (..., I) and (O, I) -> (..., O)."""
+    """Compute left right^T + bias with oneDNN, float32 on the CPU: (..., I), (O, I) -> (..., O)."""
     answer: Tensor = torch.ops.mkldnn._linear_pointwise(left, right, bias, "none", [], "")
     return answer
 
@@ -92,12 +92,12 @@ class _Linear(torch.autograd.Function):
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[Any, ...], *inputs: Tensor | None) -> tuple[Tensor, int]:
-        """Of many layers at once: by torch's own product."""
+        """Compute many layers at once, with torch's own product."""
         return torch.vmap(linear, in_dims)(*inputs), 0  # type: ignore[arg-type]
 
 
 def _vendor() -> str:
-    """Who made the processor, as Linux names them; "GenuineIntel" where it is not told."""
+    """Return the vendor of the processor; "GenuineIntel" if it is unknown."""
     if CPU_INFO.is_file():
         for line in CPU_INFO.read_text().splitlines():
             name, _, value = line.partition(":")

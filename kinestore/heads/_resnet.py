@@ -1,4 +1,4 @@
-"""torchvision's residual network of Bottlenecks, which nets for frames take their stages from."""
+"""torchvision's ResNet with Bottleneck blocks, the backbone of networks on frames."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,27 +8,27 @@ from kinestore.store import UsageError
 from kinestore.store.io.tensors import read_tensors
 
 RESNET50 = (3, 4, 6, 3)
-"""Bottlenecks in res2, res3, res4 and res5."""
+"""Numbers of Bottlenecks in res2, res3, res4 and res5."""
 
 MOST_BLOCKS, MOST_WIDTH = 100, 1024
-"""Far beyond any published network: a run's settings may come from somebody else."""
+"""Limits far above any published network, since the settings of a run are not trusted."""
 
 
 def residual_network(
     *, layers: Sequence[int] = RESNET50, width: int = 64, weights: Path | None = None
 ) -> Any:
-    """A `torchvision.models.ResNet`: the stride of a stage's first block is on its 3x3.
+    """Build a `torchvision.models.ResNet`: the stride of a stage's first block is on its 3x3.
 
     Args:
-        layers: Bottlenecks in res2, res3, res4 and res5, each from 1 to 100.
-        width: Of the 3x3 in res2, a multiple of 16 up to 1024; each later stage has twice the one
-            before, and gives four times its own. The stem stays 64 wide.
-        weights: A state dict of that very network, with a classifier of any size,
-            such as torchvision's of ImageNet; None for random weights.
+        layers: Numbers of Bottlenecks in res2, res3, res4 and res5, each from 1 to 100.
+        width: Channels of the 3x3 convolution in res2, a multiple of 16 up to 1024. Each later
+            stage has twice as many, and the output of a stage four times as many. The stem has 64.
+        weights: A state dict of this network, with a classifier of any size, such as
+            torchvision's for ImageNet; None for random weights.
 
     Raises:
-        UsageError: If a number is out of range, or the file is absent, is no state dict, or has a
-            key that is missing, left over, or of another shape.
+        UsageError: If a number is out of range, or the file is missing, is no state dict, or has a
+            missing or unexpected key or another shape.
     """
     from torchvision.models.resnet import Bottleneck, ResNet  # takes a second to import
 
@@ -41,7 +41,7 @@ def residual_network(
         raise UsageError(
             f"width={width}: must be a multiple of 16, {MOST_WIDTH} at most; ResNet-50 has 64"
         )
-    # ResNet has 64 channels for res2 whatever the width, times the expansion: 4 widths come out.
+    # ResNet has 64 channels in res2 for every width, times the expansion: the output is 4 widths.
     scaled = {"expansion": width // 16}
     block = Bottleneck if width == 64 else type("ScaledBottleneck", (Bottleneck,), scaled)
     state = {} if weights is None else read_tensors(Path(weights))

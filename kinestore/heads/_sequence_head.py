@@ -1,4 +1,4 @@
-"""What the heads that read a sequence of frames share.
+"""Layers and checks that heads on sequences of frames share.
 
 Shape legend: B batch, T time, D width, K classes.
 """
@@ -24,14 +24,14 @@ class GaussianNoise(nn.Module):
         self.deviation = deviation
 
     def forward(self, x: Tensor) -> Tensor:
-        """Any shape, which stays."""
+        """Add the noise; every shape is allowed."""
         return x + self.deviation * torch.randn_like(x) if self.training else x
 
 
 def classifier(
     *, width: int, num_classes: int, dense: int, noise: float, dropout: float
 ) -> nn.Sequential:
-    """Noise, Linear, ReLU, dropout, Linear: (B, width) -> logits (B, num_classes)."""
+    """Build noise, Linear, ReLU, dropout, Linear: (B, width) -> logits (B, num_classes)."""
     check_sizes({"num_classes": num_classes, "dense": dense})
     check_fractions({"dropout": dropout})
     if not 0 <= noise < math.inf:
@@ -46,21 +46,21 @@ def classifier(
 
 
 def check_sizes(sizes: Mapping[str, int]) -> None:
-    """Refuse a size below 1, by its name."""
+    """Raise UsageError for a size below 1, with its name."""
     for name, value in sizes.items():
         if value < 1:
             raise UsageError(f"{name}={value}: must be 1 or more")
 
 
 def check_fractions(fractions: Mapping[str, float]) -> None:
-    """Refuse a share to drop that is below 0, or leaves nothing."""
+    """Raise UsageError for a dropout rate below 0, or of 1 or more."""
     for name, value in fractions.items():
         if not 0 <= value < 1:
             raise UsageError(f"{name}={value}: must be 0 or more and below 1")
 
 
 def real_frames(frames: Tensor, mask: Tensor | None, *, in_features: int) -> Tensor:
-    """The frames with zeros where padded, so that padding of any value, NaN too, is as good.
+    """Return the frames with zeros as padding, whatever the padding was, even NaN.
 
     Args:
         frames: Shape (B, T, D), T 1 or more.
@@ -68,7 +68,7 @@ def real_frames(frames: Tensor, mask: Tensor | None, *, in_features: int) -> Ten
         in_features: The D that the head was built for.
 
     Raises:
-        UsageError: If a shape or the mask's dtype is another, or a clip has no real frame.
+        UsageError: If a shape or the mask's dtype differs, or a clip has no real frame.
     """
     shape = tuple(frames.shape)
     if frames.ndim != 3 or shape[1] == 0 or shape[2] != in_features:
@@ -88,6 +88,6 @@ def real_frames(frames: Tensor, mask: Tensor | None, *, in_features: int) -> Ten
 
 
 def refuse_clips(wrong: Tensor, reason: str) -> None:
-    """Name the first clip that is wrong, bool, shape (B,), if there is one."""
+    """Raise UsageError with the first clip that is wrong, bool, shape (B,), if there is one."""
     if wrong.any():
         raise UsageError(f"mask: clip {int(wrong.nonzero()[0])} of the batch {reason}")

@@ -1,11 +1,11 @@
-"""Spatio-temporal correlation: how alike a place is to those around it, in its frame and others.
+"""Spatio-temporal correlation: similarity of a position to its neighbors in space and time.
 
 Source: Fine-Grained Spatio-temporal Feature Learning Network for Video Understanding, section 3,
 Eqs. 1 to 4. The paper gives neither the displacements nor the widths: these are a reconstruction
-that meets its parameters and its operations. docs/nets-correlation.md tells how each step was read.
+with its numbers of parameters and operations. docs/nets-correlation.md explains each step.
 
 Shape legend: N maps, time outermost (N = T B), T time, B batch, C channels, H height, W width,
-L = 2 max_offset + 1 offsets in time, P = 2 max_displacement + 1 displacements each way, F = 8
+L = 2 max_offset + 1 offsets in time, P = 2 max_displacement + 1 displacements per axis, F = 8
 features of an offset.
 """
 
@@ -19,20 +19,20 @@ from torch.nn.functional import avg_pool2d, pad
 from kinestore.heads._correlation_op import correlate, exchanged, surrounded
 
 EPSILON = 1e-6
-"""Added to a squared length, so that a vector of zeros has a direction: none."""
+"""Added to a squared norm, so that a zero vector does not divide by zero."""
 
 HIDDEN, FEATURES = 32, 8
 FUSED = 16
 
 
 class SpatioTemporalCorrelation(nn.Module):
-    """Adds to a stage's output what its correlations tell.
+    """Adds features of correlations to the output of a stage.
 
     Attributes:
-        max_offset: Frames apart at most, either way.
-        max_displacement: Places apart at most, each way.
-        signed: Whether an offset and its opposite stay apart. Else both get their mean, which
-            cannot tell forwards from backwards.
+        max_offset: Largest distance in frames.
+        max_displacement: Largest distance in positions, per axis.
+        signed: Whether an offset and its opposite have separate features. Otherwise both get
+            their mean, which does not distinguish forward from backward motion.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class SpatioTemporalCorrelation(nn.Module):
         self.fusion = _fusion((2 * max_offset + 1) * FEATURES, channels)
 
     def forward(self, maps: Tensor, earlier: Tensor, *, num_frames: int) -> Tensor:
-        """The stage's output and what its correlations tell, added.
+        """Return the sum of the stage's output and the features of its correlations.
 
         Args:
             maps: Shape (N, C, H, W), of clips of num_frames each.
@@ -58,11 +58,11 @@ class SpatioTemporalCorrelation(nn.Module):
         Returns:
             Shape (N, C, H, W).
         """
-        # in place: on a CPU, what large new tensors cost most is their memory
-        return self.told(maps, earlier, num_frames=num_frames).add_(maps).relu_()
+        # in place: on a CPU, allocating large tensors is expensive
+        return self.correlation_features(maps, earlier, num_frames=num_frames).add_(maps).relu_()
 
-    def told(self, maps: Tensor, earlier: Tensor, *, num_frames: int) -> Tensor:
-        """What is added; arguments and shape as those of `forward`."""
+    def correlation_features(self, maps: Tensor, earlier: Tensor, *, num_frames: int) -> Tensor:
+        """Return the features that are added; arguments and shape as in `forward`."""
         features = {
             offset: (self.temporal if offset else self.spatial)(volume)
             for offset, volume in self.similarities(maps, earlier, num_frames=num_frames)
@@ -76,13 +76,13 @@ class SpatioTemporalCorrelation(nn.Module):
     def similarities(
         self, maps: Tensor, earlier: Tensor, *, num_frames: int
     ) -> Iterator[tuple[int, Tensor]]:
-        """The cosines of each offset, one offset at a time; arguments as those of `forward`.
+        """Compute the cosine similarities of one offset at a time; arguments as in `forward`.
 
         Yields:
-            An offset, and of place (i, j) of each frame the cosine with (i + a - D, j + b - D) of
-            the frame that is so much later, a and b from 0 to 2 D, D for max_displacement: shape
-            (N, H, W, P * P), 0 outside the frame and outside the clip. Offset 0 is of the stage
-            before, the others are of the stage itself.
+            An offset, and the cosine similarity of position (i, j) of each frame with position
+            (i + a - D, j + b - D) of the frame at that offset, for a and b from 0 to 2 D, where D
+            is max_displacement: shape (N, H, W, P * P), 0 outside the frame and outside the clip.
+            Offset 0 uses the previous stage, the others this stage.
         """
         reach = self.max_displacement
         same = _units(avg_pool2d(earlier, 2, ceil_mode=True) if _larger(earlier, maps) else earlier)
@@ -98,7 +98,7 @@ class SpatioTemporalCorrelation(nn.Module):
 
 
 def _units(maps: Tensor) -> Tensor:
-    """Directions of (N, C, H, W), as (N, H, W, C)."""
+    """Return unit vectors of (N, C, H, W), as (N, H, W, C)."""
     vectors = maps.permute(0, 2, 3, 1)
     lengths: Tensor = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True)
     return vectors.div((lengths.square() + EPSILON).sqrt()).contiguous()
@@ -109,12 +109,12 @@ def _larger(earlier: Tensor, maps: Tensor) -> bool:
 
 
 def _padded(volume: Tensor, before: int, after: int) -> Tensor:
-    """(n, H, W, P, P) to (before + n + after, H, W, P * P), with zeros."""
+    """Pad (n, H, W, P, P) with zeros to (before + n + after, H, W, P * P)."""
     return pad(volume.flatten(-2), (0, 0, 0, 0, 0, 0, before, after))
 
 
 def _perceptron(num_displacements: int) -> nn.Sequential:
-    """Eqs. 3 and 4."""
+    """Build the perceptron of Eqs. 3 and 4."""
     return nn.Sequential(
         nn.Linear(num_displacements, HIDDEN, bias=False),
         nn.ReLU(),
@@ -124,19 +124,19 @@ def _perceptron(num_displacements: int) -> nn.Sequential:
 
 
 def _fusion(channels_in: int, channels_out: int) -> nn.Sequential:
-    """Four depthwise-separable convolutions; what they end with is 0 before training."""
+    """Build four depthwise-separable convolutions; their output is 0 before training."""
     layers = [
         *_separable(channels_in, FUSED, kernel=7),
         *_separable(FUSED, FUSED, kernel=3),
         *_separable(FUSED, FUSED, kernel=3),
-        *_separable(FUSED, channels_out, kernel=3)[:-1],  # the last ReLU is behind the sum
+        *_separable(FUSED, channels_out, kernel=3)[:-1],  # the last ReLU is after the sum
     ]
     nn.init.zeros_(layers[-1].weight)
     return nn.Sequential(*layers)
 
 
 def _separable(channels_in: int, channels_out: int, *, kernel: int) -> list[Any]:
-    """Depthwise, norm, ReLU, pointwise, norm, ReLU."""
+    """Build depthwise, norm, ReLU, pointwise, norm, ReLU."""
     return [
         nn.Conv2d(
             channels_in, channels_in, kernel, padding=kernel // 2, groups=channels_in, bias=False

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from kinestore.store import UsageError
 
 _FLAT = 1e-6
-"""A column whose deviation is below this share of its mean differs by float32's rounding only."""
+"""A column whose deviation is below this share of its mean is constant but for rounding."""
 
 _BLOCK_VALUES = 2**25
 """Values turned into float64 at a time, 256 MB: sequences are large."""
@@ -24,7 +24,7 @@ _BLOCK_VALUES = 2**25
 
 @dataclass(frozen=True, kw_only=True)
 class Moments:
-    """What a set of rows tells about its columns' spread.
+    """Count, mean and squared deviation of each column, of a set of rows.
 
     Attributes:
         count: Rows, or frames of all rows.
@@ -38,7 +38,7 @@ class Moments:
 
 
 def moments_of(features: NDArray[np.float32]) -> Moments:
-    """Moments of rows (N, D), or of the frames of (N, T, D), summed in float64; N, T 1 or more."""
+    """Return the moments of rows (N, D), or of frames (N, T, D), in float64; N, T 1 or more."""
     if features.ndim not in (2, 3) or 0 in features.shape[:-1]:
         raise UsageError(
             f"features: shape {features.shape}, must be (rows, width) with a row, or "
@@ -53,13 +53,13 @@ def moments_of(features: NDArray[np.float32]) -> Moments:
 
 
 def _blocks(shape: tuple[int, ...]) -> Iterator[slice]:
-    """Slices that cut the rows of an array of this shape."""
+    """Return slices that divide the rows of an array of this shape into blocks."""
     length = max(1, _BLOCK_VALUES // max(1, math.prod(shape[1:])))
     return (slice(start, start + length) for start in range(0, shape[0], length))
 
 
 def combine(parts: Sequence[Moments]) -> Moments:
-    """Moments of all rows together.
+    """Return the moments of all rows together.
 
     Source: Chan, Golub and LeVeque, "Updating formulae and a pairwise algorithm for computing
     sample variances", 1979, Eq. 2.1. Equal to the moments of the joined rows but for rounding.
@@ -81,7 +81,7 @@ def _merge(a: Moments, b: Moments) -> Moments:
 
 @dataclass(frozen=True, kw_only=True)
 class Standardiser:
-    """Gives each column mean 0 and deviation 1, as measured on the training rows.
+    """Scales each column to mean 0 and standard deviation 1 of the training rows.
 
     Attributes:
         mean: float64, shape (D,).
@@ -93,11 +93,11 @@ class Standardiser:
 
     @classmethod
     def from_moments(cls, moments: Moments) -> "Standardiser":
-        """The standardiser of the rows that the moments were taken of."""
+        """Return the standardizer for the rows of these moments."""
         return cls(mean=moments.mean, std=np.sqrt(moments.m2 / moments.count))
 
     def apply(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Standardise (N, D) or (N, T, D); a column that never varied becomes 0 everywhere."""
+        """Standardize (N, D) or (N, T, D); a constant column becomes 0."""
         width = len(self.mean)
         if features.ndim not in (2, 3) or features.shape[-1] != width:
             raise UsageError(

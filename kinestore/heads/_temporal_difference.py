@@ -1,7 +1,8 @@
-"""The time module on global information: each segment's features, weighed by what changes in time.
+"""The temporal module: features of each segment, weighted by their change over time.
 
 Source: Video Action Recognition Method Based on Personalized Federated Learning and Spatiotemporal
-Features, 2025, section 3.1.2, Eqs. 4 to 7. docs/nets.md tells how each equation was read.
+Features, 2025, section 3.1.2, Eqs. 4 to 7. docs/nets.md explains how each equation was
+interpreted.
 
 Shape legend: S = B * N segments, B clips of N segments each in order of time; C channels, c reduced
 channels, H height, W width.
@@ -17,12 +18,12 @@ from kinestore.heads._sequence_head import check_sizes
 from kinestore.store import UsageError
 
 SHARED = {"none": (2, 2), "expand": (2, 1), "paths": (1, 2), "both": (1, 1)}
-"""How many sets of path convolutions and of expanding ones two directions have."""
+"""Numbers of path modules and of expanding convolutions that the two directions have."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TimeSettings:
-    """What all time modules of a net share; `differential.build` has the attributes."""
+    """Settings of all temporal modules of a network; `differential.build` describes them."""
 
     num_segments: int
     tm_reduction: int
@@ -51,7 +52,7 @@ class TimeModule(nn.Module):
 
     Attributes:
         stride: s, in segments.
-        settings: What the net's time modules share.
+        settings: Settings that the network's temporal modules share.
     """
 
     def __init__(self, channels: int, *, stride: int, settings: TimeSettings) -> None:
@@ -76,7 +77,7 @@ class TimeModule(nn.Module):
         )
 
     def forward(self, features: Tensor) -> Tensor:
-        """(S, C, H, W) to the same; H and W 2 or more."""
+        """Map (S, C, H, W) to the same shape; H and W 2 or more."""
         backward, forward = differences(self.reduce(features), self.smooth, stride=self.stride,
                                         settings=self.settings)  # fmt: skip
         gates = self._gate(backward, 0) + self._gate(forward, -1)
@@ -85,7 +86,7 @@ class TimeModule(nn.Module):
         return torch.addcmul(features, features, gates, value=0.5)
 
     def _gate(self, difference: Tensor, direction: int) -> Tensor:
-        """H' (Eq. 6): from 0 to 1, shape (S, C, H, W)."""
+        """Return H' (Eq. 6), from 0 to 1, shape (S, C, H, W)."""
         merged: Tensor = self.expands[direction](self.paths[direction](difference))
         return merged.sigmoid_()
 
@@ -99,7 +100,7 @@ class ThreePaths(nn.Module):
         self.coarse = self._path(channels)
 
     def forward(self, difference: Tensor) -> Tensor:
-        """(S, c, H, W) to the same."""
+        """Map (S, c, H, W) to the same shape."""
         coarse = self.coarse(avg_pool2d(difference, 2))
         whole: Tensor = self.fine(difference)
         up = interpolate(coarse, size=difference.shape[-2:])  # nearest
@@ -114,17 +115,17 @@ class ThreePaths(nn.Module):
 def differences(
     reduced: Tensor, smooth: nn.Module, *, stride: int, settings: TimeSettings
 ) -> tuple[Tensor, Tensor]:
-    """D_{n,n-s} and D_{n+s,n} (Eq. 4), in place of segments beyond the clip's ends zero features.
+    """Return D_{n,n-s} and D_{n+s,n} (Eq. 4); segments outside the clip have zero features.
 
     Args:
         reduced: F, shape (S, c, H, W).
         smooth: Conv.
         stride: s, 1 or more and below N.
-        settings: With diff_conv "one" the earlier segment's F is taken as it is; with boundary
-            "zero_diff" a difference to what is beyond an end is zero itself.
+        settings: With diff_conv "one", Conv is not applied to the earlier segment; with boundary
+            "zero_diff", differences to segments outside the clip are zero.
 
     Returns:
-        Two tensors (S, c, H, W), laid out in memory as Conv(F) is.
+        Two tensors (S, c, H, W), with the memory layout of Conv(F).
     """
     smoothed: Tensor = smooth(reduced)
     earlier = smoothed if settings.diff_conv == "both" else reduced

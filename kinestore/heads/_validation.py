@@ -1,4 +1,4 @@
-"""Rows to train on, turned into tensors and checked before a job starts.
+"""Training rows as tensors, checked before a job starts.
 
 Shape legend: N rows, D features, K classes.
 """
@@ -12,10 +12,10 @@ from kinestore.store import UsageError
 
 
 def to_features(features: NDArray[np.float32] | Tensor, *, name: str = "features") -> Tensor:
-    """A float32 tensor (N, D) or (N, T, D), checked for values that are not finite.
+    """Return a float32 tensor (N, D) or (N, T, D); raise UsageError for non-finite values.
 
-    A read-only array, as a memory map is, gets copied: torch cannot promise not to write to it.
-    `name` is what to call the rows in messages.
+    A read-only array, such as a memory map, is copied, since torch could write to it. `name` is
+    the name of the rows in messages.
     """
     if isinstance(features, np.ndarray):
         features = torch.from_numpy(np.require(features, np.float32, ["C", "W"]))
@@ -34,7 +34,7 @@ def to_features(features: NDArray[np.float32] | Tensor, *, name: str = "features
 
 
 def to_labels(labels: NDArray[np.int64] | Tensor) -> Tensor:
-    """An int64 tensor (N,)."""
+    """Return an int64 tensor (N,)."""
     if isinstance(labels, np.ndarray):
         labels = torch.from_numpy(np.require(labels, np.int64, ["C", "W"]))
     return labels.to(torch.int64)
@@ -43,17 +43,17 @@ def to_labels(labels: NDArray[np.int64] | Tensor) -> Tensor:
 def check_rows(
     model: nn.Module, features: Tensor, labels: Tensor, *, name: str = "features"
 ) -> int:
-    """See that a model can learn these rows, by passing the first one through it.
+    """Check that a model accepts these rows, by a forward pass of the first one.
 
     Jobs call this once before they start; `fit` does not, as it runs once a client and round.
 
     Returns:
-        K, the number of classes that the model tells apart.
+        K, the number of classes of the model.
 
     Raises:
-        UsageError: If there is no row, not one label a row, a width that the model cannot take, or
-            a label that it has no output for, or vectors where it takes sequences and the other way
-            round; `name` is what to call the rows in the message.
+        UsageError: If there is no row, the number of labels differs, the model does not accept the
+            width or the number of dimensions, or has no output for a label; `name` is the name
+            of the rows in the message.
     """
     check_lengths(features, labels, name=name)
     try:
@@ -88,7 +88,7 @@ def check_rows(
 
 
 def check_lengths(features: Tensor, labels: Tensor, *, name: str = "features") -> None:
-    """Refuse no rows at all, or not one label for each."""
+    """Raise UsageError unless there is a row or more, and one label for each."""
     if len(features) == 0 or len(features) != len(labels):
         raise UsageError(
             f"{name}: {len(features)} rows with {len(labels)} labels; "

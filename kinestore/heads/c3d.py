@@ -1,17 +1,17 @@
-"""C3D, the small one: five 3-D convolutions, each with a pool behind it, and three linear layers.
+"""The small C3D: five 3-D convolutions, each followed by pooling, and three linear layers.
 
 Source: Research on Privacy-Preserving Action Recognition Method Based on Adversarial Learning and
-Feature Enhancement, section 3.3, which takes the exploratory net of Learning Spatiotemporal
+Feature Enhancement, section 3.3, which uses the exploratory network of Learning Spatiotemporal
 Features with 3D Convolutional Networks, 2015, section 3.2.
 
     3 x 16 x 112 x 112 -> 64 x 16 x 56 x 56 -> 128 x 8 x 28 x 28 -> 256 x 4 x 14 x 14
     -> 256 x 2 x 7 x 7 -> 256 x 1 x 4 x 4 = 4096 -> 2048 -> 2048 -> K
 
 Done differently:
-    Pools move by their own size, where the text has a step of 1: only so do they leave an eighth.
+    The stride of a pooling is its size, where the text says 1: only then is the size an eighth.
     Sizes are rounded up, so that the last map is 4 x 4 as in the authors' network, not 3 x 3.
-    Weights before a ReLU are drawn as suits it (He et al., 2015): torch's own ranges let the signal
-    fade over seven layers without a norm.
+    Weights before a ReLU use He initialization (2015): with torch's default the signal vanishes
+    over seven layers without a norm.
 
 Shape legend: B batch, T time, H height, W width, K classes.
 """
@@ -33,13 +33,13 @@ HIDDEN = 2048
 def build(
     *, num_classes: int, num_frames: int = 16, size: int = 112, dropout: float = 0.5
 ) -> nn.Module:
-    """Convolutions and pools, then Linear, ReLU, dropout, twice, and Linear.
+    """Build convolutions and poolings, then Linear, ReLU, dropout, twice, and Linear.
 
     Args:
         num_classes: K, 1 or more.
-        num_frames: T, 1 or more; the paper has 16.
-        size: H and W in pixels, 1 or more; the paper has 112.
-        dropout: Share of both hidden layers dropped in training, from 0 to below 1.
+        num_frames: T, 1 or more; the paper uses 16.
+        size: H and W in pixels, 1 or more; the paper uses 112.
+        dropout: Fraction of both hidden layers dropped in training, from 0 to below 1.
 
     Returns:
         A `C3D`.
@@ -53,13 +53,13 @@ def build(
 
 
 class C3D(nn.Module):
-    """Frames to logits.
+    """Network from frames to logits.
 
     Attributes:
         num_frames: T.
         size: H and W.
-        pools: Convolutions, each with its ReLU and its pool.
-        classifier: From the last maps to the logits.
+        pools: Convolutions, each with ReLU and pooling.
+        classifier: Layers from the last maps to the logits.
     """
 
     def __init__(self, *, num_classes: int, num_frames: int, size: int, dropout: float) -> None:
@@ -86,7 +86,7 @@ class C3D(nn.Module):
 
     @property
     def feature_layers(self) -> dict[str, FeatureLayer]:
-        """What gives maps (B, C, t, h, w): the ReLU of each convolution, before its pool."""
+        """Layers with maps (B, C, t, h, w): the ReLU of each convolution, before pooling."""
         layers = {}
         stride = time_stride = 1
         for number, pooled in enumerate(self.pools, start=1):
@@ -101,10 +101,10 @@ class C3D(nn.Module):
         return layers
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Logits (B, K) of normalised pixels, floating, shape (B, T, 3, H, W), in order of time.
+        """Return logits (B, K) of normalized pixels, floating point, shape (B, T, 3, H, W).
 
         Raises:
-            UsageError: If the shape or the dtype is another.
+            UsageError: If the shape or the dtype differs.
         """
         check_clips(frames)
         if tuple(frames.shape[1:]) != (self.num_frames, 3, self.size, self.size):

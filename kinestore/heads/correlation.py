@@ -1,11 +1,11 @@
-"""A network on frames that hands channels from frame to frame and correlates places over time.
+"""A network on frames that exchanges channels between frames and correlates positions.
 
 Source: Fine-Grained Spatio-temporal Feature Learning Network for Video Understanding (FSTFL-Net):
-torchvision's ResNet-50 with gate-shift-fuse in each block, and behind a stage the spatio-temporal
-correlation module. docs/nets-correlation.md tells how each step was read.
+torchvision's ResNet-50 with gate-shift-fuse in each block, and after a stage the spatio-temporal
+correlation module. docs/nets-correlation.md explains how each step was interpreted.
 
-Done differently: the module's last ReLU is behind the sum with the stage's output, not before it:
-with a last norm that starts from zero it would never learn, as a ReLU at 0 passes no gradient.
+Done differently: the module's last ReLU is after the sum with the stage's output, not before it.
+With a last norm that starts from zero it would never learn, since a ReLU at 0 has no gradient.
 
 Shape legend: B batch, T time, H height, W width, K classes, N maps, time outermost (N = T B).
 """
@@ -30,7 +30,7 @@ PLACES = {
     **{stage: (stage,) for stage in STAGES},
     **{f"res2-{last}": STAGES[: last - 1] for last in (3, 4, 5)},
 }
-"""Where the correlation module can be (Table 6), and behind which stages that is."""
+"""Positions of the correlation module (Table 6), and the stages before it."""
 
 
 def build(
@@ -46,24 +46,24 @@ def build(
     width: int = 64,
     weights: Path | None = None,
 ) -> "CorrelationNet":
-    """ResNet-50 with gate-shift-fuse and correlation, logits of each frame, their mean over time.
+    """Build ResNet-50 with gate-shift-fuse and correlation; logits are averaged over frames.
 
     Args:
         num_classes: K, 1 or more.
-        stc_at: Behind which stage or stages the correlation module is: "res2", "res3", "res4",
-            "res5", "res2-3", "res2-4" or "res2-5" (Table 6); None for no such module: GSF alone.
-        max_offset: Frames that are compared are so far apart at most, either way, 1 or more.
-        max_displacement: Places that are compared are so far apart at most in height and in width,
-            1 or more; a place of res3 is 8 pixels.
-        signed: Whether frames before and after are kept apart; else each gets the mean of the two,
-            and forwards looks like backwards to the module.
-        gsf_ratio: Share of a block's channels that are gated, in steps of 1/16, up to 1.
-        dropout: Share of the pooled features dropped in training, from 0 to below 1; the paper has
-            0.5, and 0.8 on UCF101.
+        stc_at: Stage or stages before the correlation module: "res2", "res3", "res4",
+            "res5", "res2-3", "res2-4" or "res2-5" (Table 6); None for GSF alone.
+        max_offset: Largest distance in time of compared frames, 1 or more.
+        max_displacement: Largest distance of compared positions in height and width, 1 or more;
+            a position of res3 is 8 pixels.
+        signed: Whether previous and next frames have separate features; otherwise each gets the
+            mean of the two, which does not distinguish forward from backward motion.
+        gsf_ratio: Fraction of a block's channels that are gated, in steps of 1/16, up to 1.
+        dropout: Fraction of the pooled features dropped in training, from 0 to below 1; the paper
+            uses 0.5, and 0.8 on UCF101.
         layers: Bottlenecks in res2 to res5, each from 1 to 100; the paper's are ResNet-50's.
-        width: Of the 3x3 in res2, a multiple of 16; ResNet-50 has 64. With few layers, 16 learns on
-            a CPU.
-        weights: A file with torchvision's state dict of the trunk, such as ImageNet's; None for
+        width: Channels of the 3x3 convolution in res2, a multiple of 16; ResNet-50 has 64. With
+            few layers, 16 is enough to learn on a CPU.
+        weights: A file with torchvision's state dict of the backbone, such as ImageNet's; None for
             random weights.
 
     Returns:
@@ -108,11 +108,11 @@ def build(
 
 
 class CorrelationNet(nn.Module):
-    """Frames to logits; `build` has the parts.
+    """Network from frames to logits; see `build`.
 
     Attributes:
         stages: res2 to res5, each a `GatedStage`.
-        correlations: The correlation modules, by the stage that they are behind.
+        correlations: The correlation modules, by the stage that they follow.
     """
 
     def __init__(
@@ -133,7 +133,7 @@ class CorrelationNet(nn.Module):
 
     @property
     def feature_layers(self) -> dict[str, FeatureLayer]:
-        """What gives a map for each frame, by stage: its correlation module, or the stage."""
+        """Layers with a map for each frame, by stage: its correlation module, or the stage."""
         last = {**self.stages, **self.correlations}
         return {
             name: FeatureLayer(module=last[name], stride=4 << number)
@@ -141,19 +141,19 @@ class CorrelationNet(nn.Module):
         }
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Logits (B, K).
+        """Return logits (B, K).
 
         Args:
-            frames: Normalised pixels, floating, shape (B, T, 3, H, W), in order of time; the paper
-                has T of 8 or 16, and 224 x 224.
+            frames: Normalized pixels, floating point, shape (B, T, 3, H, W), in order of time; the
+                paper uses T of 8 or 16, and 224 x 224.
 
         Raises:
-            UsageError: If the shape or the dtype is another.
+            UsageError: If the shape or the dtype differs.
         """
         check_clips(frames)
         num_frames = frames.shape[1]
         pixels = frames.transpose(0, 1).flatten(0, 1)
-        # channels innermost: a CPU is a fifth faster so, and it stays so to the end
+        # channels_last is a fifth faster on a CPU, and is kept by all layers
         maps = self.stem(pixels.contiguous(memory_format=torch.channels_last))
         for name, stage in self.stages.items():
             earlier, maps = maps, stage(maps, num_frames)

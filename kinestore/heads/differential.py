@@ -1,9 +1,10 @@
-"""A network on frames that reads motion from differences: within segments, and between them.
+"""A network on frames that computes motion from differences within and between segments.
 
 Source: Video Action Recognition Method Based on Personalized Federated Learning and Spatiotemporal
-Features, 2025, section 3.1 (Eqs. 1 to 7). The trunk is torchvision's ResNet-50. The paper gives no
-widths: this is a reconstruction that meets its "about 25.6 M" parameters, where TDN's placement of
-the time modules, which it builds upon, gives 24.2 M. docs/nets.md tells how each equation was read.
+Features, 2025, section 3.1 (Eqs. 1 to 7). The backbone is torchvision's ResNet-50. The paper gives
+no widths: this is a reconstruction that has its "about 25.6 M" parameters. With the placement of
+the temporal modules in TDN, on which the paper is based, it would be 24.2 M. docs/nets.md explains
+how each equation was interpreted.
 
 Shape legend: B batch, N segments, C channels, H height, W width, K classes; a segment is 5 frames.
 """
@@ -23,7 +24,7 @@ from kinestore.heads._temporal_difference import TimeModule, TimeSettings
 from kinestore.store import UsageError
 
 LEAST_SIZE = 33
-"""Pixels of a side: res5 then gives 2 x 2, of which a time module can take means."""
+"""Smallest side in pixels: res5 then is 2 x 2, which a temporal module can pool."""
 
 
 def build(
@@ -46,35 +47,35 @@ def build(
     width: int = 64,
     weights: Path | None = None,
 ) -> "DifferentialNet":
-    """Local module, res3 to res5 with time modules, means over space, logits, their mean over time.
+    """Build the local module, res3 to res5 with temporal modules, pooling, and the classifier.
 
     Args:
         num_classes: K, 1 or more.
-        num_segments: N, 1 or more; the paper has 8 and 16, and 3 in its figures.
-        local_input: What the difference branch reads (Table 1): "concat_frames", "adjacent_diff",
-            "center_diff" or "center_diff_smooth"; or "none", and there is no such branch.
+        num_segments: N, 1 or more; the paper uses 8 and 16, and 3 in its figures.
+        local_input: Input of the difference branch (Table 1): "concat_frames", "adjacent_diff",
+            "center_diff" or "center_diff_smooth"; or "none" for no such branch.
         diff_reduce: "mean" (the text) or "sum" (Eq. 1) over the four smoothed differences.
-        fusion_weights: Of the frame's features and of the difference's, where they are added; TDN
+        fusion_weights: Weights of the frame's and of the difference's features in their sum; TDN
             has (0.5, 0.5).
-        strides: s of the time modules of res3, res4 and res5 (Table 2), each 1 or more and below
-            N; empty for no time modules.
-        diff_conv: Whether Conv is on "both" segments that are subtracted (Eq. 4) or on the later
-            "one" alone (the text, and TDN).
-        boundary: "zero_feature" subtracts from zero where there is no segment; "zero_diff" has no
-            difference there, as TDN.
-        center_gate: Subtract 1/2 from the gate, as TDN: no change in time then changes nothing.
-        tm_place: A time module after each "stage", or in each "block" after its first convolution,
-            as TDN.
-        tm_reduction: Channels of a place by those of its differences, 1 or more.
+        strides: s of the temporal modules of res3, res4 and res5 (Table 2), each 1 or more and
+            below N; empty for no temporal modules.
+        diff_conv: Whether Conv is applied to "both" segments of a difference (Eq. 4) or only to the
+            later "one" (the text, and TDN).
+        boundary: "zero_feature" subtracts from zero where there is no segment; with "zero_diff" the
+            difference is zero there, as in TDN.
+        center_gate: Subtract 1/2 from the gate, as TDN: static features are then unchanged.
+        tm_place: A temporal module after each "stage", or in each "block" after its first
+            convolution, as TDN.
+        tm_reduction: Factor by which the temporal module reduces the channels, 1 or more.
         tm_conv: Conv of Eq. 4: "full", or "depthwise" as TDN.
-        tm_share_dirs: What the two directions share: the 1x1 that widens again ("expand"), the
-            3x3s ("paths"), "both" or "none".
-        dropout: Share of the pooled features dropped in training, from 0 to below 1.
+        tm_share_dirs: Layers that the two directions share: the last 1x1 convolution ("expand"),
+            the 3x3 convolutions ("paths"), "both" or "none".
+        dropout: Fraction of the pooled features dropped in training, from 0 to below 1.
         layers: Bottlenecks in res2 to res5, each from 1 to 100; the paper's are ResNet-50's.
-        width: Of the 3x3 in res2, a multiple of 16, and with it of all stages; ResNet-50 has 64.
-            With layers (1, 1, 1, 1), 16 learns on a CPU.
-        weights: A file with torchvision's state dict of the trunk, such as ImageNet's; the
-            difference branch starts from it too. None for random weights.
+        width: Channels of the 3x3 convolution in res2, a multiple of 16; other stages scale with
+            it. ResNet-50 has 64. With layers (1, 1, 1, 1), 16 is enough to learn on a CPU.
+        weights: A file with torchvision's state dict of the backbone, such as ImageNet's;
+            they also initialize the difference branch. None for random weights.
 
     Returns:
         A `DifferentialNet`.
@@ -115,10 +116,10 @@ def build(
 
 
 class DifferentialNet(nn.Module):
-    """Frames to logits; `build` has the parts.
+    """Network from frames to logits; see `build`.
 
     Attributes:
-        private: Parts that stay with a client in personalised federated learning (section 3.1).
+        private: Parts that stay with a client in personalized federated learning (section 3.1).
         public: Parts that clients share.
         num_segments: N.
     """
@@ -144,7 +145,7 @@ class DifferentialNet(nn.Module):
 
     @property
     def feature_layers(self) -> dict[str, FeatureLayer]:
-        """What gives a map for each segment, by stage; a stage's time module is within."""
+        """Layers with a map for each segment, by stage; a stage includes its temporal module."""
         stages = {"res2": self.local, **dict(self.stages.named_children())}
         return {
             name: FeatureLayer(module=stage, stride=4 << number)
@@ -152,14 +153,14 @@ class DifferentialNet(nn.Module):
         }
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Logits (B, K).
+        """Return logits (B, K).
 
         Args:
-            frames: Normalised pixels, floating, shape (B, N, 5, 3, H, W), H and W 33 or more;
+            frames: Normalized pixels, floating point, shape (B, N, 5, 3, H, W), H and W 33 or more;
                 segments and the frames within in order of time.
 
         Raises:
-            UsageError: If the shape or the dtype is another.
+            UsageError: If the shape or the dtype differs.
         """
         self._check_frames(frames)
         pooled = self.stages(self.local(frames.flatten(0, 1))).mean((-2, -1))
@@ -189,14 +190,14 @@ def _check_strides(strides: Sequence[int], num_segments: int) -> None:
     if not all(1 <= stride < num_segments for stride in strides):
         raise UsageError(
             f"strides={tuple(strides)}: each must be 1 or more and below num_segments="
-            f"{num_segments}; take more segments, or no time modules with strides=()"
+            f"{num_segments}; take more segments, or no temporal modules with strides=()"
         )
 
 
 def _after_stages(
     stages: "OrderedDict[str, Any]", strides: Sequence[int], settings: TimeSettings
 ) -> None:
-    """A time module behind each stage."""
+    """Add a temporal module after each stage."""
     for (name, stage), stride in zip(list(stages.items()), strides, strict=True):
         module = TimeModule(stage[-1].bn3.num_features, stride=stride, settings=settings)
         stages[name] = nn.Sequential(OrderedDict(blocks=stage, time=module))
@@ -205,7 +206,7 @@ def _after_stages(
 def _in_blocks(
     stages: "OrderedDict[str, Any]", strides: Sequence[int], settings: TimeSettings
 ) -> None:
-    """A time module in each block, between its first convolution's ReLU and its second one."""
+    """Add a temporal module in each block, between the first ReLU and the second convolution."""
     for stage, stride in zip(stages.values(), strides, strict=True):
         for block in stage:
             module = TimeModule(block.bn1.num_features, stride=stride, settings=settings)

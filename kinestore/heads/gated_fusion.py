@@ -1,8 +1,8 @@
-"""Residual gated cross fusion of two modalities, and a perceptron on what comes out.
+"""Residual gated cross fusion of two modalities, followed by a multi-layer perceptron.
 
 Source: FLAMeST (Federated Multimodal Fusion for Action Recognition; TMLR submission 5468), section
-6.5 and Table 9. Its appendix A.5, which defines the fusion, is lost: this is our reading, and no
-published count says whether the authors' is the same.
+6.5 and Table 9. Its appendix A.5, which defines the fusion, is lost: this is our interpretation,
+and no published parameter count allows a comparison with the authors'.
 
     v = LN(W_v e_cnn), t = LN(W_t e_vlm)                 both 512 wide
     g_v = sigmoid(U_v [v; t]), g_t = sigmoid(U_t [v; t])
@@ -10,7 +10,7 @@ published count says whether the authors' is the same.
     logits = MLP([v'; t'])
 
 The cross message is a linear map, although the paper calls this gated attention: a modality is one
-token here, and softmax over one key gives it the weight 1 whatever the query asks.
+token here, and softmax over one key always gives it the weight 1.
 
 Shape legend: B batch, K classes.
 """
@@ -24,19 +24,19 @@ from kinestore.heads.mlp import build as build_mlp
 from kinestore.store import UsageError
 
 WIDTH = 512
-"""Of a modality's token."""
+"""Width of a modality's token."""
 
 
 def build(
     *, in_features: int, num_classes: int, widths: Sequence[int], hidden: Sequence[int] = (512, 256)
 ) -> nn.Module:
-    """Fusion, then Linear, ReLU, ..., Linear: (B, in_features) float32 -> logits (B, num_classes).
+    """Build fusion, Linear, ReLU, ..., Linear: (B, in_features) float32 -> logits (B, K).
 
     Args:
         in_features: Width of a row, the sum of the widths.
         num_classes: K, 1 or more.
-        widths: Of the two modalities that stand side by side in a row, each 1 or more: the visual
-            one first, the vision-language one second.
+        widths: Widths of the two modalities that are concatenated in a row, each 1 or more: the
+            visual one first, the vision-language one second.
         hidden: Width of each hidden layer, each 1 or more; empty for a linear classifier.
 
     Returns:
@@ -63,10 +63,10 @@ def build(
 
 
 class GatedFusion(nn.Module):
-    """Two modalities side by side to two tokens side by side, each with a word from the other.
+    """Maps two concatenated modalities to two concatenated tokens, each with a gated message.
 
     Attributes:
-        widths: Of the visual and of the vision-language modality in a row.
+        widths: Widths of the visual and the vision-language modality in a row.
     """
 
     def __init__(self, visual: int, language: int) -> None:
@@ -80,17 +80,17 @@ class GatedFusion(nn.Module):
         self.visual_to_language = nn.Linear(WIDTH, WIDTH)
 
     def tokens(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """The normalised tokens v and t, each (B, 512), of rows (B, in_features)."""
+        """Return the normalized tokens v and t, each (B, 512), of rows (B, in_features)."""
         visual, language = torch.split(rows, list(self.widths), -1)
         return self.visual(visual), self.language(language)
 
     def gates(self, v: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-        """How far each column is open to the other modality, from 0 to 1: g_v and g_t, (B, 512)."""
+        """Return the gates g_v and g_t for the other modality, from 0 to 1, each (B, 512)."""
         both = torch.cat([v, t], -1)
         return self.visual_gate(both).sigmoid(), self.language_gate(both).sigmoid()
 
     def forward(self, rows: Tensor) -> Tensor:
-        """Rows (B, in_features) to [v'; t'], shape (B, 1024)."""
+        """Map rows (B, in_features) to [v'; t'], shape (B, 1024)."""
         v, t = self.tokens(rows)
         gate_v, gate_t = self.gates(v, t)
         return torch.cat(

@@ -1,7 +1,7 @@
-"""A multi-layer perceptron on one vector a clip.
+"""A multi-layer perceptron on one vector per clip.
 
-Source: FLAMeST (TMLR submission 5468), Table 6: 512 and 256 hidden units. Its counts of
-1,573,889 parameters for 2816 features belong to one output; ours has one for each class.
+Source: FLAMeST (TMLR submission 5468), Table 6: 512 and 256 hidden units. Its count of
+1,573,889 parameters for 2816 features is for one output; ours has one output per class.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from kinestore.store import UsageError
 
 
 def build(*, in_features: int, num_classes: int, hidden: Sequence[int] = (512, 256)) -> nn.Module:
-    """Linear, ReLU, ..., Linear: (B, in_features) float32 -> logits (B, num_classes).
+    """Build Linear, ReLU, ..., Linear: (B, in_features) float32 -> logits (B, num_classes).
 
     Args:
         in_features: Width of a row, 1 or more.

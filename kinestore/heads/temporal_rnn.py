@@ -1,19 +1,20 @@
 """A recurrent network over the frames of a clip, and a classifier on its last state.
 
 Source: Video Action Recognition Collaborative Learning with Dynamics via PSO-ConvNet Transformer,
-2023, section 2.3 (LSTM: Eqs. 17 to 22; GRU: Eqs. 23 to 26; both ways: Eqs. 27 to 29) and Table 2;
-where the text is silent, the authors' Keras notebooks, whose parameter counts are met exactly.
+2023, section 2.3 (LSTM: Eqs. 17 to 22; GRU: Eqs. 23 to 26; bidirectional: Eqs. 27 to 29) and Table
+2; details that the text omits are from the authors' Keras notebooks, with the same parameter
+counts.
 
-A GRU of torch is that of Keras (reset_after=True): the reset gate scales W h + b rather than h as
-in Eq. 25, and so there are two biases a gate, 3 units (D + units + 2) weights; Eq. 26's z is
-1 - z here. An LSTM of Keras has one bias a gate as in Eqs. 17 to 21, 4 units (D + units + 1)
-weights, where that of torch has two, of which only the sum matters: ours has none, and a column of
-ones beside the frames, whose weights are the bias.
+A GRU of torch equals that of Keras (reset_after=True): the reset gate scales W h + b rather than h
+as in Eq. 25. So there are two biases per gate, 3 units (D + units + 2) weights; Eq. 26's z is
+1 - z here. An LSTM of Keras has one bias per gate as in Eqs. 17 to 21, 4 units (D + units + 1)
+weights, while that of torch has two, of which only the sum matters. Ours has none, and appends a
+column of ones to the frames, whose weights are the bias.
 
 Done differently:
-    Weights start as torch's layers draw them: not from Glorot's range and orthogonal, and an
-    LSTM's forget gate has no bias of 1.
-    The notebooks' transfer runs add noise after the hidden layer, where ours is always before it.
+    Weights use torch's default initialization, not Glorot and orthogonal, and the forget gate of
+    an LSTM has no bias of 1.
+    The notebooks' transfer runs add noise after the hidden layer; ours is always before it.
 
 Shape legend: B batch, T time, D width, K classes.
 """
@@ -45,20 +46,20 @@ def build(
     noise: float = 0.1,
     dropout: float = 0.4,
 ) -> nn.Module:
-    """Recurrent layer, last state, noise, Linear, ReLU, dropout, Linear.
+    """Build recurrent layer, last state, noise, Linear, ReLU, dropout, Linear.
 
     Args:
         in_features: D, width of a frame, 1 or more.
         num_classes: K, 1 or more.
         cell: "gru" or "lstm".
         units: Width of the state, 1 or more.
-        bidirectional: Whether a second layer reads backwards; the two last states stand side by
-            side, the forward one first.
+        bidirectional: Whether a second layer reads backward; the two last states are
+            concatenated, the forward one first.
         dense: Width of the classifier's hidden layer, 1 or more.
-        input_dropout: Share of the D columns dropped in training, the same for all frames of a
+        input_dropout: Fraction of the D columns dropped in training, the same for all frames of a
             clip, from 0 to below 1; the notebooks' transfer runs have 0.5.
-        noise: Standard deviation of what is added to the state in training, 0 or more.
-        dropout: Share of the hidden layer dropped in training, from 0 to below 1.
+        noise: Standard deviation of the noise added to the state in training, 0 or more.
+        dropout: Fraction of the hidden layer dropped in training, from 0 to below 1.
 
     Returns:
         A `TemporalRnn`.
@@ -85,13 +86,13 @@ def build(
 
 
 class TemporalRnn(nn.Module):
-    """Frames to logits; `build` has the parts.
+    """Network from frames to logits; see `build`.
 
     Attributes:
         in_features: D.
         input_dropout: Drops whole columns of (B, D, T).
-        cell: Takes D columns, and one of ones for its bias if it has no other.
-        classifier: From the last state to the logits.
+        cell: Recurrent layer; an input column of ones is its bias if it has no other.
+        classifier: Layers from the last state to the logits.
     """
 
     def __init__(
@@ -104,7 +105,7 @@ class TemporalRnn(nn.Module):
         self.classifier = classifier
 
     def forward(self, frames: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Logits (B, K), which padded frames do not touch.
+        """Return logits (B, K), which do not depend on padded frames.
 
         Args:
             frames: float32, shape (B, T, D), T 1 or more.
@@ -112,14 +113,14 @@ class TemporalRnn(nn.Module):
                 False from some frame on; None if all are real.
 
         Raises:
-            UsageError: If a shape or the mask's dtype is another, a clip has no real frame, or one
+            UsageError: If a shape or the mask's dtype differs, a clip has no real frame, or one
                 after padding.
         """
         logits: Tensor = self.classifier(self.last_state(frames, mask))
         return logits
 
     def last_state(self, frames: Tensor, mask: Tensor | None = None) -> Tensor:
-        """The state after the last real frame, shape (B, units), or (B, 2 units) both ways."""
+        """Return the last state, shape (B, units), or (B, 2 units) if bidirectional."""
         frames = real_frames(frames, mask, in_features=self.in_features)
         frames = self.input_dropout(frames.transpose(1, 2)).transpose(1, 2)
         num_ones = self.cell.input_size - self.in_features
@@ -130,7 +131,7 @@ class TemporalRnn(nn.Module):
 
 
 def _packed(steps: Tensor, mask: Tensor) -> object:
-    """Only the real steps, (B, T, D) as torch's recurrent layers take them."""
+    """Return only the real steps of (B, T, D), as torch's recurrent layers take them."""
     refuse_clips(
         (mask[:, 1:] & ~mask[:, :-1]).any(1),
         "has a real frame after a padded one; move the padding to the end",

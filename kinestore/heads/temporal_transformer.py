@@ -1,13 +1,13 @@
-"""A transformer encoder over the frames of a clip, and a classifier on its maxima over time.
+"""A transformer encoder over the frames of a clip, and a classifier on the maximum over time.
 
 Source: Video Action Recognition Collaborative Learning with Dynamics via PSO-ConvNet Transformer,
-2023, section 2.2 (Eqs. 8 to 11, Figure 2) and Table 2; where the text is silent, the authors'
-Keras notebooks, whose parameter counts are met exactly. Each attention head is as wide as a frame
+2023, section 2.2 (Eqs. 8 to 11, Figure 2) and Table 2; details that the text omits are from the
+authors' Keras notebooks, with the same parameter counts. Each attention head is as wide as a frame
 (key_dim = D), so that H of them are H * D wide inside, not D.
 
 Done differently:
-    Maxima over time leave padded frames out, where GlobalMaxPooling1D takes them in.
-    Weights start as torch's layers draw them, not from Glorot's range.
+    The maximum over time ignores padded frames, while GlobalMaxPooling1D includes them.
+    Weights use torch's default initialization, not Glorot's.
 
 Shape legend: B batch, T time, D width, K classes, H attention heads.
 """
@@ -22,7 +22,7 @@ from kinestore.heads._sequence_head import check_fractions, check_sizes, classif
 from kinestore.store import UsageError
 
 EPSILON = 1e-3
-"""What Keras' LayerNormalization adds to a variance."""
+"""Constant that Keras' LayerNormalization adds to a variance."""
 
 
 def build(
@@ -39,24 +39,24 @@ def build(
     noise: float = 0.1,
     dropout: float = 0.4,
 ) -> nn.Module:
-    """Positions, encoder blocks, maxima over time, noise, Linear, ReLU, dropout, Linear.
+    """Build positions, encoder blocks, maximum over time, noise, Linear, ReLU, dropout, Linear.
 
     Table 5 is best with 6 heads and a feed_forward of 32 or 64, on 10 frames.
 
     Args:
         in_features: D, width of a frame, 1 or more.
         num_classes: K, 1 or more.
-        num_frames: The longest sequence, 1 or more, for learned positions alone; the others take
-            any length.
+        num_frames: Length of the longest sequence, 1 or more, only for learned positions; the
+            others take any length.
         heads: H, 1 or more.
         layers: Encoder blocks, 1 or more.
         dense: Width of the classifier's hidden layer, 1 or more.
         feed_forward: Width of a block's hidden layer, 1 or more.
-        positions: "sinusoidal" as in Eq. 8; "learned", one vector a place, as in the notebooks; or
-            "none", and the order of the frames is lost.
-        attention_dropout: Share of the attention weights dropped in training, from 0 to below 1.
-        noise: Standard deviation of what is added to the maxima in training, 0 or more.
-        dropout: Share of the hidden layer dropped in training, from 0 to below 1.
+        positions: "sinusoidal" as in Eq. 8; "learned", one vector per position, as in the
+            notebooks; or "none", which ignores the order of the frames.
+        attention_dropout: Fraction of the attention weights dropped in training, from 0 to below 1.
+        noise: Standard deviation of the noise added to the maximum in training, 0 or more.
+        dropout: Fraction of the hidden layer dropped in training, from 0 to below 1.
 
     Returns:
         A `TemporalTransformer`.
@@ -82,13 +82,13 @@ def build(
 
 
 class TemporalTransformer(nn.Module):
-    """Frames to logits; `build` has the parts.
+    """Network from frames to logits; see `build`.
 
     Attributes:
         in_features: D.
-        positions: Adds to the frames where each one stands.
-        blocks: The encoder.
-        classifier: From the maxima over time to the logits.
+        positions: Adds the position encoding.
+        blocks: Encoder blocks.
+        classifier: Layers from the maximum over time to the logits.
     """
 
     def __init__(
@@ -106,14 +106,14 @@ class TemporalTransformer(nn.Module):
         self.classifier = classifier
 
     def forward(self, frames: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Logits (B, K), which padded frames do not touch.
+        """Return logits (B, K), which do not depend on padded frames.
 
         Args:
             frames: float32, shape (B, T, D), T 1 or more.
             mask: True where a frame is real, bool, shape (B, T); None if all are.
 
         Raises:
-            UsageError: If a shape or the mask's dtype is another, a clip has no real frame, or
+            UsageError: If a shape or the mask's dtype differs, a clip has no real frame, or
                 there are more frames than learned positions.
         """
         encoded: Tensor = self.positions(real_frames(frames, mask, in_features=self.in_features))
@@ -126,11 +126,11 @@ class TemporalTransformer(nn.Module):
 
 
 class EncoderBlock(nn.Module):
-    """Self-attention, then two layers with GELU between; each is added and normalised after.
+    """Self-attention, then two layers with GELU between; each has a residual and a norm.
 
     Attributes:
         heads: H.
-        dropout: Share of the attention weights dropped in training.
+        dropout: Fraction of the attention weights dropped in training.
     """
 
     def __init__(self, width: int, heads: int, feed_forward: int, dropout: float) -> None:
@@ -146,13 +146,13 @@ class EncoderBlock(nn.Module):
         self.feed_forward_norm = nn.LayerNorm(width, eps=EPSILON)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """(B, T, D) to the same; no frame attends to one where the mask, (B, T), is False."""
+        """Map (B, T, D) to the same shape; frames with a mask (B, T) of False are ignored."""
         x = self.attention_norm(x + self._attend(x, mask))
         normed: Tensor = self.feed_forward_norm(x + self.feed_forward(x))
         return normed
 
     def _attend(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """Eqs. 9 to 11; scaled by the root of D, which is a head's width."""
+        """Compute Eqs. 9 to 11, scaled by the square root of D, which is the width of a head."""
         split = self.queries_keys_values(x).unflatten(-1, (3, self.heads, -1))  # (B, T, 3, H, D)
         queries, keys, values = split.permute(2, 0, 3, 1, 4)
         seen = scaled_dot_product_attention(
@@ -167,13 +167,13 @@ class EncoderBlock(nn.Module):
 
 
 class SinusoidalPositions(nn.Module):
-    """Adds sines and cosines of the place, for any number of frames.
+    """Adds sines and cosines of the position, for any number of frames.
 
     Source: Eq. 8, as in Attention Is All You Need, 2017, section 3.5.
     """
 
     def forward(self, frames: Tensor) -> Tensor:
-        """(B, T, D) to the same."""
+        """Map (B, T, D) to the same shape."""
         _, num_frames, width = frames.shape
         places = torch.arange(num_frames, device=frames.device, dtype=frames.dtype)
         powers = torch.arange(0, width, 2, device=frames.device, dtype=frames.dtype) / width
@@ -183,7 +183,7 @@ class SinusoidalPositions(nn.Module):
 
 
 class LearnedPositions(nn.Module):
-    """Adds one learned vector a place, which starts within 0.05 of zero as Keras' Embedding does.
+    """Adds one learned vector per position, initialized within 0.05 of zero as Keras' Embedding.
 
     Attributes:
         vectors: float32, shape (num_frames, D).
@@ -194,7 +194,7 @@ class LearnedPositions(nn.Module):
         self.vectors = nn.Parameter(torch.empty(num_frames, width).uniform_(-0.05, 0.05))
 
     def forward(self, frames: Tensor) -> Tensor:
-        """(B, T, D) to the same, T up to num_frames."""
+        """Map (B, T, D) to the same shape, T up to num_frames."""
         longest, num_frames = len(self.vectors), frames.shape[1]
         if num_frames > longest:
             raise UsageError(

@@ -323,8 +323,8 @@ def test_a_mean_over_opposite_offsets_cannot_tell_forwards_from_backwards() -> N
     maps, earlier = draw(10, 6, 9, 9, seed=1).double(), draw(10, 3, 9, 9, seed=2).double()
     for signed in (True, False):
         stc = module(6, signed=signed).double()
-        forward = stc.told(maps, earlier, num_frames=5)
-        turned = stc.told(backwards(maps, 5), backwards(earlier, 5), num_frames=5)
+        forward = stc.correlation_features(maps, earlier, num_frames=5)
+        turned = stc.correlation_features(backwards(maps, 5), backwards(earlier, 5), num_frames=5)
         apart = (forward - backwards(turned, 5)).abs().max()
         assert apart > 0.1 if signed else apart < 1e-10  # float64, after eight norms
 
@@ -572,7 +572,9 @@ class Alone(nn.Module):
 
     def forward(self, maps: Tensor, earlier: Tensor) -> Tensor:
         num_frames = maps.shape[1]
-        told = self.stc.told(by_frame(maps), by_frame(earlier), num_frames=num_frames)
+        told = self.stc.correlation_features(
+            by_frame(maps), by_frame(earlier), num_frames=num_frames
+        )
         logits: Tensor = self.classifier(split(told.mean((-2, -1)), num_frames).mean(0))
         return logits
 
