@@ -1,4 +1,4 @@
-"""When Ctrl-C may come, and how a command ends after it."""
+"""Handling of Ctrl-C: delaying it, and ending a command after it."""
 
 import atexit
 import contextlib
@@ -12,11 +12,11 @@ from typing import NoReturn
 
 @contextlib.contextmanager
 def interrupts_held() -> Iterator[None]:
-    """Have Ctrl-C wait for the end of the block; threads and processes begun in it never get it.
+    """Delay Ctrl-C to the end of the block; threads and processes started in it never receive it.
 
-    A terminal sends Ctrl-C to every process of a job, and half-made things cannot be cleared away.
+    A terminal sends Ctrl-C to every process of a job, and half-made objects cannot be cleaned up.
     """
-    resource_tracker.ensure_running()  # it would let Ctrl-C in again, were it begun in the block
+    resource_tracker.ensure_running()  # started inside the block, it would unblock Ctrl-C
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -25,10 +25,10 @@ def interrupts_held() -> Iterator[None]:
 
 
 def end_now(sentence: str) -> NoReturn:
-    """End an interrupted process with status 1, once it has cleared away and said the sentence.
+    """Print a sentence, run the exit functions, and end an interrupted process with status 1.
 
-    Python's own ending is no good then: Ctrl-C inside an `exec`, as dataclasses run when they are
-    made, has it end as if killed although the interrupt was handled; and a library's thread that
+    Python's own exit fails then: after Ctrl-C inside an `exec`, as dataclasses run when they are
+    defined, it ends as if killed although the interrupt was handled; and a library's thread that
     is still in C++ can abort it.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)

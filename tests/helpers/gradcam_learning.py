@@ -72,7 +72,7 @@ def locate(
         with torch.inference_mode():
             predicted = int(network(frames).argmax())
         right += predicted == int(label)
-        by_frame = _dots(size, seed=seed).covered(number)
+        by_frame = _dots(size, seed=seed).dot_mask(number)
         swept = by_frame.reshape(NUM_SEGMENTS, SEGMENT_FRAMES, size, size).max(1)
         covered += float(swept.mean())
         for name, layer in layers.items():

@@ -10,7 +10,6 @@ from itertools import islice
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from kinestore.extractors import Extractor, PreparedClip
 from kinestore.pipeline.extraction.ipc import (
@@ -25,7 +24,6 @@ from kinestore.pipeline.video.clip_format import ClipFormat
 from kinestore.pipeline.video.decoded_video import DecodedVideo
 from kinestore.pipeline.video.errors import VideoError, with_uri
 from kinestore.pipeline.video.local_copy import local_video
-from kinestore.store import Embedding, VideoInfo
 
 Producer = Extractor | ClipFormat
 """Makes an embedding, or a clip of frames, from a decoded video."""
@@ -33,15 +31,11 @@ Producer = Extractor | ClipFormat
 
 @dataclass(kw_only=True)
 class _DecodedClip:
-    """A decoded clip that waits for its embeddings, with its clips of frames."""
+    """A decoded clip that waits for its embeddings, and its result so far."""
 
     uri: str
-    info: VideoInfo
+    result: ClipResult
     prepared: dict[str, PreparedClip] = field(default_factory=dict)
-    frames: dict[str, NDArray[np.uint8]] = field(default_factory=dict)
-    embeddings: dict[str, Embedding] = field(default_factory=dict)
-    errors: dict[str, VideoError] = field(default_factory=dict)
-    seconds: dict[str, float] = field(default_factory=dict)
 
 
 def embed_clips(
@@ -68,7 +62,8 @@ def embed_clips(
             clips = [waiting.popleft().result() for _ in range(min(batch, len(waiting)))]
             waiting.extend(islice(to_come, batch + num_decoders - len(waiting)))
             _embed_batch([clip for clip in clips if isinstance(clip, _DecodedClip)], producers)
-            yield from enumerate(map(_outcome, clips), start=first)
+            outcomes = (clip.result if isinstance(clip, _DecodedClip) else clip for clip in clips)
+            yield from enumerate(outcomes, start=first)
 
 
 def _decode(
@@ -84,13 +79,15 @@ def _decode(
         with local_video(request.uri, seconds) as path:
             with _timed(seconds, "decode"):
                 video = DecodedVideo(path)
-            clip = _DecodedClip(uri=request.uri, info=video.info, seconds=seconds)
+            clip = _DecodedClip(
+                uri=request.uri, result=ClipResult(info=video.info, seconds=seconds)
+            )
             for name in request.outputs:
                 try:
                     with _as_video_error(request.uri, name):
                         _prepare(name, producers[name], video, clip)
                 except VideoError as error:
-                    clip.errors[name] = with_uri(error, path, request.uri)
+                    clip.result.errors[name] = with_uri(error, path, request.uri)
     except VideoError as error:
         return error
     report(DecodeFinished(index))
@@ -99,10 +96,10 @@ def _decode(
 
 def _prepare(name: str, producer: Producer, video: DecodedVideo, clip: _DecodedClip) -> None:
     if isinstance(producer, ClipFormat):
-        with _timed(clip.seconds, "frames"):
-            clip.frames[name] = producer.frames_of(video)
+        with _timed(clip.result.seconds, "frames"):
+            clip.result.frames[name] = producer.frames_of(video)
     else:
-        with _timed(clip.seconds, "prepare"):
+        with _timed(clip.result.seconds, "prepare"):
             clip.prepared[name] = producer.prepare(video)
 
 
@@ -115,7 +112,7 @@ def _embed_batch(clips: Sequence[_DecodedClip], producers: Mapping[str, Producer
             _embed(name, producer, prepared)
         except VideoError as error:
             if len(prepared) == 1:
-                prepared[0].errors[name] = error
+                prepared[0].result.errors[name] = error
             else:  # find the clip that causes it
                 for clip in prepared:
                     _embed_batch([clip], {name: producer})
@@ -129,24 +126,12 @@ def _embed(name: str, extractor: Extractor, clips: Sequence[_DecodedClip]) -> No
         embeddings = extractor.embed([clip.prepared[name] for clip in clips])
     share = (time.perf_counter() - started) / len(clips)
     for clip, embedding in zip(clips, embeddings, strict=True):
-        clip.seconds[name] = share
+        clip.result.seconds[name] = share
         if np.isfinite(embedding.vector).all():
-            clip.embeddings[name] = embedding
+            clip.result.embeddings[name] = embedding
         else:
             reason = f"{clip.uri}: {name} gave values that are not finite"
-            clip.errors[name] = VideoError("not-finite", reason)
-
-
-def _outcome(clip: _DecodedClip | VideoError) -> ClipOutcome:
-    if isinstance(clip, VideoError):
-        return clip
-    return ClipResult(
-        info=clip.info,
-        embeddings=clip.embeddings,
-        errors=clip.errors,
-        seconds=clip.seconds,
-        frames=clip.frames,
-    )
+            clip.result.errors[name] = VideoError("not-finite", reason)
 
 
 @contextlib.contextmanager

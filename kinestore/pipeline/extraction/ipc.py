@@ -36,10 +36,10 @@ class ClipResult:
     """
 
     info: VideoInfo
-    embeddings: Mapping[str, Embedding]
-    errors: Mapping[str, VideoError]
-    seconds: Mapping[str, float]
-    frames: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
+    embeddings: dict[str, Embedding] = field(default_factory=dict)
+    errors: dict[str, VideoError] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    frames: dict[str, NDArray[np.uint8]] = field(default_factory=dict)
 
 
 ClipOutcome = ClipResult | VideoError

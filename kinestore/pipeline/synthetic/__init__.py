@@ -1,1 +1,1 @@
-"""Clips that are made, and whose classes differ by motion alone."""
+"""Generated clips whose classes differ by motion alone."""

@@ -1,14 +1,15 @@
-"""Clips in memory whose classes only motion tells, to see what a network on frames can learn.
+"""Clips in memory whose classes differ by motion alone, to test what a network on frames learns.
 
-Textured dots move over a still background. Canvas and dots wrap around. Why one frame says nothing
-of the class: every dot starts uniformly on the torus, independently of looks and class, and a class
-only adds a displacement that depends on the time and on nothing of the start; so at every frame of
-every class the places follow one and the same law (`pipeline.synthetic` has the argument in full).
-In "product" half of the label is the dots' look, on purpose; one frame tells that half alone.
+Textured dots move over a still background. Canvas and dots wrap around. Why a single frame is
+independent of the class: every dot starts uniformly on the torus, independently of appearance and
+class, and a class only adds a displacement that depends on the time, not on the start; so at every
+frame the positions have the same distribution in every class (the full argument is in
+`motion_videos`). In "product" half of the label is the dots' appearance, on purpose; a single frame
+shows only that half.
 
-Why shuffled frames tell nothing of a direction's sense: a clip to the right read backwards is one
-to the left, from another uniform start; without the order the two have one law. They do tell the
-axis, as dots stay in their rows or columns, so of four directions two remain.
+Why shuffled frames do not show a direction's sign: a clip to the right read backwards is one to the
+left, from another uniform start; without the order the two have the same distribution. They do show
+the axis, as dots stay in their rows or columns, so of four directions two remain.
 
 Shape legend: T frames, H height, W width, D dots.
 """
@@ -32,29 +33,29 @@ TASKS: dict[str, tuple[str, ...]] = {
     "order": ("upright-first", "level-first"),
     "product": ("upright-right", "upright-left", "level-right", "level-left"),
 }
-"""The classes of each task. In "order" half of the dots have upright stripes and half level ones;
-one half stands still while the other moves. In "product" all stripes are the one or the other. In
-"speed" and "order" dots move any way."""
+"""Classes of each task. In "order" half of the dots have upright stripes and half level ones; one
+half stands still while the other moves. In "product" all stripes are upright or all are level. In
+"speed" and "order" dots move in any direction."""
 
 NUM_DOTS = 6
 
 _DEVIATION = 0.05
-"""Of a dot's Gaussian, in canvases."""
+"""Standard deviation of a dot's Gaussian, in canvas sides."""
 
-FloatArray = NDArray[np.float64]
+_FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
 class MotionDots:
-    """A set of clips without end; clip number `index` depends on it, the seed and the settings.
+    """An endless set of clips; clip `index` depends on the index, the seed and the settings.
 
     Attributes:
         task: One of TASKS.
         num_frames: T, 2 or more.
         size: H and W in pixels, 16 or more; dots and speeds grow with it.
         seed: 0 or more.
-        client: Whose camera, 0 or more: it decides the background's colour and waves, and nothing
-            else; None, and each clip has its own. Two clients see the same dots at one index.
+        client: Number of a client, 0 or more, which sets only the background's color and waves;
+            with None each clip has its own. Two clients see the same dots at the same index.
         num_dots: D, 1 or more; "order" needs 2 or more.
     """
 
@@ -78,40 +79,40 @@ class MotionDots:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names by label."""
+        """Names of the classes, by label."""
         return TASKS[self.task]
 
     def clip(self, index: int, *, label: int | None = None) -> tuple[Tensor, int]:
-        """One clip and its label; classes take turns, so that they come in equal numbers.
+        """Return one clip and its label; classes alternate, so that they are balanced.
 
         Args:
             index: 0 or more.
-            label: The class to perform, in the place of the index modulo the number of classes;
-                nothing else that is drawn for the clip depends on it.
+            label: The class; None takes the index modulo the number of classes. The clip's other
+                random choices do not depend on it.
 
         Returns:
             RGB, uint8, shape (T, H, W, 3), and the label.
         """
         label = self._label(index, label)
-        rng, look, places_TD2 = self._draw(index, label)
-        frames = self._background(rng) + _render(places_TD2, look, size=self.size)
+        rng, dots, places_TD2 = self._draw(index, label)
+        frames = self._background(rng) + _render(places_TD2, dots, size=self.size)
         return torch.from_numpy(np.rint(frames.clip(0, 255)).astype(np.uint8)), label
 
-    def covered(self, index: int, *, label: int | None = None) -> NDArray[np.bool_]:
-        """Where the dots of a clip are: the pixels within two deviations of a dot's middle.
+    def dot_mask(self, index: int, *, label: int | None = None) -> NDArray[np.bool_]:
+        """Return the pixels within two standard deviations of a dot's center.
 
-        A dot is as strong there as 0.14 of its middle or more. Arguments as for `clip`.
+        A dot has at least 0.14 of its peak intensity there. Arguments as for `clip`.
 
         Returns:
             bool, shape (T, H, W).
         """
         _, _, places_TD2 = self._draw(index, self._label(index, label))
-        across, down = np.moveaxis(_away(places_TD2, size=self.size), 2, 0)  # (T, D, W) each
+        across, down = np.moveaxis(_offsets(places_TD2, size=self.size), 2, 0)  # (T, D, W) each
         squares_TDHW = across[:, :, None, :] ** 2 + down[..., None] ** 2
         return np.asarray((squares_TDHW <= (2 * _DEVIATION) ** 2).any(1))
 
     def _label(self, index: int, label: int | None) -> int:
-        """The class of a clip, both checked."""
+        """Return the class of a clip, with index and label checked."""
         if index < 0:
             raise UsageError(f"index={index}: must be 0 or more")
         if label is None:
@@ -120,79 +121,79 @@ class MotionDots:
             raise UsageError(f"label={label}: must be from 0 to {len(self.classes) - 1}")
         return label
 
-    def _draw(self, index: int, label: int) -> tuple[np.random.Generator, "_Look", FloatArray]:
-        """The dots of a clip and their places, and the generator, which the background is next."""
+    def _draw(self, index: int, label: int) -> tuple[np.random.Generator, "_Dots", _FloatArray]:
+        """Return the generator, which draws the background next, and the dots and positions."""
         rng = np.random.default_rng(derive_seed("motion dots", self.seed, index))
         how = {"task": self.task, "name": self.classes[label]}
-        look = _draw_look(rng, **how, num_dots=self.num_dots)
+        dots = _draw_dots(rng, **how, num_dots=self.num_dots)
         places = _draw_places(rng, **how, num_frames=self.num_frames, num_dots=self.num_dots)
-        return rng, look, places
+        return rng, dots, places
 
     def batch(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
-        """The clips from number `start` to before `stop`: uint8 (B, T, H, W, 3), int64 (B,)."""
+        """Return the clips from `start` to before `stop`: uint8 (B, T, H, W, 3), int64 (B,)."""
         clips = [self.clip(index) for index in range(start, stop)]
         frames, labels = [frames for frames, _ in clips], [label for _, label in clips]
         return torch.stack(frames), torch.tensor(labels)
 
-    def _background(self, rng: np.random.Generator) -> FloatArray:
-        """A colour and two waves that close on the torus, shape (H, W, 3)."""
+    def _background(self, rng: np.random.Generator) -> _FloatArray:
+        """Draw a color and two waves that are periodic on the torus: shape (H, W, 3)."""
         phases = rng.uniform(0, 2 * np.pi, 2)
         if self.client is not None:
             rng = np.random.default_rng(derive_seed("motion dots client", self.seed, self.client))
-        colour, tint = rng.uniform(90, 165, 3), rng.uniform(-12, 12, (2, 3))
+        color, tint = rng.uniform(90, 165, 3), rng.uniform(-12, 12, (2, 3))
         waves = rng.integers(-6, 7, (2, 2))
         across = np.arange(self.size) / self.size * 2 * np.pi
         angles = waves[:, :1, None] * across[:, None] + waves[:, 1:, None] * across
         texture = np.cos(angles + phases[:, None, None])
-        return np.asarray(colour + np.einsum("whx,wc->hxc", texture, tint))
+        return np.asarray(color + np.einsum("whx,wc->hxc", texture, tint))
 
 
 def shuffle_frames(frames: Tensor, *, seed: int, index: int) -> Tensor:
-    """The frames (T, ...) of clip `index` in an order drawn uniformly: a control without order."""
+    """Return the frames (T, ...) of clip `index` in a random order: a control without order."""
     order = np.random.default_rng(derive_seed("shuffled frames", seed, index))
     return frames[torch.from_numpy(order.permutation(len(frames)))]
 
 
 def hold_frame(frames: Tensor, *, at: int) -> Tensor:
-    """One frame (T, ...) over and over: a control without motion."""
+    """Return one frame of (T, ...) repeated T times: a control without motion."""
     return frames[[at] * len(frames)]
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Look:
-    """Dots: a Gaussian spot each, with stripes.
+class _Dots:
+    """Appearance of the dots: a striped Gaussian spot each.
 
     Attributes:
-        colours: What the middle of a dot adds to the background, shape (D, 3).
-        waves: Wave numbers of the stripes across and down, in cycles a canvas, shape (D, 2).
-        phases: Of the stripes, in radians, shape (D,).
+        colors: Color that the center of a dot adds to the background, shape (D, 3).
+        waves: Wave numbers of the stripes across and down, in cycles per canvas, shape (D, 2).
+        phases: Phases of the stripes, in radians, shape (D,).
     """
 
-    colours: FloatArray
-    waves: FloatArray
-    phases: FloatArray
+    colors: _FloatArray
+    waves: _FloatArray
+    phases: _FloatArray
 
 
-def _draw_look(
+def _draw_dots(
     rng: np.random.Generator, *, task: str, name: str, num_dots: int = NUM_DOTS
-) -> _Look:
-    colours = rng.uniform(60, 110, (num_dots, 3)) * rng.choice([-1, 1], (num_dots, 1))
-    tilts = rng.uniform(0, np.pi, num_dots)  # of the stripes, from upright ones
+) -> _Dots:
+    colors = rng.uniform(60, 110, (num_dots, 3)) * rng.choice([-1, 1], (num_dots, 1))
+    tilts = rng.uniform(0, np.pi, num_dots)  # of the stripes, relative to upright
     if task == "order":
         tilts = np.where(np.arange(num_dots) % 2, np.pi / 2, 0)
     if task == "product":
         tilts = np.full(num_dots, np.pi / 2 if name.startswith("level") else 0)
     waves = rng.uniform(5, 8, (num_dots, 1)) * np.stack([np.cos(tilts), np.sin(tilts)], -1)
-    return _Look(colours=colours, waves=waves, phases=rng.uniform(0, 2 * np.pi, num_dots))
+    return _Dots(colors=colors, waves=waves, phases=rng.uniform(0, 2 * np.pi, num_dots))
 
 
 def _draw_places(
     rng: np.random.Generator, *, task: str, name: str, num_frames: int, num_dots: int = NUM_DOTS
-) -> FloatArray:
-    """Where each dot is at each frame, x and y in canvases, shape (T, D, 2)."""
+) -> _FloatArray:
+    """Draw the position of each dot at each frame: x and y in canvas sides, shape (T, D, 2)."""
     start = rng.uniform(size=(num_dots, 2))
     pace, angle, sense = rng.uniform(), rng.uniform(0, 2 * np.pi), int(rng.choice([-1, 1]))
-    speed = 0.024 + 0.016 * pace  # of a canvas a frame: 1.5 to 2.6 of 64 pixels
+    speed = 0.024 + 0.016 * pace  # canvas sides per frame: 1.5 to 2.6 of 64 pixels
     if task == "speed":
         speed = 0.01 + 0.005 * pace if name == "slow" else speed
     elif task != "order":
@@ -204,7 +205,7 @@ def _draw_places(
 
 
 def _angle(task: str, name: str, *, sense: int) -> float:
-    """Where the dots of a class go, in radians from the right to below."""
+    """Return the direction of a class in radians, from the right clockwise."""
     if task == "axis":
         return (name == "vertical") * math.pi / 2 + (sense < 0) * math.pi
     if task == "product":
@@ -212,30 +213,32 @@ def _angle(task: str, name: str, *, sense: int) -> float:
     return 2 * math.pi * TASKS[task].index(name) / len(TASKS[task])
 
 
-def _turns(steps: FloatArray, *, level_first: bool, num_dots: int) -> FloatArray:
-    """Steps that each dot has made where the two kinds take turns, shape (T, D, 1)."""
+def _turns(steps: _FloatArray, *, level_first: bool, num_dots: int) -> _FloatArray:
+    """Return the steps of each dot where the two kinds move in turn: shape (T, D, 1)."""
     middle = steps[-1] / 2
     first, second = np.minimum(steps, middle), np.maximum(steps - middle, 0)
     upright, level = (second, first) if level_first else (first, second)
     return np.asarray(np.where(np.arange(num_dots)[:, None] % 2, level, upright))
 
 
-def _render(places_TD2: FloatArray, look: _Look, *, size: int) -> FloatArray:
-    """What the dots add to the background, shape (T, H, W, 3).
+def _render(places_TD2: _FloatArray, dots: _Dots, *, size: int) -> _FloatArray:
+    """Return the color that the dots add to the background: shape (T, H, W, 3).
 
     A striped Gaussian is the real part of a product of two complex ones, one along each axis.
     """
-    away = _away(places_TD2, size=size)
-    spots = np.exp(-((away / _DEVIATION) ** 2) / 2 + 2j * np.pi * away * look.waves[..., None])
-    across, down = spots[:, :, 0] * np.exp(1j * look.phases)[:, None], spots[:, :, 1]
-    coloured = across[..., None] * look.colours[:, None]  # (T, D, W, 3)
+    offsets = _offsets(places_TD2, size=size)
+    spots = np.exp(
+        -((offsets / _DEVIATION) ** 2) / 2 + 2j * np.pi * offsets * dots.waves[..., None]
+    )
+    across, down = spots[:, :, 0] * np.exp(1j * dots.phases)[:, None], spots[:, :, 1]
+    colored = across[..., None] * dots.colors[:, None]  # (T, D, W, 3)
     rows = np.concatenate([down.real, -down.imag], 1).astype(np.float32)
-    columns = np.concatenate([coloured.real, coloured.imag], 1).astype(np.float32)
+    columns = np.concatenate([colored.real, colored.imag], 1).astype(np.float32)
     painted = rows.transpose(0, 2, 1) @ columns.reshape(*columns.shape[:2], -1)
     return np.asarray(painted.reshape(len(painted), size, size, 3), np.float64)
 
 
-def _away(places_TD2: FloatArray, *, size: int) -> FloatArray:
-    """How far each pixel is from each dot, along x and y in canvases, shape (T, D, 2, W)."""
+def _offsets(places_TD2: _FloatArray, *, size: int) -> _FloatArray:
+    """Return each pixel's offset from each dot, in canvas sides: shape (T, D, 2, W)."""
     pixels = np.arange(size) / size
-    return np.asarray((pixels - places_TD2[..., None] + 0.5) % 1 - 0.5)  # the short way round
+    return np.asarray((pixels - places_TD2[..., None] + 0.5) % 1 - 0.5)  # the shorter way around

@@ -17,7 +17,7 @@ from kinestore.pipeline.video.reader import MAX_PIXELS
 from kinestore.pipeline.video.samplers import center_segments, first_frames
 from kinestore.store import FramesSpec, UsageError
 
-CODE_VERSION = 1
+_CODE_VERSION = 1
 """Incremented whenever the same video would give other bytes."""
 
 _GRAMMAR = re.compile(
@@ -89,7 +89,7 @@ class ClipFormat:
             kind=self.name.replace(":", "-").replace("@", "-"),
             shape=(self.num_frames, height, width, 3),
             settings={
-                "code": CODE_VERSION,
+                "code": _CODE_VERSION,
                 "sampling": {"kind": self.sampling, **dict(zip(names, self.counts, strict=True))},
                 "size": [width, height],
                 "resize": "to cover, bilinear-antialiased",

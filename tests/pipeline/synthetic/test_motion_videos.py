@@ -66,7 +66,7 @@ def test_every_coordinate_of_every_class_is_uniform_at_every_frame() -> None:
     p = 2 exp(-2 * 2.23^2): a right design fails with probability 0.7 %, and the seeds are fixed.
     With 1,400 shapes, starting in all but a tenth of a circle would give 37 * 0.1 = 3.7.
     """
-    circle = np.array([synthetic.WIDTH, synthetic.HEIGHT, 2 * np.pi, 2.0])
+    circle = np.array([synthetic.CLIP_WIDTH, synthetic.CLIP_HEIGHT, 2 * np.pi, 2.0])
     for number, label in enumerate(synthetic.CLASSES):
         states = np.stack(
             [

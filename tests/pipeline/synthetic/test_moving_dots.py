@@ -132,7 +132,7 @@ def test_an_order_read_backwards_is_the_other_order_the_opposite_way() -> None:
 
 
 def test_a_dot_that_leaves_on_one_side_comes_back_on_the_other() -> None:
-    look = motion_dots._draw_look(np.random.default_rng(0), task="axis", name="vertical")
+    look = motion_dots._draw_dots(np.random.default_rng(0), task="axis", name="vertical")
     start = np.random.default_rng(1).uniform(size=(1, motion_dots.NUM_DOTS, 2))
     first, moved, around = (
         motion_dots._render(start + offset, look, size=64)[0]
@@ -144,7 +144,7 @@ def test_a_dot_that_leaves_on_one_side_comes_back_on_the_other() -> None:
 
 
 def test_a_dot_is_a_striped_gaussian_by_loops() -> None:
-    look = motion_dots._draw_look(np.random.default_rng(2), task="axis", name="vertical")
+    look = motion_dots._draw_dots(np.random.default_rng(2), task="axis", name="vertical")
     start = np.random.default_rng(3).uniform(size=(1, motion_dots.NUM_DOTS, 2))
     painted = motion_dots._render(start, look, size=16)[0]
     wanted = np.zeros((16, 16, 3))
@@ -152,7 +152,7 @@ def test_a_dot_is_a_striped_gaussian_by_loops() -> None:
         away = [(p / 16 - c + 0.5) % 1 - 0.5 for p, c in zip((x, y), start[0, dot], strict=True)]
         wave = 2 * np.pi * float(np.dot(away, look.waves[dot])) + look.phases[dot]
         spot = math.exp(-(away[0] ** 2 + away[1] ** 2) / (2 * 0.05**2)) * math.cos(wave)
-        wanted[y, x] += look.colours[dot] * spot
+        wanted[y, x] += look.colors[dot] * spot
     np.testing.assert_allclose(painted, wanted, atol=1e-4)  # float32 of some hundreds
 
 
@@ -235,10 +235,10 @@ def test_a_client_has_its_own_background_and_the_dots_are_everybodys() -> None:
         for index in (0, 1)
     }
     # dots cover a tenth of the picture, and a median does not mind them
-    colours = {key: clip.flatten(0, 2).median(0).values for key, clip in clips.items()}
+    colors = {key: clip.flatten(0, 2).median(0).values for key, clip in clips.items()}
     for client in (1, 2):
-        assert (colours[client, 0] - colours[client, 1]).abs().max() < 6
-    assert (colours[1, 0] - colours[2, 0]).abs().max() > 20
+        assert (colors[client, 0] - colors[client, 1]).abs().max() < 6
+    assert (colors[1, 0] - colors[2, 0]).abs().max() > 20
     # the difference of two cameras at one index holds still, but where a value is cut off
     first, second = clips[1, 0], clips[2, 0]
     whole = torch.stack([first, second]).clamp(1, 254).eq(torch.stack([first, second])).all(0)
@@ -301,7 +301,7 @@ def test_dots_cover_the_pixels_within_two_deviations_by_loops() -> None:
         away = [(pixel / 16 - middle + 0.5) % 1 - 0.5 for pixel, middle in pairs]
         wanted[frame, y, x] |= math.hypot(*away) <= 0.1
     assert wanted.any() and not wanted.all()
-    np.testing.assert_array_equal(dots.covered(7), wanted)
+    np.testing.assert_array_equal(dots.dot_mask(7), wanted)
 
 
 def test_a_clip_without_contrast_beyond_what_dots_cover_is_its_background() -> None:
@@ -309,7 +309,7 @@ def test_a_clip_without_contrast_beyond_what_dots_cover_is_its_background() -> N
     dots = MotionDots(num_frames=2, num_dots=1)
     frames, _ = dots.clip(5)
     one, other = frames.numpy().astype(int)
-    still = ~dots.covered(5).any(0)
+    still = ~dots.dot_mask(5).any(0)
     assert 0.9 < still.mean() < 1
     assert abs(one - other)[still].max() <= 2 * 15 + 1  # of the two frames, and a rounding
     assert abs(one - other)[~still].max() > 40
