@@ -2,22 +2,18 @@
 
     python -m benchmarks.federated [--clients 4 10 20] [--repeats 5] [--skip-flower] [--json FILE]
 
-10,619 made rows of 2816 values, 101 classes, MLP 2816-512-256-101, dealt evenly; five local epochs,
+10,619 made rows of 2816 values, 101 classes, MLP 2816-512-256-101, even parts; five local epochs,
 batches of 128, Adam. A repetition runs each contender in turn for three rounds; the first warms up,
 and the median of the others over all repetitions counts.
 
-- `ours`: `federated.simulation.simulate`, with validation of updates, accounting and
-  averages in float64.
-- `plain loop`: the same batches, fused Adam, one model and one optimiser for all clients, weights
+- `ours`: `federated.simulation.simulate`, with its checks, accounting and averages in float64.
+- `plain loop`: the same batches, fused Adam, one model and one optimizer for all clients, weights
   averaged as they come, in float32; nothing is checked, counted or kept.
-- `with our layers`: the same loop on what `heads.quicken` makes of the layers: they multiply by
-  whichever library is quick on this machine.
 - `Flower`: its simulation on Ray in a virtual environment of its own (`--flower-venv`), made where
   there is none: the plain loop's steps, one worker process and one torch thread a core
   (`--flower-cpus`), rows mapped once by each worker, FedAvg over all clients, no evaluation.
 
-The peak is what the quicker of `torch.mm` and oneDNN reaches on the products of one step, one after
-another; the share of what `torch.mm` reaches is told beside it. Overhead is a round of no epoch.
+The peak is what `torch.mm` reaches on the products of one step. Overhead is a round of no epoch.
 Where there is a GPU, whole runs of 80 rounds are timed on it, with 4 and with 100 clients. First of
 all run 1,000 clients with small heads, 50 a round: seconds, and memory that should stay as it is.
 """
@@ -30,7 +26,6 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from functools import partial
 from itertools import pairwise
 from multiprocessing import get_context
 from pathlib import Path
@@ -48,13 +43,12 @@ from benchmarks import _flower
 from benchmarks._flower import BATCH, WIDTHS, Trainer, build_model
 from kinestore.federated import partition
 from kinestore.federated.simulation import SimulationOptions, simulate
-from kinestore.heads import FitSettings, create, derive_seed, predict, quicken
-from kinestore.heads._onednn_linear import inner, onednn_is_quicker
+from kinestore.heads import FitSettings, create, derive_seed, predict
 
 ROWS, TEST_ROWS = 10_619, 2_000
 ROUNDS, EPOCHS = 3, 5
 EMPTY_ROUNDS = 20
-CONTENDERS = ("ours", "plain loop", "with our layers", "Flower")
+CONTENDERS = ("ours", "plain loop", "Flower")
 
 Parts = list[NDArray[np.int64]]
 Seconds = dict[str, list[float]]
@@ -81,16 +75,13 @@ class Bench:
         self._test = tuple(array[ROWS:] for array in rows)
         torch.manual_seed(0)
         self.start = build_model()
-        self._trainers = {
-            "plain loop": Trainer(self.features, self.labels, build_model()),
-            "with our layers": Trainer(self.features, self.labels, quicken(build_model())),
-        }
+        self._trainer = Trainer(self.features, self.labels, build_model())
 
     def ours(self, parts: Parts, *, epochs: int, rounds: int) -> tuple[Seconds, list[Tensor]]:
         """This project's simulation."""
         ended: list[float] = []
         history = simulate(
-            quicken(copy.deepcopy(self.start)),
+            copy.deepcopy(self.start),
             self.features,
             self.labels,
             parts,
@@ -102,11 +93,9 @@ class Bench:
         )
         return {"ours": np.diff(ended).tolist()}, list(history.state.values())
 
-    def plain(
-        self, name: str, parts: Parts, *, epochs: int, rounds: int
-    ) -> tuple[Seconds, list[Tensor]]:
-        """The best plain loop, under the name of its trainer."""
-        trainer = self._trainers[name]
+    def plain(self, parts: Parts, *, epochs: int, rounds: int) -> tuple[Seconds, list[Tensor]]:
+        """The best plain loop."""
+        trainer = self._trainer
         clients = [torch.from_numpy(part) for part in parts]
         num_rows = sum(map(len, parts))
         weights = [parameter.detach().clone() for parameter in self.start.parameters()]
@@ -125,7 +114,7 @@ class Bench:
                         array.add_(own, alpha=len(part) / num_rows)
             weights, total = total, weights
             seconds.append(time.perf_counter() - began)
-        return {name: seconds[1:]}, weights
+        return {"plain loop": seconds[1:]}, weights
 
     def flower(self, python: Path, parts: Parts, num_cpus: int) -> tuple[Seconds, list[Tensor]]:
         """Flower's simulation, in its own environment."""
@@ -155,18 +144,16 @@ class Bench:
         return float((predict(model, features).argmax(1) == labels).double().mean())
 
 
-def gemm_seconds() -> tuple[float, float]:
-    """Seconds of all matrix products of one step, by torch.mm and by the quicker library."""
-    plain, best = 0.0, 0.0
+def product_seconds() -> float:
+    """Measure all matrix products of one step, by torch.mm."""
+    total = 0.0
     for layer, (width_in, width_out) in enumerate(pairwise(WIDTHS)):
         x, grad = torch.randn(BATCH, width_in), torch.randn(BATCH, width_out)
         weight = torch.randn(width_out, width_in)
         products = [(x, weight.t()), (grad.t(), x)] + ([(grad, weight)] if layer else [])
         for left, right in products:
-            by_mm = seconds_of(torch.mm, left, right)
-            by_onednn = seconds_of(inner, left, right.t()) if onednn_is_quicker() else by_mm
-            plain, best = plain + by_mm, best + min(by_mm, by_onednn)
-    return plain, best
+            total += seconds_of(torch.mm, left, right)
+    return total
 
 
 def seconds_of(multiply: Callable[[Tensor, Tensor], Tensor], left: Tensor, right: Tensor) -> float:
@@ -194,25 +181,22 @@ def measure(
     for _ in range(repeats):
         answers = [
             bench.ours(parts, epochs=EPOCHS, rounds=ROUNDS),
-            bench.plain("plain loop", parts, epochs=EPOCHS, rounds=ROUNDS),
-            bench.plain("with our layers", parts, epochs=EPOCHS, rounds=ROUNDS),
+            bench.plain(parts, epochs=EPOCHS, rounds=ROUNDS),
         ]
         if python is not None:
             answers.append(bench.flower(python, parts, num_cpus))
         check([bench.accuracy(weights) for _, weights in answers])
-        for run in (bench.ours, partial(bench.plain, "plain loop")):
+        for run in (bench.ours, bench.plain):
             seconds, _ = run(parts, epochs=0, rounds=EMPTY_ROUNDS)
             answers.append(({f"{name}, no epoch": times for name, times in seconds.items()}, []))
-        plain, best = gemm_seconds()
-        answers.append(({"torch.mm": [plain], "gemm": [best]}, []))
+        answers.append(({"torch.mm": [product_seconds()]}, []))
         for seconds, _ in answers:
             for name, times in seconds.items():
                 seen.setdefault(name, []).extend(times)
     found = {name: statistics.median(times) for name, times in seen.items()}
     found |= {f"{name}, fastest": min(times) for name, times in seen.items()}
     found["flop/s"] = flops(ROWS * EPOCHS) / found["ours"]
-    found["flop/s of torch.mm"] = flops(BATCH) / found["torch.mm"]
-    found["flop/s of the peak"] = flops(BATCH) / found["gemm"]
+    found["flop/s of the peak"] = flops(BATCH) / found["torch.mm"]
     return found
 
 
@@ -259,10 +243,8 @@ def show(console: Console, found: dict[int, dict[str, float]]) -> None:
     table = Table("clients", *(f"{name} s" for name in names), title="Median seconds a round")
     more = (
         "/ plain",
-        "/ our layers",
         "Flower / ours",
         "of peak",
-        "of mm",
         "overhead ms",
         "plain's",
     )
@@ -273,17 +255,14 @@ def show(console: Console, found: dict[int, dict[str, float]]) -> None:
             str(num_clients),
             *(f"{of[name]:.2f}" for name in names),
             f"{of['ours'] / of['plain loop']:.3f}",
-            f"{of['ours'] / of['with our layers']:.3f}",
             f"{of['Flower'] / of['ours']:.2f}" if "Flower" in of else "-",
             f"{of['flop/s'] / of['flop/s of the peak']:.3f}",
-            f"{of['flop/s'] / of['flop/s of torch.mm']:.3f}",
             f"{1e3 * of['ours, no epoch']:.1f}",
             f"{1e3 * of['plain loop, no epoch']:.1f}",
         )
     console.print(table)
-    for what in ("the peak", "torch.mm"):
-        speed = statistics.median(of[f"flop/s of {what}"] for of in found.values())
-        console.print(f"{what}: {speed / 1e9:.0f} GFLOP/s with {torch.get_num_threads()} threads")
+    speed = statistics.median(of["flop/s of the peak"] for of in found.values())
+    console.print(f"peak: {speed / 1e9:.0f} GFLOP/s with {torch.get_num_threads()} threads")
 
 
 def main() -> None:

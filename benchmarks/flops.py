@@ -2,28 +2,15 @@
 
 import time
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 
-def _product_flops(left: torch.Size, right: torch.Size, *_: Any, **__: Any) -> int:
-    """Of `heads._products.inner`, which the counter does not know: by the shapes."""
-    return 2 * left.numel() * right[0]
-
-
-ONEDNN = {
-    operation: _product_flops
-    for operation in [getattr(torch.ops.mkldnn, "_linear_pointwise", None)]
-    if operation is not None
-}
-
-
 def flops_of(run: Callable[[], object]) -> int:
     """Floating-point operations of one call, two for a multiplication and an addition."""
-    with FlopCounterMode(display=False, custom_mapping=ONEDNN) as counter:
+    with FlopCounterMode(display=False) as counter:
         run()
     total: int = counter.get_total_flops()
     return total

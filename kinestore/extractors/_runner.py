@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from kinestore.extractors._base import ExtractorOptions
-from kinestore.heads import choose_device, quicken
+from kinestore.heads import choose_device
 
 _LOG = logging.getLogger("kinestore")
 
@@ -70,7 +70,7 @@ class Runner:
                 module.to(memory_format=torch.channels_last)
             elif isinstance(module, nn.Conv3d):
                 module.to(memory_format=torch.channels_last_3d)
-        return quicken(network.to(self.device))
+        return network.to(self.device)
 
     def upload(self, pixels: Sequence[NDArray[np.uint8]]) -> Tensor:
         """Copy clips of one shape to the device as a uint8 batch, without blocking."""

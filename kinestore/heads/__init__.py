@@ -11,7 +11,6 @@ from torch import nn
 from kinestore.heads._device import choose_device
 from kinestore.heads._feature_layer import FeatureLayer
 from kinestore.heads._metrics import Scores, among_best, score
-from kinestore.heads._onednn_linear import quicken
 from kinestore.heads._registry import Registry
 from kinestore.heads._seeds import derive_seed, private_rng
 from kinestore.heads._standardizer import Moments, Standardiser, combine, moments_of
@@ -37,7 +36,6 @@ __all__ = [
     "names",
     "predict",
     "private_rng",
-    "quicken",
     "score",
     "settings_of",
     "takes_frames",
@@ -66,7 +64,7 @@ def create(name: str, *, seed: int = 0, **settings: Any) -> nn.Module:
     """
     with private_rng(seed):
         head: nn.Module = _registry.create(name, settings)
-    return quicken(head)
+    return head
 
 
 def settings_of(name: str) -> dict[str, Any]:

@@ -20,10 +20,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import pad
 
-from kinestore.heads._onednn_linear import inner, worthwhile
-
-PLACES, MORE_PLACES = 56, 112
-"""Approximate numbers of positions processed at a time; the larger for fast products."""
+_NUM_POSITIONS = 56
+"""Approximate number of positions processed at a time."""
 
 
 def surrounded(maps: Tensor, *, reach: int) -> Tensor:
@@ -101,8 +99,8 @@ class _Correlate(torch.autograd.Function):
         ctx.save_for_backward(first, around)
         volume = first.new_empty(*first.shape[:3], num_places, num_places)
         for band in _bands(first, pitch, reach):
-            for maps, products in _inner(band.places(first), around[:, band.around]):
-                volume[maps, band.rows] = band.used(products)
+            products = torch.bmm(band.places(first), around[:, band.around].mT)
+            volume[:, band.rows] = band.used(products)
         return volume
 
     @staticmethod
@@ -114,10 +112,8 @@ class _Correlate(torch.autograd.Function):
             places, near = band.places(first), around[:, band.around]
             products = first.new_zeros(*places.shape[:2], near.shape[1])
             band.used(products).copy_(grad[:, band.rows])
-            for maps, answer in _inner(products, near.mT):
-                band.places(to_first)[maps] = answer
-            for maps, answer in _inner(products.mT, places.mT):
-                to_around[maps, band.around] += answer
+            band.places(to_first)[:] = torch.bmm(products, near)
+            to_around[:, band.around] += torch.bmm(products.mT, places)
         return to_first, to_around, None, None
 
 
@@ -134,20 +130,11 @@ class _Exchanged(torch.autograd.Function):
         return _exchange(grad)
 
 
-def _inner(left: Tensor, right: Tensor) -> Iterator[tuple[slice, Tensor]]:
-    """Yield left right^T of all maps at once, or one after another if that is faster."""
-    if not worthwhile(left[:1], right.shape[1]):
-        yield slice(None), torch.bmm(left, right.mT)
-        return
-    for number, (one, other) in enumerate(zip(left, right, strict=True)):
-        yield slice(number, number + 1), inner(one, other)[None]
-
-
 def _bands(first: Tensor, pitch: int, reach: int) -> Iterator[_Band]:
     """Yield all rows, a few at a time; pitch is the stride of a row in the second map."""
     _, height, width, _ = first.shape
     num_places = 2 * reach + 1
-    most = max(1, (MORE_PLACES if worthwhile(first[:1], PLACES) else PLACES) // width)
+    most = max(1, _NUM_POSITIONS // width)
     for top in range(0, height, most):
         num_rows = min(most, height - top)
         end = (top + num_rows + 2 * reach + 1) * pitch
