@@ -41,9 +41,9 @@ def _spec(array: Array) -> Any:
 
 
 def _table(array: Array) -> Any:
-    from kinestore.store.schema import view_table
+    from kinestore.store.schema import embeddings_to_table
 
-    return view_table(_spec(array), _ids(len(array)), array)
+    return embeddings_to_table(_spec(array), _ids(len(array)), array)
 
 
 def _plain_table(array: Array) -> Any:

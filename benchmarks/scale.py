@@ -67,7 +67,7 @@ def load(path: Path, num_clips: int) -> float:
 
 def tell_status(path: Path, num_clips: int) -> float:
     started = time.perf_counter()
-    assert status(path)["clips"] == num_clips
+    assert status(path).num_clips == num_clips
     return time.perf_counter() - started
 
 

@@ -1,9 +1,9 @@
-"""What is kept: clips, embeddings with their provenance, and failures."""
+"""The feature store: clips, embeddings with their provenance, and failures."""
 
 from kinestore.store.errors import KinestoreError, StoreError, UsageError
-from kinestore.store.frames import Frames
+from kinestore.store.frames import StoredFrames
 from kinestore.store.records import (
-    MADE_GOOD,
+    RESOLVED,
     Clip,
     Embedding,
     Failure,
@@ -18,18 +18,18 @@ from kinestore.store.store import Store
 from kinestore.store.views import View
 
 __all__ = [
-    "MADE_GOOD",
+    "RESOLVED",
     "Clip",
     "Embedding",
     "Failure",
     "Features",
-    "Frames",
     "FramesSpec",
     "KinestoreError",
     "Snapshot",
     "Source",
     "Store",
     "StoreError",
+    "StoredFrames",
     "UsageError",
     "VideoInfo",
     "View",

@@ -2,11 +2,12 @@
 
 Each holds the columns clip_id, label, group, split, uri and features (float32), and the names of
 the views that were joined. Parquet has null for a clip without a label, group or split. HDF5 and
-npz know no null: they hold "" there, and say in has_label, has_group and has_split (bool) which
-rows have one.
+npz have no null: they hold "" there, and has_label, has_group and has_split (bool) mark the rows
+that have one.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,23 +17,40 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from kinestore.store import Features, UsageError
+from kinestore.store.errors import UsageError
 from kinestore.store.io.atomic import written_whole
+from kinestore.store.records import Features
 
 
-def export(features: Features, *, out: str | Path) -> Path:
-    """Write joined features to a file, whole or not at all.
+@dataclass(frozen=True, kw_only=True)
+class Exported:
+    """A file of exported features.
+
+    Attributes:
+        path: The file.
+        num_clips: Its number of rows.
+        num_missing: Clips left out because a view lacks them.
+    """
+
+    path: Path
+    num_clips: int
+    num_missing: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the result as JSON values."""
+        return {"path": str(self.path), "clips": self.num_clips, "missing": self.num_missing}
+
+
+def export(features: Features, *, out: str | Path) -> Exported:
+    """Write joined features to a file, atomically.
 
     Args:
-        features: What `Store.load` gave, shape (N, D) or (N, T, D).
-        out: A .parquet, .h5 or .npz file; one that is there is replaced.
-
-    Returns:
-        The file's path.
+        features: The result of `Store.load`, shape (N, D) or (N, T, D).
+        out: A .parquet, .h5 or .npz file; an existing one is replaced.
 
     Raises:
-        UsageError: If the file's name ends otherwise, or a text holds a zero byte, which HDF5 and
-            npz cannot keep.
+        UsageError: If the file's name has another ending, or a text holds a zero byte, which HDF5
+            and npz cannot store.
     """
     path = Path(out)
     if path.suffix not in _WRITERS:
@@ -41,7 +59,8 @@ def export(features: Features, *, out: str | Path) -> Path:
         raise UsageError(f"{path}: is a folder; name a file")
     with written_whole(path) as unfinished:
         _WRITERS[path.suffix](features, unfinished)
-    return path
+    num_clips, num_missing = len(features.clip_ids), len(features.missing)
+    return Exported(path=path, num_clips=num_clips, num_missing=num_missing)
 
 
 def _texts(features: Features) -> dict[str, list[str | None]]:
@@ -84,7 +103,7 @@ def _write_npz(features: Features, path: Path) -> None:
 
 
 def _columns(features: Features) -> dict[str, NDArray[Any]]:
-    """Plain arrays, none of objects: those would be pickled."""
+    """Plain arrays, none of objects, which would be pickled."""
     columns: dict[str, NDArray[Any]] = {}
     for name, texts in _texts(features).items():
         for text in texts:

@@ -1,4 +1,4 @@
-"""What is known of clips besides their embeddings, put beside them.
+"""Labels, groups, splits and paths of clips, beside their embeddings.
 
 Shape legend: N clips, D features.
 """
@@ -24,10 +24,10 @@ def describe_clips(
 
     Args:
         values: Shape (N, D) or (N, T, D).
-        clip_ids: One a row.
-        rows: What is known of these clips and of others, which are `missing` then, by clip_id.
-        views: What the values come from.
-        widths: How wide each of those is.
+        clip_ids: Clip of each row.
+        rows: Label, group, split and uri by clip_id; clips without a row of values are `missing`.
+        views: Views that the values come from.
+        widths: Number of features of each view.
     """
     kept = [rows[clip] for clip in clip_ids]
     classes = sorted({row["label"] for row in kept if row["label"] is not None})

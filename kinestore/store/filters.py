@@ -1,26 +1,25 @@
-"""Which clips and views are asked for: filters over columns, all of which must hold; names."""
+"""Filters over columns of clips, combined with AND, and lookup of views by name."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from kinestore.store.errors import UsageError
 
 Filter = Sequence[str] | str | None
-"""The values allowed, or the one; None allows all."""
+"""The allowed values, or the only one; None allows all."""
 
-_NAMED_IN_AN_ERROR = 10
+_MAX_LISTED = 10
 
 
 def select_rows(
     rows: Mapping[str, Mapping[str, Any]], filters: Mapping[str, Filter], *, wanted: str
 ) -> dict[str, Mapping[str, Any]]:
-    """Keep the rows in which every filtered column has one of the values allowed.
+    """Keep the rows in which every filtered column has an allowed value.
 
     Args:
-        rows: By clip_id, rows with at least the filtered columns.
-        filters: By column.
-        wanted: What the clips must have, for the error.
+        rows: Rows with at least the filtered columns, by clip_id.
+        filters: Allowed values, by column.
+        wanted: Features that the clips must have, for the error.
 
     Raises:
         UsageError: If a filter allows nothing, or a value that no row has.
@@ -42,24 +41,24 @@ def select_rows(
     return kept
 
 
-def describe(filters: Mapping[str, Filter]) -> str:
-    """The filters that are set, as in " of split 'train' and of label 'run', 'sit'"."""
-    told = []
+def describe_filters(filters: Mapping[str, Filter]) -> str:
+    """Describe the filters, as in " of split 'train' and of label 'run', 'sit'"."""
+    texts = []
     for column, allowed in filters.items():
         if allowed is not None:
             values = [allowed] if isinstance(allowed, str) else sorted(map(str, set(allowed)))
-            told.append(f" of {column} {', '.join(map(repr, values[:_NAMED_IN_AN_ERROR]))}")
-    return " and".join(told)
+            texts.append(f" of {column} {', '.join(map(repr, values[:_MAX_LISTED]))}")
+    return " and".join(texts)
 
 
-def choose(name: str, names: Iterable[str], *, of: Path, what: tuple[str, str]) -> str:
-    """The one of all `<short>@<fingerprint>` that has a short name, or begins with a longer one.
+def find_by_name(name: str, names: Iterable[str], *, store: str, what: tuple[str, str]) -> str:
+    """Return the only `<short>@<fingerprint>` with that short name, or that beginning.
 
     Args:
-        name: The short name, or the whole one, or its beginning with the "@".
-        names: All that there are.
-        of: The store, for the error.
-        what: What was asked for, and what they are, for the error.
+        name: The short name, or the full one, or its beginning with the "@".
+        names: All full names.
+        store: The store's address, for the error.
+        what: Nouns for the name and for the full names, for the error.
 
     Raises:
         UsageError: If there is none, or more than one.
@@ -69,15 +68,15 @@ def choose(name: str, names: Iterable[str], *, of: Path, what: tuple[str, str]) 
     found = exact or [known for known in names if "@" in name and known.startswith(name)]
     if len(found) == 1:
         return found[0]
-    asked, are = what
+    noun, full = what
     if found:
         several = ", ".join(found)
-        raise UsageError(f"{asked} {name!r}: names several {are}s, choose one of {several}")
-    listed = ", ".join(names) or f"no {are} at all"
-    raise UsageError(f"{asked} {name!r}: not in {of}, which has {listed}")
+        raise UsageError(f"{noun} {name!r}: names several {full}s, choose one of {several}")
+    listed = ", ".join(names) or f"no {full} at all"
+    raise UsageError(f"{noun} {name!r}: not in {store}, which has {listed}")
 
 
 def _few(known: set[str]) -> str:
-    more = len(known) - _NAMED_IN_AN_ERROR
-    few = ", ".join(sorted(known)[:_NAMED_IN_AN_ERROR]) or "none"
+    more = len(known) - _MAX_LISTED
+    few = ", ".join(sorted(known)[:_MAX_LISTED]) or "none"
     return f"{few} and {more} more" if more > 0 else few

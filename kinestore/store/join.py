@@ -1,4 +1,4 @@
-"""Views side by side: one row a clip, joined by clip_id and never by position.
+"""Views side by side: one row per clip, joined by clip_id and never by position.
 
 Shape legend: N clips, T frames, D features of all columns together.
 """
@@ -18,22 +18,22 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """A view, and how a sequence of its becomes a vector."""
+    """A view, and the pool that makes a vector of its sequences."""
 
     view: View
     pool: str
 
     @property
     def shape(self) -> Shape:
-        """Of one clip: (D,), or (T, D) where the sequence is kept whole."""
+        """Shape of one clip: (D,), or (T, D) for a whole sequence."""
         return pooled_shape(self.view.spec.shape, pool=self.pool)
 
 
 def joined_shape(columns: Sequence[Column]) -> Shape:
-    """The shape of one clip's row.
+    """Return the shape of one clip's row.
 
     Raises:
-        UsageError: If a whole sequence does not stand alone.
+        UsageError: If a whole sequence is joined with anything else.
     """
     shapes = [column.shape for column in columns]
     if len(shapes) == 1:
@@ -45,17 +45,19 @@ def joined_shape(columns: Sequence[Column]) -> Shape:
 
 
 def complete_clips(columns: Sequence[Column]) -> list[str]:
-    """The clips that every view has, sorted."""
+    """Return the clips that every view has, sorted."""
     return sorted(set.intersection(*(column.view.clip_ids() for column in columns)))
 
 
-def fill(out: NDArray[np.floating], clip_ids: Collection[str], columns: Sequence[Column]) -> None:
-    """Write the rows of these clips, part by part, so that no view is in memory whole.
+def fill_rows(
+    out: NDArray[np.floating], clip_ids: Collection[str], columns: Sequence[Column]
+) -> None:
+    """Write the rows of these clips, part by part, so that no view is in memory as a whole.
 
     Args:
         out: Shape (N, *joined_shape(columns)).
-        clip_ids: The clip of each row; every view must have it.
-        columns: What stands side by side.
+        clip_ids: Clip of each row; every view must have it.
+        columns: Views to join, side by side.
     """
     row_of = {clip: row for row, clip in enumerate(clip_ids)}
     begin = 0

@@ -1,114 +1,143 @@
-"""The parts of one kind: of the store as it is, or of a snapshot."""
+"""The folders of a store that hold parts: all parts, or those of a snapshot."""
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 import pyarrow as pa
 
-from kinestore.store import parts
 from kinestore.store.errors import StoreError
-from kinestore.store.io.paths import is_remote
+from kinestore.store.io.storage import Storage
 from kinestore.store.io.validated_read import read_part
+from kinestore.store.parts import HDF5, PARQUET, list_parts, sort_parts
+from kinestore.store.parts import next_number as next_in_folder
 from kinestore.store.records import Snapshot
-from kinestore.store.snapshot import fault_of
-
-AT_ONCE = 8
-"""Parts of an object store that are on their way at the same time."""
+from kinestore.store.schema import SPEC_FILES
+from kinestore.store.snapshot import part_fault
 
 
 @dataclass(frozen=True, kw_only=True)
 class PartFolder:
-    """Where the parts of one kind lie.
+    """One folder with parts of one kind.
 
     Attributes:
-        store: The store's folder.
-        name: Within it: "clips", "failures", "views/<extractor>@<fingerprint>" or
+        storage: The store's.
+        name: "clips", "failures", "views/<extractor>@<fingerprint>" or
             "frames/<kind>@<fingerprint>".
-        snapshot: Which parts to read; None reads all that are there.
-        suffix: What the parts' names end in.
+        snapshot: Names the parts to read; None reads all that are there.
     """
 
-    store: Path
+    storage: Storage
     name: str
     snapshot: Snapshot | None = None
-    suffix: str = parts.PARQUET
 
     @property
-    def path(self) -> Path:
-        """The folder itself."""
-        return self.store / self.name
+    def suffix(self) -> str:
+        """The end of its parts' names."""
+        return HDF5 if self.name.startswith("frames/") else PARQUET
 
-    def paths(self) -> list[Path]:
-        """The parts, oldest first; those that a snapshot pins have the bytes that they had."""
-        return self._pinned() if self.snapshot else parts.list_parts(self.path, self.suffix)
+    def parts(self) -> list[str]:
+        """List the full names of its parts, oldest first.
+
+        Raises:
+            StoreError: If a part of the snapshot does not have the bytes that it had.
+        """
+        if self.snapshot is None:
+            return list_parts(self.storage, self.name, self.suffix)
+        pinned = self.snapshot.parts_of(self.name)
+        for name, hash_ in pinned.items():
+            if fault := part_fault(self.storage, name, hash_):
+                raise StoreError(
+                    f"{self.storage.address_of(name)}: {fault} since snapshot "
+                    f"{self.snapshot.name!r} was taken; put it back from a copy, or take another "
+                    "snapshot"
+                )
+        return sort_parts(self.storage, set(pinned))
 
     def tables(self, schema: pa.Schema, columns: list[str] | None = None) -> Iterator[pa.Table]:
-        """The parts one by one, oldest first.
+        """Read the parts one by one, oldest first.
 
         Args:
             schema: Columns that each part must have, with their types; text may follow.
-            columns: Which of the columns to read; None reads all, also those not in the schema.
+            columns: Columns to read; None reads all, also those not in the schema.
 
         Raises:
             StoreError: If a part cannot be used; it names the part and the remedy.
         """
-        return self.read_parts(self.paths(), schema, columns)
+        return self.read_parts(self.parts(), schema, columns)
 
     def read_parts(
-        self, paths: Sequence[Path], schema: pa.Schema, columns: list[str] | None = None
+        self, names: Sequence[str], schema: pa.Schema, columns: list[str] | None = None
     ) -> Iterator[pa.Table]:
-        """Some of `paths()` one by one; arguments and errors are those of `tables`."""
-        return ahead(lambda path: self.read_part(path, schema, columns), paths)
+        """Read some of `parts()` one by one; arguments and errors are those of `tables`."""
 
-    def read_part(
-        self, path: Path, schema: pa.Schema, columns: list[str] | None = None
-    ) -> pa.Table:
-        """One of `paths()`; arguments and errors are those of `tables`."""
+        def read(name: str) -> pa.Table:
+            return self.read_part(name, schema, columns)
+
+        return _read_ahead(read, names, num_concurrent=self.storage.num_concurrent_reads)
+
+    def read_part(self, name: str, schema: pa.Schema, columns: list[str] | None = None) -> pa.Table:
+        """Read one of `parts()`; arguments and errors are those of `tables`."""
         try:
-            return read_part(path, schema, columns)
+            return read_part(self.storage, name, schema, columns)
         except StoreError as error:
             raise StoreError(
-                f"{error}; `kinestore verify {self.store} --repair` will delete it, and the "
-                "same extract fills its rows again"
+                f"{error}; `kinestore verify {self.storage.address} --repair` will delete it, and "
+                "the same extract fills its rows again"
             ) from error
 
     def read(self, schema: pa.Schema, columns: list[str] | None = None) -> pa.Table:
-        """All parts as one table, oldest first; none is an empty table."""
+        """Read all parts as one table, oldest first; without parts it is empty."""
         tables = list(self.tables(schema, columns))
         if not tables:
             return schema.empty_table().select(columns or schema.names)
         return pa.concat_tables(tables, promote_options="default")
 
-    def _pinned(self) -> list[Path]:
-        """The snapshot's parts of this folder, each seen to be there with the bytes it had."""
-        if self.snapshot is None:
-            return []
-        found = []
-        for name, pinned in self.snapshot.parts_of(self.name).items():
-            path = self.path / name
-            broken = fault_of(path, pinned)
-            if broken:
-                raise StoreError(
-                    f"{path}: {broken} since snapshot {self.snapshot.name!r} was taken; put it "
-                    "back from a copy, or take another snapshot"
-                )
-            found.append(path)
-        return sorted(found, key=lambda path: (parts.part_number(path), path.name))
+
+@dataclass(frozen=True, kw_only=True)
+class PartFolders:
+    """All folders with parts of a store, or of a snapshot of it."""
+
+    storage: Storage
+    snapshot: Snapshot | None = None
+
+    def folder(self, name: str) -> PartFolder:
+        """Return one folder, which may be absent."""
+        return PartFolder(storage=self.storage, name=name, snapshot=self.snapshot)
+
+    def within(self, kind: str) -> list[PartFolder]:
+        """List the folders within "views" or "frames" that are described, or pinned, by name."""
+        if self.snapshot is not None:
+            folders = {part.rpartition("/")[0] for part in self.snapshot.parts}
+            names = {folder for folder in folders if folder.startswith(f"{kind}/")}
+        else:
+            inside = (f"{kind}/{name}" for name in self.storage.names(kind))
+            names = {n for n in inside if self.storage.kind(f"{n}/{SPEC_FILES[kind]}")}
+        return [self.folder(name) for name in sorted(names)]
+
+    def all(self) -> list[PartFolder]:
+        """List every folder; "clips" comes last, as a job commits clips before embeddings."""
+        described = [*self.within("views"), *self.within("frames")]
+        return [self.folder("failures"), *described, self.folder("clips")]
+
+    def next_number(self) -> int:
+        """Return a part number above all that are there."""
+        return max(next_in_folder(self.storage, f.name, f.suffix) for f in self.all())
 
 
-def ahead(read: Callable[[Path], pa.Table], paths: Sequence[Path]) -> Iterator[pa.Table]:
-    """Read files in order; of an object store, whose answers take long to come, some ahead."""
-    if not paths or not is_remote(paths[0]):
-        yield from map(read, paths)
+def _read_ahead(
+    read: Callable[[str], pa.Table], names: Sequence[str], *, num_concurrent: int
+) -> Iterator[pa.Table]:
+    """Read files in order, with so many under way at a time."""
+    if num_concurrent == 1:
+        yield from map(read, names)
         return
     coming: deque[Future[pa.Table]] = deque()
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        for path in paths:
-            coming.append(pool.submit(read, path))
-            if len(coming) == AT_ONCE:
+    with ThreadPoolExecutor(num_concurrent) as pool:
+        for name in names:
+            coming.append(pool.submit(read, name))
+            if len(coming) == num_concurrent:
                 yield coming.popleft().result()
         while coming:
             yield coming.popleft().result()

@@ -1,7 +1,6 @@
-"""Immutable parts: files that are named by their place and their bytes."""
+"""Immutable parts: files that are named by their number and the hash of their bytes."""
 
 import hashlib
-import os
 import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,35 +9,37 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from kinestore.store.errors import StoreError
-from kinestore.store.io.atomic import flush, publish, temporary
-from kinestore.store.io.paths import is_remote
+from kinestore.store.io.atomic import flush
+from kinestore.store.io.storage import Storage
 from kinestore.store.io.validated_read import check_claims
 
 PARQUET = ".parquet"
 HDF5 = ".h5"
 
-NAME = re.compile(r"([0-9]{5,})-([0-9a-f]{16})\.(parquet|h5)")
+PART_NAME = re.compile(r"([0-9]{5,})-([0-9a-f]{16})\.(parquet|h5)")
+"""Name of a part's file; a part's full name begins with its folder within the store."""
 
 
-def commit(folder: Path, table: pa.Table, *, number: int) -> Path:
+def commit_part(storage: Storage, folder: str, table: pa.Table, *, number: int) -> str:
     """Write a table as the part `NNNNN-<hash>.parquet`, atomically.
 
     Args:
-        folder: Where the parts of this kind live.
+        storage: The store's.
+        folder: Folder of this kind of part.
         table: At least one row.
-        number: Place in the order of parts: of two rows that contradict, the later part wins.
+        number: Position among the parts: of two contradicting rows, the later part's stands.
 
     Returns:
-        The part's path. The hash is that of the file's bytes, so the same rows committed twice
-        under one number are one file.
+        The part's full name. The hash is that of the file's bytes, so the same rows committed
+        twice under one number are one file.
 
     Raises:
-        StoreError: If the part is one that a reader would refuse.
+        StoreError: If a reader would refuse the part.
     """
     others = [name for name in table.column_names if name != "embedding"]
-    with temporary(folder) as unfinished:
-        # Floats of embeddings do not compress, and nobody asks for their least: a dictionary, ZSTD
-        # or statistics cost time and save nothing.
+    with storage.temporary(folder) as unfinished:
+        # Embeddings do not compress and are not searched: a dictionary, ZSTD or statistics cost
+        # time and save nothing.
         pq.write_table(
             table,
             unfinished,
@@ -47,61 +48,69 @@ def commit(folder: Path, table: pa.Table, *, number: int) -> Path:
             write_statistics=others,
         )
         size = unfinished.stat().st_size
-        check_claims(unfinished, pq.read_metadata(unfinished), table.schema, size=size)
-        return seal(unfinished, folder, number=number, suffix=PARQUET)
+        check_claims(str(unfinished), pq.read_metadata(unfinished), table.schema, size=size)
+        name = f"{folder}/{number:05d}-{flush_and_hash(unfinished)[:16]}{PARQUET}"
+        storage.publish(unfinished, name)
+        return name
 
 
-def seal(unfinished: Path, folder: Path, *, number: int, suffix: str) -> Path:
-    """Give a temporary file the name of a part, which its bytes are a part of."""
+def flush_and_hash(path: Path) -> str:
+    """Return the SHA-256 of a local file, while the disk writes it."""
     with ThreadPoolExecutor(1) as pool:
-        flushed = pool.submit(flush, unfinished)  # the disk writes while the processor hashes
-        final = folder / f"{number:05d}-{digest(unfinished)[:16]}{suffix}"
+        flushed = pool.submit(flush, path)
+        hashed = digest(path)
         flushed.result()
-    publish(unfinished, final)
-    return final
+    return hashed
 
 
 def digest(path: Path) -> str:
-    """SHA-256 of a file's bytes, 64 hex digits."""
+    """Return the SHA-256 of a local file, 64 hex digits."""
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-def list_parts(folder: Path, suffix: str = PARQUET) -> list[Path]:
-    """The committed parts in order; names that start with a dot are not parts yet."""
-    return sorted(
-        (folder / name for name in part_names(folder, suffix)),
-        key=lambda path: (part_number(path), path.name),
-    )
+def part_digest(storage: Storage, name: str) -> str:
+    """Return the SHA-256 of a part, 64 hex digits."""
+    with storage.open(name) as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-def part_names(folder: Path, suffix: str = PARQUET) -> set[str]:
-    """The names of the committed parts, in no order; quick, for it is asked often."""
-    try:
-        if is_remote(folder):
-            names = folder.names()
-        else:
-            with os.scandir(folder) as entries:
-                names = {entry.name for entry in entries}
-    except (FileNotFoundError, NotADirectoryError):
-        return set()
-    return {name for name in names if name.endswith(suffix) and not name.startswith(".")}
+def list_parts(storage: Storage, folder: str, suffix: str = PARQUET) -> list[str]:
+    """List the committed parts in order."""
+    return sort_parts(storage, part_names(storage, folder, suffix))
 
 
-def part_number(path: Path) -> int:
-    """The number in a part's name.
+def part_names(storage: Storage, folder: str, suffix: str = PARQUET) -> set[str]:
+    """List the committed parts in no order; names that start with a dot are not parts yet."""
+    names = storage.names(folder)
+    return {f"{folder}/{n}" for n in names if n.endswith(suffix) and not n.startswith(".")}
+
+
+def sort_parts(storage: Storage, names: set[str]) -> list[str]:
+    """Sort parts of one folder by number.
 
     Raises:
-        StoreError: If the file does not carry the name of a part.
+        StoreError: If a file does not have the name of a part.
     """
-    named = NAME.fullmatch(path.name)
+    return sorted(names, key=lambda name: (part_number(storage, name), name))
+
+
+def part_number(storage: Storage, name: str) -> int:
+    """Return the number in a part's name.
+
+    Raises:
+        StoreError: If the file does not have the name of a part.
+    """
+    base = name.rpartition("/")[2]
+    named = PART_NAME.fullmatch(base)
     if named is None:
-        wanted = f"NNNNN-<hash>{path.suffix}"
-        raise StoreError(f"{path}: not the name of a part ({wanted}); move it away")
+        wanted = f"NNNNN-<hash>{base[base.rfind('.') :]}"
+        where = storage.address_of(name)
+        raise StoreError(f"{where}: not the name of a part ({wanted}); move it away")
     return int(named[1])
 
 
-def next_number(folder: Path, suffix: str = PARQUET) -> int:
-    """A number above every part that is there now."""
-    parts = list_parts(folder, suffix)
-    return part_number(parts[-1]) + 1 if parts else 0
+def next_number(storage: Storage, folder: str, suffix: str = PARQUET) -> int:
+    """Return a number above every part that is there now."""
+    parts = list_parts(storage, folder, suffix)
+    return part_number(storage, parts[-1]) + 1 if parts else 0

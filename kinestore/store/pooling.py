@@ -1,4 +1,4 @@
-"""From a sequence of frame features to one vector a clip.
+"""Pooling of a sequence of frame features to one vector per clip.
 
 Shape legend: N clips, T frames, D features.
 """
@@ -10,16 +10,16 @@ from numpy.typing import NDArray
 
 from kinestore.store.errors import UsageError
 
-FloatArray = NDArray[np.float32]
+_FloatArray = NDArray[np.float32]
 
 
-def _stats(sequence: FloatArray) -> FloatArray:
+def _stats(sequence: _FloatArray) -> _FloatArray:
     third = max(1, sequence.shape[1] // 3)
     late_minus_early = sequence[:, -third:].mean(1) - sequence[:, :third].mean(1)
     return np.concatenate([sequence.mean(1), sequence.std(1), late_minus_early], axis=1)
 
 
-POOLS: dict[str, Callable[[FloatArray], FloatArray]] = {
+POOLS: dict[str, Callable[[_FloatArray], _FloatArray]] = {
     "stats": _stats,
     "mean": lambda sequence: sequence.mean(1),
     "max": lambda sequence: sequence.max(1),
@@ -28,7 +28,7 @@ POOLS: dict[str, Callable[[FloatArray], FloatArray]] = {
 
 
 def split_feature(feature: str) -> tuple[str, str]:
-    """Read `VIEW` or `VIEW:POOL`; the pool is "stats" where none is named.
+    """Read `VIEW` or `VIEW:POOL`; the pool is "stats" if none is given.
 
     Raises:
         UsageError: If the pool is unknown.
@@ -40,7 +40,7 @@ def split_feature(feature: str) -> tuple[str, str]:
     return view, pool
 
 
-def pool_sequence(sequence: FloatArray, *, pool: str) -> FloatArray:
+def pool_sequence(sequence: _FloatArray, *, pool: str) -> _FloatArray:
     """Pool frame features over time.
 
     Args:
@@ -55,7 +55,7 @@ def pool_sequence(sequence: FloatArray, *, pool: str) -> FloatArray:
 
 
 def pooled_shape(shape: tuple[int, ...], *, pool: str) -> tuple[int, ...]:
-    """What pooling makes of a clip's (T, D); a vector's (D,) stays."""
+    """Return the shape after pooling a clip's (T, D); a vector's (D,) stays."""
     if len(shape) == 1:
         return shape
     pooled: tuple[int, ...] = pool_sequence(np.zeros((1, *shape), np.float32), pool=pool).shape

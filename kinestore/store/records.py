@@ -192,7 +192,7 @@ class Embedding:
     caption: str | None = None
 
 
-MADE_GOOD = "made-good"
+RESOLVED = "made-good"
 """The kind of a ledger row that takes an earlier failure of the same uri and view back."""
 
 
@@ -234,9 +234,8 @@ class Snapshot:
     parts: Mapping[str, str]
 
     def parts_of(self, folder: str) -> dict[str, str]:
-        """The same for one folder alone, by the part's file name."""
-        split = ((*path.rpartition("/"), pinned) for path, pinned in self.parts.items())
-        return {name: pinned for parent, _, name, pinned in split if parent == folder}
+        """Return the parts of one folder alone."""
+        return {name: h for name, h in self.parts.items() if name.rpartition("/")[0] == folder}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,13 +1,13 @@
-"""Arrow schemas of store format 1, and the way between records and tables.
+"""Arrow schemas of store format 1, and conversions between records and tables.
 
 Shape legend: N rows, T frames, D features.
 """
 
+import json
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
-from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -15,10 +15,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from kinestore.store.errors import StoreError, UsageError
+from kinestore.store.io.storage import Storage
 from kinestore.store.io.validated_read import first_not_finite, read_json
 from kinestore.store.records import Clip, Embedding, Failure, FramesSpec, ViewSpec
 
-FORMAT = 1
+SPEC_FILES = {"views": "view.json", "frames": "frames.json"}
+"""By kind of folder, the file with the specification of its rows."""
 
 CLIPS = pa.schema(
     [
@@ -46,25 +48,54 @@ FAILURES = pa.schema(
     ]
 )
 
+_AnySpec = TypeVar("_AnySpec", ViewSpec, FramesSpec)
 
-Spec = TypeVar("Spec", ViewSpec, FramesSpec)
-
-_DESCRIBED: dict[type, tuple[str, dict[str, type]]] = {
+_FIELDS: dict[type, tuple[str, dict[str, type]]] = {
     ViewSpec: ("view", {"extractor": str, "shape": list, "dtype": str, "settings": dict}),
     FramesSpec: ("frames", {"kind": str, "shape": list, "settings": dict}),
 }
 
 
-def read_spec(marker: Path, spec_type: type[Spec]) -> Spec:
-    """The specification in a `view.json` or `frames.json`.
+def spec_folder(spec: ViewSpec | FramesSpec) -> str:
+    """Return the folder of a specification's parts within the store."""
+    return f"{'views' if isinstance(spec, ViewSpec) else 'frames'}/{spec.name}"
+
+
+def spec_file(folder: str) -> str:
+    """Return the name of the file that describes a folder of parts."""
+    return f"{folder}/{SPEC_FILES[folder.partition('/')[0]]}"
+
+
+def write_spec(
+    storage: Storage, spec: ViewSpec | FramesSpec, *, made_with: Mapping[str, str] | None
+) -> str:
+    """Describe the folder of a specification, unless it is described; return the file's name.
+
+    Args:
+        storage: The store's.
+        spec: A view or frames.
+        made_with: Versions of the software, to note in the file.
+    """
+    name = spec_file(spec_folder(spec))
+    if storage.kind(name) is None:
+        described = {"fingerprint": spec.fingerprint, **spec.to_json()}
+        described["made_with"] = dict(made_with or {})
+        storage.write_once(name, json.dumps(described, indent=2, sort_keys=True) + "\n")
+    return name
+
+
+def read_spec(storage: Storage, folder: str, spec_type: type[_AnySpec]) -> _AnySpec:
+    """Read the specification in a folder's `view.json` or `frames.json`.
 
     Raises:
-        StoreError: If it is none, or not the one that its folder is named by.
+        StoreError: If it is none, or not the one that the folder is named after.
     """
-    what, kinds = _DESCRIBED[spec_type]
-    remedy = f"`kinestore verify {marker.parents[2]} --repair` will delete the {what}"
+    file = spec_file(folder)
+    marker = storage.address_of(file)
+    what, kinds = _FIELDS[spec_type]
+    remedy = f"`kinestore verify {storage.address} --repair` will delete the {what}"
     try:
-        described = read_json(marker)
+        described = read_json(storage, file)
     except FileNotFoundError as error:
         raise StoreError(f"{marker}: is gone; put it back from a copy, or {remedy}") from error
     except StoreError as error:
@@ -80,7 +111,7 @@ def read_spec(marker: Path, spec_type: type[Spec]) -> Spec:
         name = spec.name
     except (UsageError, RecursionError) as error:
         raise StoreError(f"{marker}: {error}; {remedy}") from error
-    if name != marker.parent.name:
+    if name != folder.rpartition("/")[2]:
         raise StoreError(
             f"{marker}: describes {name}, not the folder that it lies in; put the right one "
             f"back from a copy, or {remedy}"
@@ -89,7 +120,7 @@ def read_spec(marker: Path, spec_type: type[Spec]) -> Spec:
 
 
 def view_schema(spec: ViewSpec) -> pa.Schema:
-    """The schema of one view: vectors as fixed-size lists, sequences as fixed-shape tensors."""
+    """Return a view's schema: vectors are fixed-size lists, sequences fixed-shape tensors."""
     value = pa.float32() if spec.dtype == "float32" else pa.float16()
     if len(spec.shape) == 1:
         embedding: pa.DataType = pa.list_(value, spec.shape[0])
@@ -106,8 +137,8 @@ def view_schema(spec: ViewSpec) -> pa.Schema:
     )
 
 
-def clips_table(clips: Sequence[Clip]) -> pa.Table:
-    """One row per source; columns of the user's own follow the store's, as text."""
+def clips_to_table(clips: Sequence[Clip]) -> pa.Table:
+    """Return one row per source; columns of the user's own follow the store's, as text."""
     extra = sorted({name for clip in clips for name in clip.source.extra})
     if taken := [name for name in extra if name in CLIPS.names]:
         raise UsageError(
@@ -133,21 +164,20 @@ def clips_table(clips: Sequence[Clip]) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=schema)
 
 
-def failures_table(failures: Sequence[Failure]) -> pa.Table:
-    """One row per failure."""
+def failures_to_table(failures: Sequence[Failure]) -> pa.Table:
+    """Return one row per failure."""
     return pa.Table.from_pylist([asdict(failure) for failure in failures], schema=FAILURES)
 
 
-def view_table(
+def embeddings_to_table(
     spec: ViewSpec, clip_ids: Sequence[str], embeddings: Sequence[Embedding] | NDArray[np.floating]
 ) -> pa.Table:
-    """One row per clip, checked against the specification.
+    """Return one row per clip, checked against the specification.
 
     Args:
         spec: The view's.
-        clip_ids: One a row.
-        embeddings: One a row; or their vectors alone, shape (N, *spec.shape), of frames that
-            nobody noted.
+        clip_ids: Clip of each row.
+        embeddings: Embedding of each row; or their vectors alone, shape (N, *spec.shape).
 
     Raises:
         UsageError: If a vector has another shape or a value that is not finite, or if a clip
@@ -166,8 +196,7 @@ def view_table(
             )
     with np.errstate(over="ignore"):  # what float16 does not hold becomes infinite
         kept = np.ascontiguousarray(vectors, dtype=spec.dtype)
-    bad_row = first_not_finite(kept)
-    if bad_row is not None:
+    if (bad_row := first_not_finite(kept)) is not None:
         raise UsageError(f"embedding of clip {clip_ids[bad_row]}: has values that are not finite")
     schema = view_schema(spec)
     column = pa.FixedSizeListArray.from_arrays(pa.array(kept.reshape(-1)), math.prod(spec.shape))
@@ -185,7 +214,7 @@ def view_table(
 
 
 def embedding_array(table: pa.Table, spec: ViewSpec) -> NDArray[np.floating]:
-    """The embedding column as kept, float32 or float16, shape (N, *spec.shape); no copy."""
+    """Return the embeddings as stored, float32 or float16, shape (N, *spec.shape); no copy."""
     chunks = table.column("embedding")
     column = chunks.chunk(0) if chunks.num_chunks == 1 else chunks.combine_chunks()
     storage = column.storage if isinstance(column.type, pa.FixedShapeTensorType) else column
@@ -194,11 +223,7 @@ def embedding_array(table: pa.Table, spec: ViewSpec) -> NDArray[np.floating]:
 
 
 def refuse_repeated(what: str, clip_ids: Sequence[str]) -> None:
-    """A part has one row a clip.
-
-    Raises:
-        UsageError: If a clip comes twice.
-    """
+    """Raise UsageError if a clip comes twice: a part has one row per clip."""
     if len(set(clip_ids)) < len(clip_ids):
         twice = next(clip for clip, count in Counter(clip_ids).items() if count > 1)
         raise UsageError(f"{what} of clip {twice}: given more than once")

@@ -3,105 +3,113 @@
 import json
 import re
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
-from kinestore.store import parts
 from kinestore.store.errors import StoreError, UsageError
-from kinestore.store.io.atomic import write_text
+from kinestore.store.io.storage import Storage
 from kinestore.store.io.validated_read import read_json
+from kinestore.store.parts import PART_NAME, part_digest
 from kinestore.store.records import Snapshot
 
-MOST_BYTES = 1 << 28
-"""Of a snapshot's file: some two million parts."""
+_MAX_BYTES = 1 << 28
+"""Of a snapshot's file: about two million parts."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _PART = re.compile(
-    rf"(clips|failures|(views|frames)/\w[\w.+-]*@[0-9a-f]{{16}})/{parts.NAME.pattern}"
+    rf"(clips|failures|(views|frames)/\w[\w.+-]*@[0-9a-f]{{16}})/{PART_NAME.pattern}"
 )
 _HASH = re.compile(r"[0-9a-f]{64}")
 
 
-def take(
-    root: Path,
+def pin_parts(
+    storage: Storage,
     name: str,
-    found: Sequence[Path],
+    parts: Sequence[str],
     *,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Snapshot:
     """Pin the parts that are there now as `snapshots/<name>.json`.
 
     Args:
-        root: The store's folder.
+        storage: The store's.
         name: Letters, digits, '.', '_' and '-'.
-        found: Its parts. Clips were listed last: a job commits them before their embeddings, so
-            that the snapshot has every clip that it has an embedding of.
-        on_progress: Told the parts hashed and the parts in all.
+        parts: Their full names. Clips were listed last: a job commits them before their
+            embeddings, so that the snapshot has every clip that it has an embedding of.
+        on_progress: Called with the number of parts hashed and the number of all.
 
     Raises:
-        UsageError: If the name cannot be one, or is that of another set of parts.
+        UsageError: If the name is not allowed, or pins other parts already.
         StoreError: If a part has changed since it was written.
     """
-    final = _path(root, name)
+    final = _file(name)
     pinned = {}
-    for done, path in enumerate(found, start=1):
-        pinned[path.relative_to(root).as_posix()] = _sound_digest(root, path)
+    for done, part in enumerate(parts, start=1):
+        pinned[part] = _checked_digest(storage, part)
         if on_progress is not None:
-            on_progress(done, len(found))
+            on_progress(done, len(parts))
     taken = Snapshot(name=name, parts=dict(sorted(pinned.items())))
-    if not final.exists():
+    if storage.kind(final) is None:
         described = {"format": 1, "parts": taken.parts}
-        write_text(final, json.dumps(described, indent=0) + "\n")
-    elif read(root, name) != taken:
+        storage.write(final, json.dumps(described, indent=0) + "\n")
+    elif read_snapshot(storage, name) != taken:
         raise UsageError(
-            f"{final}: is there already and pins other parts; choose another name or delete it"
+            f"{storage.address_of(final)}: is there already and pins other parts; choose another "
+            "name or delete it"
         )
     return taken
 
 
-def read(root: Path, name: str) -> Snapshot:
-    """The snapshot of that name.
+def read_snapshot(storage: Storage, name: str) -> Snapshot:
+    """Read the snapshot of that name.
 
     Raises:
         UsageError: If there is none.
         StoreError: If its file is not one.
     """
-    path = _path(root, name)
+    file = _file(name)
+    where = storage.address_of(file)
     try:
-        described = read_json(path, most_bytes=MOST_BYTES)
+        described = read_json(storage, file, max_bytes=_MAX_BYTES)
     except FileNotFoundError:
-        names = sorted(other.stem for other in path.parent.glob("*.json"))
-        listed = ", ".join(names) or "no snapshot at all"
-        raise UsageError(f"snapshot {name!r}: not in {root}, which has {listed}") from None
+        listed = ", ".join(list_snapshots(storage)) or "no snapshot at all"
+        raise UsageError(
+            f"snapshot {name!r}: not in {storage.address}, which has {listed}"
+        ) from None
     pinned = described.get("parts")
     if described.get("format") != 1 or not isinstance(pinned, dict):
-        raise StoreError(f"{path}: is not a snapshot of format 1; delete it")
+        raise StoreError(f"{where}: is not a snapshot of format 1; delete it")
     for part, hash_ in pinned.items():
         if not (_PART.fullmatch(part) and isinstance(hash_, str) and _HASH.fullmatch(hash_)):
-            raise StoreError(f"{path}: pins {part!r}, which is no part with its hash; delete it")
+            raise StoreError(f"{where}: pins {part!r}, which is no part with its hash; delete it")
     return Snapshot(name=name, parts=pinned)
 
 
-def fault_of(path: Path, pinned: str) -> str | None:
-    """What became of a pinned part: None when it has the same bytes still."""
-    if not path.is_file():
+def list_snapshots(storage: Storage) -> list[str]:
+    """List the names of the snapshots."""
+    files = sorted(storage.names("snapshots"))
+    return [file.removesuffix(".json") for file in files if file.endswith(".json")]
+
+
+def part_fault(storage: Storage, part: str, pinned: str) -> str | None:
+    """Return what is wrong with a pinned part, or None if it has the same bytes still."""
+    if storage.kind(part) != "file":
         return "is gone"
-    return None if parts.digest(path) == pinned else "has changed"
+    return None if part_digest(storage, part) == pinned else "has changed"
 
 
-def _path(root: Path, name: str) -> Path:
+def _file(name: str) -> str:
     if not _NAME.fullmatch(name):
         raise UsageError(
             f"snapshot {name!r}: must be letters, digits, '.', '_' and '-', 100 at most, and begin "
             "with a letter or digit"
         )
-    return root / "snapshots" / f"{name}.json"
+    return f"snapshots/{name}.json"
 
 
-def _sound_digest(root: Path, path: Path) -> str:
-    found = parts.digest(path) if path.is_file() else ""
-    if not path.stem.endswith(f"-{found[:16]}"):
+def _checked_digest(storage: Storage, part: str) -> str:
+    found = part_digest(storage, part) if storage.kind(part) == "file" else ""
+    if f"-{found[:16]}." not in part:
         raise StoreError(
-            f"{path}: is not what was written; run `kinestore verify {root} --repair`, then the "
-            "same extract, and take the snapshot again"
+            f"{storage.address_of(part)}: is not what was written; run `kinestore verify "
+            f"{storage.address} --repair`, then the same extract, and take the snapshot again"
         )
     return found

@@ -1,4 +1,4 @@
-"""Questions in SQL, answered by DuckDB, which reaches the store's tables and nothing else.
+"""SQL over a store, run by DuckDB, which can access the store's tables and nothing else.
 
 Shape legend: T frames, D features.
 """
@@ -26,8 +26,8 @@ _SEALED = {
     "enable_external_access": "false",
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
-    "python_enable_replacements": "false",  # names in a query are no variables of the caller
-    "temp_directory": "",  # what does not fit into memory is an error and no file
+    "python_enable_replacements": "false",  # names in a query are not the caller's variables
+    "temp_directory": "",  # a result that does not fit into memory is an error
 }
 _LOCKED = (
     "SET disabled_filesystems = 'LocalFileSystem'",  # or a SELECT may write a file ':memory:'
@@ -36,19 +36,19 @@ _LOCKED = (
 _REASON_LENGTH = 300
 
 
-def answer(
+def run_query(
     query: str, *, clips: pa.Table, failures: pa.Table, views: Sequence[ViewParts]
 ) -> pa.Table:
-    """What a SELECT comes to.
+    """Run a SELECT.
 
     Args:
         query: One statement over the tables `clips`, `failures`, `captions` and the views.
-        clips: Given as a table.
-        failures: Given as a table.
-        views: Read when the query does, and of that only the columns that it names.
+        clips: The table of that name.
+        failures: The table of that name.
+        views: Tables that are read when the query does, and only the columns that it names.
 
     Raises:
-        UsageError: If the query is none that DuckDB answers from these tables, or DuckDB is absent.
+        UsageError: If DuckDB cannot run the query on these tables, or is not installed.
         StoreError: If a part that the query reads cannot be used.
     """
     try:
@@ -73,24 +73,24 @@ def answer(
 
 
 def _run(connection: Any, query: str) -> pa.Table:
-    """On a thread of its own: DuckDB 2.0 misses about every second Ctrl-C on the first one."""
+    """Run in another thread: DuckDB 2.0 misses about every second Ctrl-C in the main thread."""
     with ThreadPoolExecutor(max_workers=1) as thread:
-        answering = thread.submit(lambda: connection.sql(query).to_arrow_table())
+        running = thread.submit(lambda: connection.sql(query).to_arrow_table())
         try:
-            return answering.result()
+            return running.result()
         except KeyboardInterrupt:
             connection.interrupt()
             raise
 
 
 def _refuse_unless_select(statements: Sequence[Any], duckdb: Any) -> None:
-    """What else DuckDB takes would change a database that is gone a moment later, or worse."""
+    """Refuse other statements: they would change the temporary database, or worse."""
     if [statement.type for statement in statements] != [duckdb.StatementType.SELECT]:
         raise UsageError("sql: must be one SELECT (or DESCRIBE, SHOW TABLES, SUMMARIZE)")
 
 
 def _reason(error: Exception) -> str:
-    """DuckDB's sentence without the picture of where in the query it means."""
+    """DuckDB's message without the drawing of the position in the query."""
     sentence = str(error).split("\n\nLINE ")[0]
     return " ".join(sentence.split())[:_REASON_LENGTH]
 
@@ -111,21 +111,21 @@ def _add_views(connection: Any, views: Sequence[ViewParts], faults: list[StoreEr
 
 
 class _Rows(ds.Dataset):  # type: ignore[misc]  # pyarrow has no types
-    """A view's rows as DuckDB scans them: a part is read, and checked, when its turn comes.
+    """A view's rows as DuckDB scans them: each part is read, and checked, when it is reached.
 
     Args:
         spec: The view's.
         parts: The view's.
-        faults: Where an error of the store is left, for DuckDB keeps its text alone.
+        faults: Receives errors of the store, since DuckDB keeps only their text.
     """
 
     def __init__(self, spec: ViewSpec, parts: PartFolder, faults: list[StoreError]) -> None:
         self._spec = spec
         self._parts = parts
         self._faults = faults
-        self._kept = view_schema(spec)
-        index = self._kept.get_field_index("embedding")
-        self._shown = self._kept.set(index, pa.field("embedding", _nested_type(spec.shape)))
+        self._stored = view_schema(spec)
+        index = self._stored.get_field_index("embedding")
+        self._shown = self._stored.set(index, pa.field("embedding", _nested_type(spec.shape)))
 
     @property
     def schema(self) -> pa.Schema:
@@ -138,9 +138,9 @@ class _Rows(ds.Dataset):  # type: ignore[misc]  # pyarrow has no types
         filter: pc.Expression | None = None,
         **_: object,
     ) -> ds.Scanner:
-        """What DuckDB asks for: these columns of the rows that pass."""
+        """Return the requested columns of the rows that pass the filter."""
         shown = self._shown.names if columns is None else list(columns)
-        filtered = str(filter)  # it names its columns, and perhaps more: that reads too much alone
+        filtered = str(filter)  # has the names of its columns; matching too many only reads more
         names = [n for n in self._shown.names if n in shown or n in filtered or n == "clip_id"]
         schema = pa.schema([self._shown.field(name) for name in names])
         batches = pa.RecordBatchReader.from_batches(schema, self._batches(schema))
@@ -150,8 +150,8 @@ class _Rows(ds.Dataset):  # type: ignore[misc]  # pyarrow has no types
         """The rows of each clip's newest part, part by part from the newest to the oldest."""
         seen: set[str] = set()
         try:
-            for path in reversed(self._parts.paths()):
-                table = self._parts.read_part(path, self._kept, schema.names)
+            for name in reversed(self._parts.parts()):
+                table = self._parts.read_part(name, self._stored, schema.names)
                 clips = table.column("clip_id").to_pylist()
                 if "embedding" in schema.names:
                     index = table.column_names.index("embedding")

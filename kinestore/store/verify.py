@@ -1,29 +1,37 @@
-"""Whether a store is sound, and what to drop where it is not.
+"""Verification of a store, and removal of what is broken.
 
-Nothing is taken on trust: each part's bytes are hashed, and read under its schema. Repairing only
-removes what the next extraction makes again, and never a file that lies outside the store.
+Nothing is trusted: each part's bytes are hashed, and read under its schema. A repair removes only
+what the next extraction makes again, and never a file that lies outside of the store.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import pyarrow as pa
 
-from kinestore.store import frames, schema, snapshot
-from kinestore.store import join_cache as cache
-from kinestore.store.errors import StoreError
-from kinestore.store.findings import TOLD, Finding, Report
-from kinestore.store.io.atomic import is_abandoned, is_temporary, local_copy
-from kinestore.store.io.paths import is_remote, walk
+from kinestore.store.errors import KinestoreError, StoreError
+from kinestore.store.findings import HARMLESS, Finding, VerifyReport
+from kinestore.store.frames import read_frames_part
+from kinestore.store.io.atomic import is_temporary
+from kinestore.store.io.storage import Storage
 from kinestore.store.io.validated_read import read_part
-from kinestore.store.parts import HDF5, NAME, PARQUET, digest
+from kinestore.store.join_cache import CACHE_FOLDER, cache_fault
+from kinestore.store.marker import STORE_MARKER
+from kinestore.store.parts import HDF5, PARQUET, PART_NAME, part_digest
 from kinestore.store.records import FramesSpec, ViewSpec
-from kinestore.store.repair import repair as drop_broken
+from kinestore.store.repair import drop_broken
+from kinestore.store.schema import CLIPS, FAILURES, SPEC_FILES, read_spec, spec_file, view_schema
+from kinestore.store.snapshot import list_snapshots, part_fault, read_snapshot
 from kinestore.store.store import Store
 
-_KEPT = ("clip_id", "uri")
+_COLUMNS = ("clip_id", "uri")
+_READ_BY_NAME = (STORE_MARKER, "summary.json")
+
+_AnySpec = TypeVar("_AnySpec", ViewSpec, FramesSpec)
+_ReadPart = Callable[[Storage, str], pa.Table]
 
 
 def verify(
@@ -31,161 +39,154 @@ def verify(
     *,
     repair: bool = False,
     on_progress: Callable[[int, int], None] | None = None,
-) -> Report:
-    """Check every part, view and snapshot, and look for what does not belong.
+) -> VerifyReport:
+    """Check every part, view and snapshot, and look for files that do not belong.
 
     Args:
         path: The store's folder.
-        repair: Remove what is broken, so that the next extraction fills exactly those rows again.
-        on_progress: Told the parts checked and the parts in all.
+        repair: Remove what is broken, so that the next extraction makes exactly those rows again.
+        on_progress: Called with the number of parts checked and the number of all.
 
     Raises:
-        StoreError: If there is no store or it is of another format; nothing is touched then.
+        StoreError: If there is no store or it is of another format; nothing is changed then.
     """
-    root = Store(path).path
-    check = _Check(root=root, tell=on_progress or (lambda done, total: None))
+    store = Store(path)
+    check = _Check(store=store, on_progress=on_progress or (lambda done, total: None))
     check.total = sum(len(check.files(folder)) for folder in check.folders())
     # A job commits clips before embeddings: read the other way, its rows are not taken for orphans.
     rows_of = check.views() | check.frames()
-    check.parts(root / "failures", _reader(schema.FAILURES))
-    check.compare(rows_of, check.parts(root / "clips", _reader(schema.CLIPS)))
+    check.parts("failures", _reader(FAILURES))
+    check.compare(rows_of, check.parts("clips", _reader(CLIPS)))
     check.snapshots()
     check.caches()
     check.leftovers()
     dropped: list[str] = []
     left = check.findings
     if repair:
-        dropped, left = drop_broken(root, check.findings)
-    return Report(
+        dropped, left = drop_broken(store.storage, check.findings)
+    return VerifyReport(
         num_parts=check.done,
         findings=tuple(check.findings),
         dropped=tuple(dropped),
-        sound=all(finding.kind in TOLD for finding in left),
+        sound=all(finding.kind in HARMLESS for finding in left),
     )
 
 
 @dataclass
 class _Check:
-    """What has been looked at so far."""
+    """The state of a verification."""
 
-    root: Path
-    tell: Callable[[int, int], None]
+    store: Store
+    on_progress: Callable[[int, int], None]
     findings: list[Finding] = field(default_factory=list)
     digests: dict[str, str] = field(default_factory=dict)
     done: int = 0
     total: int = 0
 
-    def note(self, path: Path, kind: str, message: str) -> None:
-        where = path.relative_to(self.root).as_posix()
-        message = message.removeprefix(f"{path}: ")
-        self.findings.append(Finding(path=where, kind=kind, message=message))
+    @property
+    def storage(self) -> Storage:
+        return self.store.storage
 
-    def folders(self) -> Iterator[Path]:
-        yield from (self.root / "clips", self.root / "failures")
-        yield from self.within("views")
-        yield from self.within("frames")
+    def note(self, name: str, kind: str, message: str) -> None:
+        message = message.removeprefix(f"{self.storage.address_of(name)}: ")
+        self.findings.append(Finding(path=name, kind=kind, message=message))
 
-    def within(self, name: str) -> list[Path]:
-        return sorted(path for path in self.root.glob(f"{name}/*") if path.is_dir())
+    def folders(self) -> list[str]:
+        return ["clips", "failures", *self.within("views"), *self.within("frames")]
 
-    def files(self, folder: Path) -> list[Path]:
-        """What lies where the folder's parts do, under whatever name."""
-        suffix = HDF5 if folder.parent == self.root / "frames" else PARQUET
-        return [path for path in folder.glob(f"*{suffix}") if not path.name.startswith(".")]
+    def within(self, kind: str) -> list[str]:
+        names = sorted(f"{kind}/{name}" for name in self.storage.names(kind))
+        return [name for name in names if self.storage.kind(name) == "folder"]
 
-    def parts(self, folder: Path, read: Callable[[Path], pa.Table]) -> list[pa.Table]:
-        """Check the parts of one folder.
+    def files(self, folder: str) -> list[str]:
+        """List the files among a folder's parts, whether their names are right or not."""
+        suffix = HDF5 if folder.startswith("frames/") else PARQUET
+        names = (n for n in self.storage.names(folder) if n.endswith(suffix) and n[0] != ".")
+        return [f"{folder}/{name}" for name in names]
 
-        Returns:
-            The columns `clip_id` and `uri` of those that are sound, oldest first.
-        """
+    def parts(self, folder: str, read: _ReadPart) -> list[pa.Table]:
+        """Check the parts of one folder, and return some columns of the sound ones, in order."""
         sound = []
-        for path in sorted(self.files(folder), key=lambda path: (len(path.name), path.name)):
+        for name in sorted(self.files(folder), key=lambda name: (len(name), name)):
             try:
-                table = self._sound_part(path, read)
-                sound.append(table.select([n for n in table.column_names if n in _KEPT]))
+                table = self._sound_part(name, read)
+                sound.append(table.select([n for n in table.column_names if n in _COLUMNS]))
             except (StoreError, OSError) as error:
                 kind = "unreadable" if _is_of_the_system(error) else "broken-part"
-                self.note(path, kind if NAME.fullmatch(path.name) else "not-a-part", str(error))
+                is_part = PART_NAME.fullmatch(name.rpartition("/")[2])
+                self.note(name, kind if is_part else "not-a-part", str(error))
             self.done += 1
-            self.tell(self.done, self.total)
+            self.on_progress(self.done, self.total)
         return sound
 
-    def _sound_part(self, path: Path, read: Callable[[Path], pa.Table]) -> pa.Table:
-        named = NAME.fullmatch(path.name)
+    def _sound_part(self, name: str, read: _ReadPart) -> pa.Table:
+        named = PART_NAME.fullmatch(name.rpartition("/")[2])
         if named is None:
-            raise StoreError(f"not the name of a part (NNNNN-<hash>{path.suffix}); move it away")
-        if not path.is_file():
-            raise StoreError("not a regular file" if path.exists() else "a link to nothing")
-        found = digest(path)
-        self.digests[path.relative_to(self.root).as_posix()] = found
+            suffix = HDF5 if name.endswith(HDF5) else PARQUET
+            raise StoreError(f"not the name of a part (NNNNN-<hash>{suffix}); move it away")
+        kind = self.storage.kind(name)
+        if kind != "file":
+            raise StoreError("a link to nothing" if kind == "broken link" else "not a regular file")
+        self.digests[name] = found = part_digest(self.storage, name)
         if found[:16] != named[2]:
             raise StoreError(f"its bytes have changed: their hash is {found[:16]} now")
-        return read(path)
+        return read(self.storage, name)
 
-    def views(self) -> dict[Path, set[str]]:
-        """Check each view.
-
-        Returns:
-            The clip_ids of its sound parts, by its folder.
-        """
+    def views(self) -> dict[str, set[str]]:
+        """Check each view, and return the clip_ids of its sound parts, by its folder."""
         rows_of = {}
         for folder in self.within("views"):
-            spec = self._spec(folder / "view.json", ViewSpec)
-            if spec is not None:
-                read = _reader(schema.view_schema(spec), ["clip_id", "embedding"])
-                found = self.parts(folder, read)
-                rows_of[folder] = {clip for part in found for clip in _values(part, "clip_id")}
+            if spec := self._spec(folder, ViewSpec):
+                read = _reader(view_schema(spec), ["clip_id", "embedding"])
+                rows_of[folder] = _values(self.parts(folder, read), "clip_id")
         return rows_of
 
-    def frames(self) -> dict[Path, set[str]]:
-        """The same for frames."""
+    def frames(self) -> dict[str, set[str]]:
+        """Check each folder of frames; returns the same as `views`."""
         rows_of = {}
         for folder in self.within("frames"):
-            spec = self._spec(folder / frames.MARKER, FramesSpec)
-            if spec is not None:
-                found = self.parts(folder, partial(_clips_of_frames, spec=spec))
-                rows_of[folder] = {clip for part in found for clip in _values(part, "clip_id")}
+            if spec := self._spec(folder, FramesSpec):
+                found = self.parts(folder, partial(_read_clips_of_frames, spec=spec))
+                rows_of[folder] = _values(found, "clip_id")
         return rows_of
 
-    def _spec(self, marker: Path, spec_type: type[schema.Spec]) -> schema.Spec | None:
-        parts = len(self.files(marker.parent))
-        if not (parts or marker.exists() or marker.is_symlink()):
-            return None  # a job that was killed as it made the folder
+    def _spec(self, folder: str, spec_type: type[_AnySpec]) -> _AnySpec | None:
+        marker, num_parts = spec_file(folder), len(self.files(folder))
+        if not (num_parts or self.storage.kind(marker)):
+            return None  # a job was killed while it made the folder
         try:
-            return schema.read_spec(marker, spec_type)
+            return read_spec(self.storage, folder, spec_type)
         except StoreError as error:
             kind = "unreadable" if _is_of_the_system(error) else "broken-view"
-            self.note(marker, kind, f"{error}, which is {parts} parts")
+            self.note(marker, kind, f"{error}, which is {num_parts} parts")
             return None
 
-    def compare(self, rows_of: dict[Path, set[str]], sources: list[pa.Table]) -> None:
-        """Find rows whose clip was never there, and clips as they stand without one."""
+    def compare(self, rows_of: dict[str, set[str]], sources: list[pa.Table]) -> None:
+        """Find rows without a clip, and current clips without a row."""
         newest: dict[str, str] = {}
-        known: set[str] = set()
         for part in sources:
-            known.update(_values(part, "clip_id"))
-            newest.update(zip(_values(part, "uri"), _values(part, "clip_id"), strict=True))
-        clips = set(newest.values())
+            columns = (part.column(name).to_pylist() for name in ("uri", "clip_id"))
+            newest.update(zip(*columns, strict=True))
+        known, clips = _values(sources, "clip_id"), set(newest.values())
         for folder, rows in rows_of.items():
             if orphans := len(rows - known):
-                what = "embeddings" if folder.parent.name == "views" else "clips of frames"
+                what = "embeddings" if folder.startswith("views/") else "clips of frames"
                 message = (
                     f"{orphans} {what} are of clips that no sound part of clips has; the same "
                     "extract brings those back without computing anything again"
                 )
                 self.note(folder, "orphan-rows", message)
             if missing := len(clips - rows):
-                message = f"lacks {missing} of {len(clips)} clips"
-                self.note(folder, "missing-rows", message)
+                self.note(folder, "missing-rows", f"lacks {missing} of {len(clips)} clips")
 
     def snapshots(self) -> None:
-        """See whether each snapshot can still be read."""
-        for path in sorted(self.root.glob("snapshots/*.json")):
+        """Check that each snapshot can still be read."""
+        for name in list_snapshots(self.storage):
+            file = f"snapshots/{name}.json"
             try:
-                pinned = snapshot.read(self.root, path.stem).parts
-            except StoreError as error:
-                self.note(path, "broken-snapshot", str(error))
+                pinned = read_snapshot(self.storage, name).parts
+            except KinestoreError as error:
+                self.note(file, "broken-snapshot", str(error))
                 continue
             lost = [part for part, hash_ in pinned.items() if self._is_lost(part, hash_)]
             if lost:
@@ -193,73 +194,63 @@ class _Check:
                     f"pins {len(lost)} parts that are gone or have changed, such as {lost[0]}; put "
                     "them back from a copy, or delete the snapshot"
                 )
-                self.note(path, "broken-snapshot", message)
+                self.note(file, "broken-snapshot", message)
 
     def _is_lost(self, part: str, pinned: str) -> bool:
         if part in self.digests:
             return self.digests[part] != pinned
-        return snapshot.fault_of(self.root / part, pinned) is not None
+        return part_fault(self.storage, part, pinned) is not None
 
     def caches(self) -> None:
-        """See whether what was joined is still so; nobody maps what lies in an object store."""
-        if is_remote(self.root):
-            return
-        store = Store(self.root)
-        for path in sorted((self.root / cache.FOLDER).glob("*.h5")):
-            fault = cache.fault_of(path, store.view)
-            if fault is not None:
-                self.note(path, *fault)
+        """Check cached joins and layouts; in an object store, nothing reads them."""
+        root = self.storage.local_root
+        for path in sorted((root / CACHE_FOLDER).glob("*.h5")) if root else ():
+            if fault := cache_fault(path, self.store.view):
+                self.note(f"{CACHE_FOLDER}/{path.name}", *fault)
 
     def leftovers(self) -> None:
-        """Find files that no job is writing and that are no part of a store."""
-        for folder, _, files in walk(self.root):
-            for path in sorted(folder / name for name in files):
-                inside = path.relative_to(self.root).as_posix()
-                if is_temporary(path):
-                    if is_abandoned(path):
-                        self.note(path, "temporary-file", "the job that wrote it is gone")
-                elif not _belongs(inside):
-                    self.note(path, "unknown-file", "no part of a store; nothing reads it")
+        """Find files that no job is writing and that are not part of a store."""
+        for name in sorted(self.storage.walk()):
+            if is_temporary(name):
+                if self.storage.is_abandoned(name):
+                    self.note(name, "temporary-file", "the job that wrote it is gone")
+            elif not _belongs(name):
+                self.note(name, "unknown-file", "not part of a store; nothing reads it")
 
 
-def _belongs(inside: str) -> bool:
-    """Whether a file of this name was looked at, or is the store's marker."""
-    folder, _, name = inside.rpartition("/")
-    if inside in ("kinestore.json", "summary.json") or (
-        folder == "snapshots" and name.endswith(".json")
-    ):
+def _belongs(name: str) -> bool:
+    """Whether a store reads a file of this name."""
+    folder, _, base = name.rpartition("/")
+    kind, _, inside = folder.partition("/")
+    if name in _READ_BY_NAME or (folder == "snapshots" and base.endswith(".json")):
         return True
-    view = folder.startswith("views/") and folder.count("/") == 1
-    if folder == cache.FOLDER and name.endswith(".h5") and not name.startswith("."):
-        return True
-    of_frames = folder.startswith("frames/") and folder.count("/") == 1
-    if of_frames and (name == frames.MARKER or (name.endswith(HDF5) and not name.startswith("."))):
-        return True
-    holds_parts = view or folder in ("clips", "failures")
-    is_part = name.endswith(".parquet") and not name.startswith(".")
-    return (holds_parts and is_part) or (view and name == "view.json")
+    if kind in SPEC_FILES and "/" not in inside and inside:
+        suffix = HDF5 if kind == "frames" else PARQUET
+        return base == SPEC_FILES[kind] or (base.endswith(suffix) and base[0] != ".")
+    suffixes = {"clips": PARQUET, "failures": PARQUET, CACHE_FOLDER: HDF5}
+    return folder in suffixes and base.endswith(suffixes[folder]) and base[0] != "."
 
 
-def _values(part: pa.Table, column: str) -> list[str]:
-    values: list[str] = part.column(column).to_pylist()
-    return values
+def _values(parts: list[pa.Table], column: str) -> set[str]:
+    return {value for part in parts for value in part.column(column).to_pylist()}
 
 
-def _reader(expected: pa.Schema, columns: list[str] | None = None) -> Callable[[Path], pa.Table]:
-    return lambda path: read_part(path, expected, columns)
+def _reader(schema: pa.Schema, columns: list[str] | None = None) -> _ReadPart:
+    return lambda storage, name: read_part(storage, name, schema, columns)
 
 
-def _clips_of_frames(path: Path, spec: FramesSpec) -> pa.Table:
-    with local_copy(path) as here:
+def _read_clips_of_frames(storage: Storage, name: str, *, spec: FramesSpec) -> pa.Table:
+    with storage.local_copy(name) as here:
         try:
-            clip_ids = frames.read_part(here, spec).clip_ids
+            clip_ids = read_frames_part(here, spec).clip_ids
         except StoreError as error:
-            raise StoreError(str(error).replace(str(here), str(path))) from error
+            message = str(error).replace(str(here), storage.address_of(name))
+            raise StoreError(message) from error
     return pa.table({"clip_id": pa.array(clip_ids, pa.string())})
 
 
 def _is_of_the_system(error: BaseException | None) -> bool:
-    """Whether the machine is to blame, and not the file: a good part must not be dropped then."""
+    """Whether the machine is at fault, not the file: a good part must not be removed then."""
     while error is not None:
         if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno):
             return not isinstance(error, FileNotFoundError)

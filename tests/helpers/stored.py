@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from kinestore.store import Clip, Embedding, Failure, Source, Store, VideoInfo, ViewSpec
-from kinestore.store.io.paths import is_remote
+from kinestore.store.io.storage import Storage
 
 INFO = VideoInfo(
     num_frames=9,
@@ -37,9 +37,9 @@ def embedding(*values: float) -> Embedding:
 
 def failure(**changes: str | int) -> Failure:
     """A file that was not there."""
-    told: dict[str, str | int] = {"uri": "/x.avi", "clip_id": "", "view": "", "stage": "read"}
-    told |= {"kind": "missing-file", "message": "why", "when": "2026-01-01T00:00:00+00:00"}
-    return Failure(**{**told, **changes})  # type: ignore[arg-type]
+    columns: dict[str, str | int] = {"uri": "/x.avi", "clip_id": "", "view": "", "stage": "read"}
+    columns |= {"kind": "missing-file", "message": "why", "when": "2026-01-01T00:00:00+00:00"}
+    return Failure(**{**columns, **changes})  # type: ignore[arg-type]
 
 
 def filled(address: str) -> Store:
@@ -52,13 +52,22 @@ def filled(address: str) -> Store:
     return store
 
 
-def overwrite(path: Path, content: bytes, tmp_path: Path) -> None:
-    """Put other bytes in a file's place, wherever it lies."""
-    if is_remote(path):
-        (tmp_path / "content").write_bytes(content)
-        path.upload(tmp_path / "content")
-    else:
-        path.write_bytes(content)
+def overwrite(storage: Storage, name: str, content: bytes) -> None:
+    """Replace a file by other bytes, or make it."""
+    with storage.temporary(name.rpartition("/")[0]) as unfinished:
+        unfinished.write_bytes(content)
+        storage.publish(unfinished, name)
+
+
+def content(storage: Storage, name: str = "") -> bytes:
+    """Return a file's bytes."""
+    with storage.open(name) as handle:
+        return handle.read()
+
+
+def view_folder(store: Store, view: str = SPEC.name) -> Path:
+    """The folder of a view's parts."""
+    return store.path / "views" / view
 
 
 @contextmanager

@@ -15,15 +15,14 @@ import pytest
 
 from kinestore.store import FramesSpec, Store, StoreError, UsageError
 from kinestore.store import join_cache as cache
-from kinestore.store.io import object_stores
-from kinestore.store.io import remote_path as remote
+from kinestore.store.io import object_storage
+from kinestore.store.io.addresses import open_storage
 from kinestore.store.io.atomic import local_folder
-from kinestore.store.io.paths import as_path, is_remote
-from kinestore.store.part_folder import AT_ONCE
-from kinestore.store.parts import commit
-from kinestore.store.schema import view_table
+from kinestore.store.io.object_storage import ObjectStorage
+from kinestore.store.parts import commit_part
+from kinestore.store.schema import embeddings_to_table
 from kinestore.store.verify import verify
-from tests.helpers.stored import SPEC, clip, embedding, filled, overwrite
+from tests.helpers.stored import SPEC, clip, content, embedding, filled, overwrite
 
 pytestmark = pytest.mark.usefixtures("own_temporary_folder")
 
@@ -34,11 +33,10 @@ def remote_store(bucket: str) -> Store:
 
 
 def test_a_marker_that_is_there_stays(remote_store: Store) -> None:
-    marker = remote_store.path / "marker.json"
-    assert is_remote(marker)
-    marker.write_once(b"first")
-    marker.write_once(b"second")
-    assert marker.read_text() == "first"
+    storage = remote_store.storage
+    storage.write_once("marker.json", "first")
+    storage.write_once("marker.json", "second")
+    assert content(storage, "marker.json") == b"first"
 
 
 def test_a_server_without_conditional_writes_gets_a_marker_too(
@@ -54,34 +52,27 @@ def test_a_server_without_conditional_writes_gets_a_marker_too(
         pipe_file(self, path, value)
 
     monkeypatch.setattr(S3FileSystem, "pipe_file", refuse)
-    marker = remote_store.path / "marker.json"
-    assert is_remote(marker)
-    marker.write_once(b"first")
-    marker.write_once(b"second")
-    assert marker.read_text() == "first"
+    storage = remote_store.storage
+    storage.write_once("marker.json", "first")
+    storage.write_once("marker.json", "second")
+    assert content(storage, "marker.json") == b"first"
 
 
 def test_a_clip_in_two_parts_is_one_row(remote_store: Store) -> None:
-    folder = remote_store.views()[0].folder
-    table = view_table(SPEC, ["a"], [embedding(1, 2)])  # what two jobs commit in one instant
-    commit(folder, table, number=7)
-    commit(folder, table, number=8)
+    table = embeddings_to_table(SPEC, ["a"], [embedding(1, 2)])  # of two jobs in one instant
+    for number in (7, 8):
+        commit_part(remote_store.storage, f"views/{SPEC.name}", table, number=number)
     assert remote_store.load("vector").features.tolist() == [[1, 2], [3, 4], [5, 6]]
-    assert verify(str(remote_store.path)).sound
+    assert verify(remote_store.address).sound
 
 
 def test_nothing_but_parts_and_markers_is_left_there_or_here(
     remote_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cache, "WORTH_KEEPING_BYTES", 0)  # a local join would be kept
+    monkeypatch.setattr(cache, "MIN_CACHED_BYTES", 0)  # a local join would be kept
     remote_store.load("vector")
     remote_store.take_snapshot("paper")
-    assert is_remote(remote_store.path)
-    found = [
-        (where / name).relative_to(remote_store.path).as_posix()
-        for where, _, names in remote_store.path.walk()
-        for name in names
-    ]
+    found = list(remote_store.storage.walk())
     suffixes = sorted({name.rpartition(".")[2] for name in found})
     assert suffixes == ["json", "parquet"] and len(found) == 4 + 3  # parts, markers, snapshot
     assert list(local_folder().iterdir()) == []
@@ -105,79 +96,78 @@ def test_what_a_killed_writer_left_here_goes_with_the_next_start() -> None:
 
 
 def test_many_parts_come_in_their_order(remote_store: Store) -> None:
-    for number in range(2 * AT_ONCE + 3):
+    for number in range(2 * ObjectStorage.num_concurrent_reads + 3):
         remote_store.append_clips([clip("a", label=f"{number}")])
-    assert Store(str(remote_store.path)).load("vector", clips="a").classes == [f"{number}"]
+    assert Store(remote_store.address).load("vector", clips="a").classes == [f"{number}"]
 
 
 def test_a_part_that_does_not_come_is_not_dropped(
     remote_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (first, second) = remote_store.views()[0].parts.paths()
-    read_range = remote.RemotePath.read_range
+    (first, second) = remote_store.views()[0].parts.parts()
+    read_range = ObjectStorage.read_range
 
-    def cut(path: remote.RemotePath, begin: int, end: int) -> bytes:
-        if str(path) == str(first):
-            raise OSError(errno.EIO, "connection reset", str(path))
-        return read_range(path, begin, end)
+    def cut(storage: ObjectStorage, name: str, begin: int, end: int) -> bytes:
+        if name == first:
+            raise OSError(errno.EIO, "connection reset", name)
+        return read_range(storage, name, begin, end)
 
-    monkeypatch.setattr(remote.RemotePath, "read_range", cut)
-    with pytest.raises(StoreError, match=f"{first.name}: cannot be read .*connection reset"):
+    monkeypatch.setattr(ObjectStorage, "read_range", cut)
+    with pytest.raises(StoreError, match=f"{first}: cannot be read .*connection reset"):
         remote_store.load("vector")
-    report = verify(str(remote_store.path), repair=True)
+    report = verify(remote_store.address, repair=True)
     kinds = {finding.kind for finding in report.findings} - {"missing-rows"}
     assert kinds == {"unreadable"} and not report.sound and report.dropped == ()
-    assert first.exists() and second.exists()
+    assert [remote_store.storage.kind(part) for part in (first, second)] == ["file", "file"]
 
 
 def test_a_local_store_that_was_copied_there_is_one(
     remote_store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(cache, "WORTH_KEEPING_BYTES", 0)
+    monkeypatch.setattr(cache, "MIN_CACHED_BYTES", 0)
     local = filled(str(tmp_path / "store"))
     local.load("vector")
     kind = FramesSpec(kind="tiny", shape=(2, 3, 4, 3), settings={})
     local.append_frames(kind, ["a"], np.zeros((1, 2, 3, 4, 3), np.uint8))
-    there = as_path(f"{remote_store.path.parent}/copy")
-    for path in local.path.rglob("*.*"):
-        if path.is_file():
-            overwrite(there / path.relative_to(local.path).as_posix(), path.read_bytes(), tmp_path)
-    assert verify(str(there), repair=True).dropped == () and verify(str(there)).sound
-    copied = Store(str(there))
+    there = open_storage(f"{remote_store.address}/../copy")
+    for name in local.storage.walk():
+        overwrite(there, name, content(local.storage, name))
+    assert verify(there.address, repair=True).dropped == () and verify(there.address).sound
+    copied = Store(there.address)
     assert copied.load("vector").features.tolist() == local.load("vector").features.tolist()
     with pytest.raises(UsageError, match="frames are mapped, so they need a store on a local"):
         copied.frames("tiny")
     with pytest.raises(UsageError, match="frames are mapped, so they need a store on a local"):
         copied.append_frames(kind, ["b"], np.zeros((1, 2, 3, 4, 3), np.uint8))
-    (part,) = (there / "frames" / kind.name).glob("*.h5")
-    overwrite(part, b"no HDF5", tmp_path)
-    (finding,) = [f for f in verify(str(there)).findings if f.kind == "broken-part"]
-    assert finding.path.endswith(part.name)
+    (part,) = (name for name in there.walk() if name.startswith("frames/") and "h5" in name)
+    overwrite(there, part, b"no HDF5")
+    (finding,) = [f for f in verify(there.address).findings if f.kind == "broken-part"]
+    assert finding.path == part
 
 
 def test_large_objects_are_read_in_blocks(
-    remote_store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    remote_store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    content = bytes(range(256)) * 5
-    path = remote_store.path / "large"
-    overwrite(path, content, tmp_path)
-    monkeypatch.setattr(remote, "BLOCK_BYTES", 100)
-    assert path.read_bytes() == content
-    with path.open("rb") as handle:
+    written = bytes(range(256)) * 5
+    storage = remote_store.storage
+    overwrite(storage, "large", written)
+    monkeypatch.setattr(object_storage, "BLOCK_BYTES", 100)
+    assert content(storage, "large") == written
+    with storage.open("large") as handle:
         handle.seek(-10, os.SEEK_END)
-        assert (handle.read(), handle.tell()) == (content[-10:], len(content))
+        assert (handle.read(), handle.tell()) == (written[-10:], len(written))
         handle.seek(500)
-        assert handle.read(300) == content[500:800]
+        assert handle.read(300) == written[500:800]
     assert remote_store.load("vector").clip_ids == ["a", "b", "c"]
-    assert verify(str(remote_store.path)).sound
+    assert verify(remote_store.address).sound
 
 
 @pytest.mark.parametrize("name", ["a b", "100%", "x#y?z=1", "é", "a//b", "[x]", "*"])
-def test_odd_names_are_taken_as_they_are(name: str, remote_store: Store, tmp_path: Path) -> None:
-    path = as_path(f"{remote_store.path.parent}/{name}/file")
-    overwrite(path, name.encode(), tmp_path)
-    assert as_path(str(path)).read_bytes() == name.encode()
-    assert is_remote(path) and path.parent.names() == {"file"}
+def test_odd_names_are_taken_as_they_are(name: str, remote_store: Store) -> None:
+    folder = open_storage(f"{remote_store.address}/../{name}")
+    overwrite(folder, "file", name.encode())
+    assert content(open_storage(folder.address_of("file"))) == name.encode()
+    assert folder.names() == {"file"} and list(folder.walk()) == ["file"]
 
 
 @contextlib.contextmanager
@@ -188,10 +178,10 @@ def another_connection(monkeypatch: pytest.MonkeyPatch, **environment: str) -> I
     with monkeypatch.context() as patch:
         for name, value in environment.items():
             patch.setenv(name, value)
-        object_stores._file_system.cache_clear()
+        object_storage._file_system.cache_clear()
         S3FileSystem.clear_instance_cache()
         yield
-    object_stores._file_system.cache_clear()
+    object_storage._file_system.cache_clear()
     S3FileSystem.clear_instance_cache()
 
 
@@ -203,8 +193,8 @@ def test_a_server_that_does_not_answer_is_one_sentence(
         another_connection(monkeypatch, **nobody),
         pytest.raises(StoreError, match=r"s3://.*cannot be read .*Could not connect"),
     ):
-        Store(str(remote_store.path))
-    assert Store(str(remote_store.path)).load("vector").clip_ids == ["a", "b", "c"]
+        Store(remote_store.address)
+    assert Store(remote_store.address).load("vector").clip_ids == ["a", "b", "c"]
 
 
 def test_a_password_in_an_endpoint_is_not_repeated(
@@ -216,7 +206,7 @@ def test_a_password_in_an_endpoint_is_not_repeated(
         another_connection(monkeypatch, **settings),
         pytest.raises(StoreError, match=r"cannot be read") as told,
     ):
-        Store(str(remote_store.path))
+        Store(remote_store.address)
     assert "geheim" not in str(told.value)
 
 
@@ -240,7 +230,7 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_what_is_no_address_is_told_without_its_password(named: str | Path, message: str) -> None:
-    for use in (Store, Store.create, as_path):
+    for use in (Store, Store.create, open_storage):
         with pytest.raises(UsageError, match=message) as told:
             use(named)
         assert "heim" not in str(told.value)
@@ -249,6 +239,6 @@ def test_what_is_no_address_is_told_without_its_password(named: str | Path, mess
 def test_addresses_of_local_files_are_paths(tmp_path: Path) -> None:
     filled(f"file://{tmp_path}/a%20store")
     assert Store(tmp_path / "a store").load("vector").clip_ids == ["a", "b", "c"]
-    assert as_path("file://localhost/x") == Path("/x")
-    assert as_path("odd:name") == Path("odd:name")
-    assert str(as_path("S3://bucket/./a/b/../store/")) == "s3://bucket/a/store"
+    assert open_storage("file://localhost/x").local_root == Path("/x")
+    assert open_storage("odd:name").local_root == Path("odd:name")
+    assert open_storage("S3://bucket/./a/b/../store/").address == "s3://bucket/a/store"

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from kinestore.store import Store, StoreError, UsageError
-from kinestore.store.io.paths import as_path, is_remote
+from kinestore.store.io.addresses import open_storage
 from kinestore.store.verify import verify
-from tests.helpers.stored import SPEC, clip, embedding, failure, filled, overwrite
+from tests.helpers.stored import SPEC, clip, content, embedding, failure, filled, overwrite
 
 
 @pytest.fixture(params=["local", "s3"])
@@ -46,9 +46,7 @@ def test_the_ledger_keeps_the_newest_failure(address: str) -> None:
     assert [found.attempt for found in Store(address).failures()] == [2]
 
 
-def test_a_snapshot_is_read_as_it_was_and_told_when_it_is_broken(
-    address: str, tmp_path: Path
-) -> None:
+def test_a_snapshot_is_read_as_it_was_and_told_when_it_is_broken(address: str) -> None:
     store = filled(address)
     taken = store.take_snapshot("paper")
     store.append(SPEC, ["d"], [embedding(7, 8)])
@@ -57,19 +55,18 @@ def test_a_snapshot_is_read_as_it_was_and_told_when_it_is_broken(
         Store(address, snapshot="other")
     with pytest.raises(UsageError, match="is there already and pins other parts"):
         store.take_snapshot("paper")
-    part = store.path / next(name for name in taken.parts if name.startswith("views/"))
-    part.unlink()
+    assert store.storage.remove(next(name for name in taken.parts if name.startswith("views/")))
     with pytest.raises(StoreError, match="is gone since snapshot 'paper' was taken"):
         Store(address, snapshot="paper").load("vector")
 
 
-def test_a_changed_byte_is_found_dropped_and_filled_again(address: str, tmp_path: Path) -> None:
+def test_a_changed_byte_is_found_dropped_and_filled_again(address: str) -> None:
     store = filled(address)
-    part = store.views()[0].parts.paths()[0]
-    good = part.read_bytes()
-    overwrite(part, good[:-20] + b"!" + good[-19:], tmp_path)
+    part = store.views()[0].parts.parts()[0]
+    good = content(store.storage, part)
+    overwrite(store.storage, part, good[:-20] + b"!" + good[-19:])
     (finding,) = [f for f in verify(address).findings if f.kind != "missing-rows"]
-    assert finding.kind == "broken-part" and finding.path.endswith(part.name)
+    assert finding.kind == "broken-part" and finding.path == part
     repaired = verify(address, repair=True)
     assert repaired.sound and repaired.dropped == (finding.path,)
     assert Store(address).load("vector").clip_ids == ["c"]
@@ -88,22 +85,21 @@ def test_what_another_writer_adds_is_seen_at_once(address: str) -> None:
     assert (loaded.clip_ids, loaded.missing) == (["a", "b", "c", "d"], ["e"])
 
 
-def test_a_hostile_part_is_named(address: str, tmp_path: Path) -> None:
+def test_a_hostile_part_is_named(address: str) -> None:
     store = filled(address)
-    folder = store.views()[0].folder
-    overwrite(folder / "00009-0123456789abcdef.parquet", b"PAR1 nothing PAR1", tmp_path)
+    bad = f"views/{SPEC.name}/00009-0123456789abcdef.parquet"
+    overwrite(store.storage, bad, b"PAR1 nothing PAR1")
     with pytest.raises(StoreError, match=r"00009-\w+\.parquet: cannot be read .*--repair"):
         store.load("vector")
 
 
-def test_what_is_no_store_is_not_written_to(address: str, tmp_path: Path) -> None:
+def test_what_is_no_store_is_not_written_to(address: str) -> None:
     with pytest.raises(StoreError, match=f"{address}: no store here"):
         Store(address)
-    if not is_remote(as_path(address)):
-        Path(address).mkdir()
-    overwrite(as_path(address) / "notes.txt", b"mine", tmp_path)
+    storage = open_storage(address)
+    overwrite(storage, "notes.txt", b"mine")
     with pytest.raises(UsageError, match="is there already and is not a store"):
         Store.create(address)
-    overwrite(as_path(address) / "kinestore.json", b'{"format": 2}', tmp_path)
+    overwrite(storage, "kinestore.json", b'{"format": 2}')
     with pytest.raises(StoreError, match="store format 2, but this version reads format 1"):
         Store.create(address)

@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from kinestore.store import (
-    MADE_GOOD,
+    RESOLVED,
     Clip,
     Embedding,
     Failure,
@@ -18,7 +18,7 @@ from kinestore.store import (
     UsageError,
     ViewSpec,
 )
-from tests.helpers.stored import INFO, clip
+from tests.helpers.stored import INFO, clip, view_folder
 
 VECTOR = ViewSpec(extractor="vector", shape=(2,), settings={"code": 1})
 SEQUENCE = ViewSpec(extractor="sequence", shape=(6, 1), settings={"code": 1})
@@ -211,7 +211,7 @@ def test_the_same_rows_are_the_same_bytes(tmp_path: Path) -> None:
     for folder in ("one", "two"):
         store = Store.create(tmp_path / folder)
         store.append(VECTOR, ["a"], [embedding(1, 2)], number=7)
-        names.append([path.name for path in store.views()[0].folder.glob("*.parquet")])
+        names.append([path.name for path in view_folder(store, VECTOR.name).glob("*.parquet")])
     assert names[0] == names[1] and names[0][0].startswith("00007-")
 
 
@@ -239,7 +239,7 @@ def test_no_store_and_no_room_for_one_are_named(tmp_path: Path) -> None:
 def test_a_hostile_part_is_named(store: Store) -> None:
     store.append_clips([clip("a")])
     store.append(VECTOR, ["a"], [embedding(1, 2)])
-    folder = store.views()[0].folder
+    folder = view_folder(store, VECTOR.name)
     bad = folder / "00009-0123456789abcdef.parquet"
     for table, message in (
         (pa.table({"clip_id": ["b"]}), "column 'embedding' is missing"),
@@ -272,5 +272,5 @@ def test_ledger_keeps_the_newest_failure_until_it_is_made_good(store: Store) -> 
     store.append_failures([failure("not-a-video", 1), failure("not-finite", 1, VECTOR.name)])
     store.append_failures([failure("not-a-video", 2)])
     assert sorted((f.view, f.attempt) for f in store.failures()) == [("", 2), (VECTOR.name, 1)]
-    store.append_failures([failure(MADE_GOOD, 2)])
+    store.append_failures([failure(RESOLVED, 2)])
     assert [f.view for f in store.failures()] == [VECTOR.name]

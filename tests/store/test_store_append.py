@@ -13,7 +13,7 @@ from kinestore.store import Store, UsageError, ViewSpec
 from kinestore.store.io.atomic import write_text_once
 from kinestore.store.parts import list_parts
 from tests.helpers.stored import SPEC as VECTOR
-from tests.helpers.stored import clip, embedding
+from tests.helpers.stored import clip, embedding, view_folder
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def test_an_array_of_ones_own_is_taken_as_it_is(store: Store) -> None:
     vectors = np.array([[1, 2], [3, 4]], np.float64)
     assert store.append(VECTOR, ["b", "a"], vectors) == 2
     assert store.load("vector").features.tolist() == [[3, 4], [1, 2]]
-    row = pq.read_table(next(store.views()[0].folder.glob("*.parquet"))).to_pylist()[0]
+    row = pq.read_table(next(view_folder(store).glob("*.parquet"))).to_pylist()[0]
     assert row == {
         "clip_id": "b",
         "embedding": [1, 2],
@@ -71,13 +71,13 @@ def test_what_another_writer_has_added_is_not_added_again(store: Store) -> None:
     assert other.append(VECTOR, ["b", "c"], [embedding(3, 4), embedding(5, 6)]) == 1
     assert other.append(VECTOR, ["a"], [embedding(1, 2)]) == 0
     assert one.clips_with(VECTOR) == {"a", "b", "c"}
-    assert [len(pq.read_table(p)) for p in list_parts(store.views()[0].folder)] == [2, 1]
+    assert [len(pq.read_table(store.path / p)) for p in store.views()[0].parts.parts()] == [2, 1]
 
 
 def test_what_a_repair_has_dropped_can_be_added_again(store: Store) -> None:
     store.append_clips([clip("a")])
     store.append(VECTOR, ["a"], [embedding(1, 2)])
-    list_parts(store.views()[0].folder)[0].unlink()
+    (store.path / store.views()[0].parts.parts()[0]).unlink()
     assert store.append(VECTOR, ["a"], [embedding(1, 2)]) == 1
 
 
@@ -98,7 +98,8 @@ def test_four_processes_that_add_the_same_rows_add_each_once(tmp_path: Path) -> 
         list(pool.map(append_all, [path] * 4, range(4)))
     store = Store(path)
     for folder in ("clips", f"views/{VECTOR.name}"):
-        counts = [len(pq.read_table(part)) for part in list_parts(path / folder)]
+        parts = list_parts(store.storage, folder)
+        counts = [len(pq.read_table(path / part)) for part in parts]
         assert sum(counts) == 60, folder
     assert store.load("vector").features[:, 0].tolist() == list(range(60))
 

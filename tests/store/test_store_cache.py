@@ -11,7 +11,7 @@ import torch
 
 from kinestore.store import Store, StoreError, UsageError, ViewSpec
 from kinestore.store import join_cache as cached
-from kinestore.store.io.mapped_array import lay_out, map_array, read_note
+from kinestore.store.io.mapped_array import create_array, map_array, read_note
 from kinestore.store.verify import verify
 from tests.helpers.stored import SPEC, clip, embedding, small_disk
 
@@ -21,7 +21,7 @@ SEQUENCE = ViewSpec(extractor="sequence", shape=(4, 2), settings={})
 
 @pytest.fixture(autouse=True)
 def keep_everything(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cached, "WORTH_KEEPING_BYTES", 0)
+    monkeypatch.setattr(cached, "MIN_CACHED_BYTES", 0)
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_what_is_kept_is_what_the_parts_give(
     kept = [store.load(features) for _ in range(2)]
     subset = store.load(features, split="y")
     assert len(files(store)) == 1
-    monkeypatch.setattr(cached, "WORTH_KEEPING_BYTES", 1 << 40)
+    monkeypatch.setattr(cached, "MIN_CACHED_BYTES", 1 << 40)
     files(store)[0].unlink()
     plain, plain_subset = store.load(features), store.load(features, split="y")
     assert not files(store)
@@ -144,7 +144,7 @@ def test_a_store_that_cannot_be_written_is_read_all_the_same(store: Store) -> No
 
 
 def laid_out(path: Path) -> Path:
-    lay_out(path, "features", ["a", "b"], (3,), "float32", note=json.dumps([1]))[:] = 7
+    create_array(path, "features", ["a", "b"], (3,), "float32", note=json.dumps([1]))[:] = 7
     return path
 
 
@@ -152,7 +152,7 @@ def test_rows_begin_where_a_tensor_may_begin_whatever_the_names(tmp_path: Path) 
     for length in (1, 3, 32, 33):
         path = tmp_path / f"{length}.h5"
         clips = [f"{n:0{length}d}" for n in range(7)]
-        lay_out(path, "features", clips, (5,), "float32")[:] = np.arange(35).reshape(7, 5)
+        create_array(path, "features", clips, (5,), "float32")[:] = np.arange(35).reshape(7, 5)
         clip_ids, array = map_array(path, "features")
         assert clip_ids == clips and array.ctypes.data % 64 == 0 and array[6, 4] == 34
         with h5py.File(path) as file:  # any HDF5 reader reads it

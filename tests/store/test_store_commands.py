@@ -48,14 +48,14 @@ def test_a_store_is_verified_broken_repaired_and_sound_again(
 
     repaired = run("verify", store.path, "--repair")
     assert repaired.returncode == 0 and not part.exists()
-    assert "S: sound, 2 parts checked, 1 files dropped" in " ".join(repaired.stdout.split())
+    assert "S: sound, 2 parts checked, 1 files removed" in " ".join(repaired.stdout.split())
     again = run("verify", store.path, "--json")
     assert again.returncode == 0 and json.loads(again.stdout)["sound"] is True
 
 
 def test_a_snapshot_is_taken_once(store: Store) -> None:
     taken = run("snapshot", store.path, "paper")
-    assert taken.returncode == 0 and taken.stdout == "Snapshot paper pins 2 parts.\n"
+    assert taken.returncode == 0 and taken.stdout == "Snapshot paper records 2 parts.\n"
     store.append_clips([clip("d")])
     other = run("snapshot", store.path, "paper")
     assert other.returncode == 2 and "pins other parts; choose another name" in other.stderr
@@ -66,7 +66,7 @@ def test_an_export_says_what_it_wrote_and_what_is_missing(store: Store, tmp_path
     out = tmp_path / "x.npz"
     done = run("export", store.path, "--features", "vector", "--to", out)
     assert done.returncode == 0, done.stderr
-    assert done.stdout == f"2 clips exported to {out}; 1 lack a feature.\n"
+    assert done.stdout == f"2 clips exported to {out}; 1 left out (feature missing).\n"
     assert np.load(out, allow_pickle=False)["features"].tolist() == [[1, 2], [3, 4]]
 
 

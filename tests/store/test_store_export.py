@@ -68,7 +68,10 @@ def test_what_goes_out_comes_back(
     suffix: str, features: list[str], store: Store, tmp_path: Path
 ) -> None:
     loaded = store.load(features)
-    out = export(loaded, out=tmp_path / "deep" / f"x{suffix}")
+    done = export(loaded, out=tmp_path / "deep" / f"x{suffix}")
+    out = done.path
+    assert (done.num_clips, done.num_missing) == (4, len(loaded.missing))
+    assert done.to_json() == {"path": str(out), "clips": 4, "missing": len(loaded.missing)}
     assert [path.name for path in out.parent.iterdir()] == [out.name]  # nothing temporary is left
     found = read(out)
     assert list(found.pop("clip_id")) == list("abcd")
@@ -99,7 +102,7 @@ def test_a_text_that_the_format_would_cut_is_refused_and_the_old_file_stays(
         with pytest.raises(UsageError, match=r"label 'cut\\x00off': holds a zero byte; export to"):
             export(loaded, out=tmp_path / name)
         assert (tmp_path / name).read_text() == "old"
-    assert read(export(loaded, out=tmp_path / "x.parquet"))["label"][0] == "cut\0off"
+    assert read(export(loaded, out=tmp_path / "x.parquet").path)["label"][0] == "cut\0off"
 
 
 def test_an_export_that_breaks_leaves_no_trace(

@@ -18,8 +18,8 @@ import torch
 from numpy.typing import NDArray
 
 from kinestore.store import FramesSpec, Store, StoreError, UsageError
-from kinestore.store.frames import read_part
-from kinestore.store.io.mapped_array import lay_out
+from kinestore.store.frames import read_frames_part
+from kinestore.store.io.mapped_array import create_array
 from kinestore.store.verify import verify
 from tests.helpers.paths import ROOT
 from tests.helpers.stored import clip
@@ -388,7 +388,7 @@ def test_a_file_that_is_no_such_part_is_named(
     with pytest.raises(StoreError, match=f"{BAD}: .*({message}).*verify {store.path} --repair`"):
         store.frames("rgb")
     with pytest.raises(StoreError, match=f"{BAD}: .*({message})"):
-        read_part(store.path / FOLDER / BAD, SPEC)
+        read_frames_part(store.path / FOLDER / BAD, SPEC)
 
 
 @pytest.mark.parametrize(
@@ -404,8 +404,8 @@ def test_a_file_that_is_no_such_part_is_named(
 )
 def test_a_file_that_is_not_whole_is_named(spoil: Callable[[bytes], bytes], store: Store) -> None:
     bad = store.path / FOLDER / BAD
-    lay_out(bad, "frames", ["x", "y"], SPEC.shape, np.uint8)
-    read_part(bad, SPEC)
+    create_array(bad, "frames", ["x", "y"], SPEC.shape, np.uint8)
+    read_frames_part(bad, SPEC)
     bad.write_bytes(spoil(bad.read_bytes()))
     with pytest.raises(StoreError, match=f"{BAD}: .*--repair"):
         store.frames("rgb")
@@ -419,7 +419,7 @@ def test_a_file_that_claims_more_than_it_holds_is_not_believed(
     with h5py.File(bad, "w", libver="earliest") as file:  # without checksums
         file["clip_ids"] = IDS
         file["frames"] = np.zeros(SHAPE, np.uint8)
-    read_part(bad, SPEC)
+    read_frames_part(bad, SPEC)
     raw = bad.read_bytes()
     dims = np.array(SHAPE, "<u8").tobytes()
     assert dims in raw
@@ -431,15 +431,15 @@ def test_a_file_that_claims_more_than_it_holds_is_not_believed(
 def test_every_flipped_byte_of_the_description_is_refused_or_harmless(tmp_path: Path) -> None:
     """An offset or a size may be any: no clip reaches beyond the file."""
     path = tmp_path / BAD
-    lay_out(path, "frames", ["x", "y"], SPEC.shape, np.uint8)
+    create_array(path, "frames", ["x", "y"], SPEC.shape, np.uint8)
     raw = path.read_bytes()
-    rows_begin = read_part(path, SPEC).offset
+    rows_begin = read_frames_part(path, SPEC).offset
     for place in range(0, rows_begin, 7):
         if not raw[place : place + 1].strip(b"\0"):
             continue
         path.write_bytes(raw[:place] + bytes([raw[place] ^ 0xFF]) + raw[place + 1 :])
         try:
-            part = read_part(path, SPEC)
+            part = read_frames_part(path, SPEC)
         except StoreError:
             continue
         assert part.offset + len(part.clip_ids) * int(np.prod(SPEC.shape)) <= len(raw)

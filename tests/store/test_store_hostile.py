@@ -16,7 +16,7 @@ import pytest
 
 from kinestore.store import Store, StoreError, UsageError, ViewSpec
 from kinestore.store.schema import CLIPS, FAILURES, view_schema
-from tests.helpers.stored import SPEC, clip, embedding
+from tests.helpers.stored import SPEC, clip, embedding, view_folder
 
 NAME = "00009-0123456789abcdef.parquet"
 
@@ -42,7 +42,7 @@ def rows(**columns: Any) -> pa.Table:
 
 
 def test_the_part_that_the_others_are_made_from_is_good(store: Store) -> None:
-    pq.write_table(rows(), store.views()[0].folder / NAME)
+    pq.write_table(rows(), view_folder(store) / NAME)
     assert store.views()[0].clip_ids() == {"a", "b", "x", "y"}
 
 
@@ -73,7 +73,7 @@ def longer(numbers: list[list[float]], size: int) -> pa.Array:
 def test_a_part_of_a_view_that_is_no_such_thing_is_named(
     table: pa.Table, message: str, store: Store
 ) -> None:
-    bad = store.views()[0].folder / NAME
+    bad = view_folder(store) / NAME
     pq.write_table(table, bad)
     with pytest.raises(StoreError, match=f"{NAME}: .*{message}.*verify {store.path} --repair`"):
         store.load("vector")
@@ -81,8 +81,8 @@ def test_a_part_of_a_view_that_is_no_such_thing_is_named(
 
 def test_a_vector_of_another_length_behind_the_right_schema_is_refused(store: Store) -> None:
     honest = rows(embedding=pa.array([[1, 2], [3]], pa.list_(pa.float32())))
-    claimed = pq.read_metadata(next(store.views()[0].folder.glob("*.parquet"))).metadata
-    bad = store.views()[0].folder / NAME
+    claimed = pq.read_metadata(next(view_folder(store).glob("*.parquet"))).metadata
+    bad = view_folder(store) / NAME
     schema = honest.schema.with_metadata({b"ARROW:schema": claimed[b"ARROW:schema"]})
     pq.write_table(honest.cast(schema), bad, store_schema=False)
     with pytest.raises(StoreError, match=NAME):
@@ -105,7 +105,7 @@ def test_a_file_that_is_not_whole_parquet_is_named(
     kind: str, spoil: Callable[[bytes], bytes], message: str, store: Store
 ) -> None:
     schema = {"clips": CLIPS, "failures": FAILURES, "views": view_schema(SPEC)}[kind]
-    folder = store.views()[0].folder if kind == "views" else store.path / kind
+    folder = view_folder(store) if kind == "views" else store.path / kind
     folder.mkdir(exist_ok=True)
     pq.write_table(schema.empty_table(), folder / NAME)
     reads: dict[str, Callable[[], object]] = {
@@ -160,7 +160,7 @@ def test_small_files_that_unfold_to_much_cost_little_memory(store: Store) -> Non
     empty = [pa.repeat(pa.scalar([], pa.list_(kind)), 500) for kind in (pa.int64(), pa.float64())]
     ids, captions = pa.array(map(str, range(500))), pa.nulls(500, pa.string())
     table = pa.table([ids, flat, *empty, captions], schema=view_schema(wide))
-    part = store.view("wide").folder / NAME
+    part = view_folder(store, wide.name) / NAME
     pq.write_table(table, part, compression="zstd")
     assert (
         part.stat().st_size < 16_000
@@ -246,7 +246,7 @@ def described(**changes: Any) -> str:
     ],
 )
 def test_a_hostile_view_json_is_named(text: str, message: str, store: Store) -> None:
-    marker = store.views()[0].folder / "view.json"
+    marker = view_folder(store) / "view.json"
     marker.write_bytes(text.encode(errors="surrogatepass"))
     with pytest.raises(StoreError, match=rf"view\.json: .*{message}.*verify {store.path} --repair"):
         store.load("vector")

@@ -17,8 +17,7 @@ from kinestore.pipeline.extraction.ipc import ClipOutcome, ClipRequest, ClipResu
 from kinestore.pipeline.extraction.process_shard import extract_shard
 from kinestore.pipeline.extraction.tasks import ClipTask, Shard
 from kinestore.store import Features, Source, Store, StoreError, UsageError
-from kinestore.store import parts as store_parts
-from kinestore.store.io import atomic
+from kinestore.store.io.local_storage import LocalStorage
 from kinestore.store.verify import verify
 from tests.helpers.stored import INFO, SPEC, clip, embedding
 
@@ -50,18 +49,20 @@ class Killed(BaseException):
 @contextlib.contextmanager
 def dying_after(commits: int) -> Iterator[list[Path]]:
     """Publish so many parts; at the next, leave the temporary file behind and be gone."""
-    published: list[Path] = []
+    published: list[str] = []
     died: list[Path] = []
 
-    def publish(unfinished: Path, final: Path) -> None:
+    publish = LocalStorage.publish
+
+    def publish_or_die(storage: LocalStorage, unfinished: Path, name: str) -> None:
         if len(published) == commits:
-            died.append(final.parent / f"{unfinished.name}0")
+            died.append((storage.local_root / name).parent / f"{unfinished.name}0")
             shutil.copy(unfinished, died[0])
             raise Killed
-        published.append(final)
-        atomic.publish(unfinished, final)
+        published.append(name)
+        publish(storage, unfinished, name)
 
-    with mock.patch.object(store_parts, "publish", publish):
+    with mock.patch.object(LocalStorage, "publish", publish_or_die):
         yield died
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from kinestore.store import Store, StoreError, UsageError, ViewSpec
 from kinestore.store.verify import verify
-from tests.helpers.stored import SPEC, clip, embedding
+from tests.helpers.stored import SPEC, clip, embedding, view_folder
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_a_pinned_part_that_is_gone_or_changed_is_named(store: Store) -> None:
     assert ("snapshots/s.json", "broken-snapshot") in [(f.path, f.kind) for f in report.findings]
     part.write_bytes(written)
     assert pinned.load("vector").clip_ids == ["a", "b"] and verify(store.path).findings == ()
-    (store.views()[0].folder / "view.json").unlink()
+    (view_folder(store) / "view.json").unlink()
     with pytest.raises(StoreError, match=r"view\.json: is gone; put it back"):
         pinned.load("vector")
 

@@ -23,8 +23,9 @@ from kinestore.pipeline.commands.sql_tables import (
     answer_table,
 )
 from kinestore.store import Embedding, Store, StoreError, UsageError, ViewSpec
+from kinestore.store.io.storage import Storage
 from kinestore.store.io.validated_read import read_part
-from tests.helpers.stored import SPEC, clip, embedding, failure
+from tests.helpers.stored import SPEC, clip, embedding, failure, view_folder
 
 SEQUENCE = ViewSpec(extractor="sequence", shape=(3, 2), dtype="float16", settings={})
 
@@ -106,10 +107,12 @@ def test_only_what_is_asked_for_is_read(
     columns: set[str] = set()
     real = read_part
 
-    def recorded(path: Path, schema: pa.Schema, names: list[str] | None = None) -> pa.Table:
-        if "views" in path.parts:
+    def recorded(
+        storage: Storage, name: str, schema: pa.Schema, names: list[str] | None = None
+    ) -> pa.Table:
+        if name.startswith("views/"):
             columns.update(schema.names if names is None else names)
-        return real(path, schema, names)
+        return real(storage, name, schema, names)
 
     monkeypatch.setattr("kinestore.store.part_folder.read_part", recorded)
     store.sql(query)
@@ -128,10 +131,10 @@ def test_of_a_clip_with_two_rows_the_newest_stands(tmp_path: Path) -> None:
     made = Store.create(tmp_path / "store")
     made.append_clips([clip("a"), clip("b")])
     made.append(SPEC, ["a", "b"], [embedding(1, 2), embedding(3, 4)])
-    folder = made.views()[0].folder
+    folder = view_folder(made)
     other = Store.create(tmp_path / "other")
     other.append(SPEC, ["a"], [embedding(9, 9)], number=5)
-    (newer,) = other.views()[0].folder.glob("*.parquet")
+    (newer,) = view_folder(other).glob("*.parquet")
     newer.rename(folder / newer.name)
     found = rows(made, "SELECT clip_id, embedding[1] FROM vector ORDER BY clip_id")
     assert found == [("a", 9.0), ("b", 3.0)]
@@ -150,7 +153,7 @@ def test_a_snapshot_sees_its_own_parts_alone(store: Store) -> None:
     for query in ("SELECT count(*) FROM clips", "SELECT count(*) FROM vector"):
         assert rows(pinned, query) == [(3,)]
     assert rows(store, f'SELECT count(*) FROM "{SPEC.name}"') == [(4,)]
-    for part in store.view(SPEC.name).folder.glob("*.parquet"):
+    for part in view_folder(store).glob("*.parquet"):
         part.write_bytes(part.read_bytes() + b"x")
     with pytest.raises(StoreError, match="has changed since snapshot 's' was taken"):
         pinned.sql("SELECT count(*) FROM vector")
@@ -177,7 +180,7 @@ def test_an_empty_store_has_its_tables(tmp_path: Path) -> None:
 
 
 def test_a_hostile_part_stops_the_queries_that_read_it(store: Store) -> None:
-    folder = store.view("vector").folder
+    folder = view_folder(store)
     bad = folder / "00009-0123456789abcdef.parquet"
     good: dict[str, Any] = {
         "clip_id": ["x"],

@@ -12,8 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from kinestore.store import Store, StoreError
-from kinestore.store.findings import Report
+from kinestore.store.findings import VerifyReport
 from kinestore.store.io.atomic import ABANDONED_AFTER_S, temporary
+from kinestore.store.io.storage import Storage
 from kinestore.store.parts import digest
 from kinestore.store.verify import verify
 from tests.helpers.paths import ROOT
@@ -35,7 +36,7 @@ def parts(store: Store, folder: str) -> list[Path]:
     return sorted((store.path / folder).glob("*.parquet"))
 
 
-def kinds(report: Report) -> list[tuple[str, str]]:
+def kinds(report: VerifyReport) -> list[tuple[str, str]]:
     return [(finding.path, finding.kind) for finding in report.findings]
 
 
@@ -60,7 +61,7 @@ def test_a_sound_store_has_no_finding_and_a_repair_changes_nothing(store: Store)
     before = files(store.path)
     told: list[tuple[int, int]] = []
     report = verify(store.path, repair=True, on_progress=lambda *done: told.append(done))
-    assert report == Report(num_parts=5, findings=(), dropped=(), sound=True)
+    assert report == VerifyReport(num_parts=5, findings=(), dropped=(), sound=True)
     assert told == [(done, 5) for done in range(1, 6)]
     assert files(store.path) == before
 
@@ -238,10 +239,10 @@ def test_nothing_outside_the_store_is_touched(store: Store, tmp_path: Path) -> N
 def test_a_part_that_the_machine_will_not_read_is_kept(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def denied(path: Path) -> str:
-        raise PermissionError(13, "Permission denied", str(path))
+    def denied(_: Storage, name: str) -> str:
+        raise PermissionError(13, "Permission denied", name)
 
-    monkeypatch.setattr("kinestore.store.verify.digest", denied)
+    monkeypatch.setattr("kinestore.store.verify.part_digest", denied)
     report = verify(store.path, repair=True)
     assert {kind for _, kind in kinds(report)} == {"unreadable"}
     assert not report.sound and report.dropped == ()

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from kinestore.store.io.paths import local_path
+from kinestore.store.io.addresses import local_path
 
 _PANEL = "For nets that take frames"
 

@@ -17,7 +17,7 @@ from kinestore.pipeline.commands.options import (
 from kinestore.pipeline.commands.tables import say_extraction
 from kinestore.pipeline.signals import interrupts_held
 from kinestore.store.errors import KinestoreError
-from kinestore.store.io.paths import as_path
+from kinestore.store.io.addresses import open_storage
 
 SOME_INPUTS_FAILED = 3
 
@@ -130,7 +130,8 @@ def extract_command(
             )
     except KeyboardInterrupt:
         raise KinestoreError(
-            f"stopped; finished clips are in {as_path(store)}: run the same command to resume"
+            f"stopped; finished clips are in {open_storage(store).address}: run the same command "
+            "to resume"
         ) from None
     if as_json:
         say(json.dumps(result.to_json()))

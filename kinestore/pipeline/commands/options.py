@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from kinestore.store.io.paths import local_path
+from kinestore.store.io.addresses import local_path
 
 StoreArgument = Annotated[
     str,

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from kinestore.pipeline.commands.console import progress, say
-from kinestore.store.io.paths import local_path
+from kinestore.store.io.addresses import local_path
 
 
 def report_command(

@@ -15,14 +15,14 @@ from kinestore.pipeline.commands.tables import (
     status_table,
     verify_table,
 )
-from kinestore.store.io.paths import local_path
+from kinestore.store.io.addresses import local_path
 
 
 def status_command(store: StoreArgument, as_json: JsonOption = False) -> None:
     """Show the number of clips, embeddings and frames in a store."""
     from kinestore.store.status import status
 
-    found = status(store)
+    found = status(store).to_json()
     say(json.dumps(found) if as_json else status_table(found))
 
 
@@ -72,7 +72,7 @@ def verify_command(
 
     with progress() as show:
         report = verify(store, repair=repair, on_progress=partial(show, "checking parts"))
-    say(json.dumps(asdict(report)) if as_json else verify_table(report, store))
+    say(json.dumps(report.to_json()) if as_json else verify_table(report, store))
     if not report.sound:
         raise typer.Exit(1)
 
@@ -120,6 +120,6 @@ def export_command(
 
     chosen = None if clips is None else read_clip_list(clips)
     loaded = Store(store).load(features.split(","), clips=chosen)
-    path = export(loaded, out=to)
-    left_out = f"{len(loaded.missing)} left out (feature missing)"
-    say(f"{len(loaded.clip_ids)} clips exported to {path}; {left_out}.")
+    done = export(loaded, out=to)
+    left_out = f"{done.num_missing} left out (feature missing)"
+    say(f"{done.num_clips} clips exported to {done.path}; {left_out}.")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from kinestore.pipeline.extraction.result import ExtractionResult
     from kinestore.pipeline.recipes.demo import DemoStep
     from kinestore.store import Failure
-    from kinestore.store.findings import Report
+    from kinestore.store.findings import VerifyReport
 
 
 def say_extraction(result: "ExtractionResult") -> None:
@@ -69,7 +69,7 @@ def failure_log_table(failures: Sequence["Failure"]) -> RenderableType:
     return table
 
 
-def verify_table(report: "Report", store: str) -> RenderableType:
+def verify_table(report: "VerifyReport", store: str) -> RenderableType:
     """Return the findings of a verification, one in a row."""
     state = "sound" if report.sound else "broken"
     title = f"{store}: {state}, {report.num_parts} parts checked"

@@ -17,7 +17,7 @@ from kinestore.pipeline.commands.options import (
     StoreArgument,
 )
 from kinestore.pipeline.commands.tables import explanation_text
-from kinestore.store.io.paths import local_path
+from kinestore.store.io.addresses import local_path
 
 
 def keyframes_command(

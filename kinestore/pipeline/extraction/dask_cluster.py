@@ -119,8 +119,8 @@ def _result(future: "Future[ShardResult]", shard: Shard, target: Store) -> Shard
         result: ShardResult = future.result()
     except OSError as error:
         raise StoreError(
-            f"{target.path}: cannot be written ({error.strerror or error}); make room and run the "
-            "same command again, which resumes the job"
+            f"{target.address}: cannot be written ({error.strerror or error}); make room and run "
+            "the same command again, which resumes the job"
         ) from error
     except KilledWorker:
         failures = []

@@ -34,9 +34,9 @@ from kinestore.pipeline.progress import Progress, no_progress
 from kinestore.pipeline.video.clip_format import parse_clip_formats
 from kinestore.pipeline.video.find_videos import find_videos
 from kinestore.store import Source, Store, UsageError
-from kinestore.store.frames import refuse_remote
-from kinestore.store.io.atomic import write_text
-from kinestore.store.io.paths import as_path
+from kinestore.store.frames import require_local
+from kinestore.store.io.addresses import open_storage
+from kinestore.store.io.storage import Storage
 
 SUMMARY = "summary.json"
 """File in the store's folder with the result of the last job."""
@@ -84,7 +84,7 @@ def extract(
         raise UsageError("extractors: name at least one, or frames to keep")
     found = find_videos(videos)
     sources = found[: config.limit]
-    outputs = _outputs(extractors, kept_frames, found, store=as_path(store), config=config)
+    outputs = _outputs(extractors, kept_frames, found, storage=open_storage(store), config=config)
     specs: dict[str, OutputSpec] = {name: output.spec for name, output in outputs.items()}
     target = Store.create(store)
 
@@ -92,7 +92,7 @@ def extract(
     shards = plan(inputs, target, specs, retry_failed=config.retry_failed)
     record_changed_sources(inputs, target)
     assignment = Assignment(
-        store=str(target.path.resolve()), outputs=outputs, clip_timeout_s=config.clip_timeout_s
+        store=target.storage.uri(), outputs=outputs, clip_timeout_s=config.clip_timeout_s
     )
     results, count = _run(
         shards,
@@ -113,7 +113,7 @@ def extract(
     num_done = sum(num_sources[clip] for clip in computed - incomplete)
     num_failed = sum(num_sources[clip] for clip in incomplete) + len(inputs.failures)
     summary = summarize(
-        target.path,
+        target.storage.local_root or target.address,
         results,
         num_done=num_done,
         num_skipped=len(sources) - num_done - num_failed,
@@ -122,7 +122,7 @@ def extract(
         num_workers=count,
         specs=specs,
     )
-    write_text(target.path / SUMMARY, json.dumps(summary.to_json(), indent=2) + "\n")
+    target.storage.write(SUMMARY, json.dumps(summary.to_json(), indent=2) + "\n")
     return summary
 
 
@@ -131,13 +131,13 @@ def _outputs(
     kept_frames: Sequence[str],
     found: Sequence[Source],
     *,
-    store: Path,
+    storage: Storage,
     config: ExtractionConfig,
 ) -> dict[str, Output]:
     """Return the outputs by name: clips of frames, then embeddings."""
     formats = parse_clip_formats(kept_frames)
     if formats:
-        refuse_remote(store)
+        require_local(storage)
     embeddings = embedding_outputs(
         extractors,
         weights=config.weights,

@@ -12,7 +12,7 @@ from kinestore.pipeline.extraction.tasks import ClipTask, OutputSpec, Shard, fai
 from kinestore.pipeline.progress import Progress
 from kinestore.pipeline.video.errors import VideoError
 from kinestore.pipeline.video.identity import identify
-from kinestore.store import MADE_GOOD, Clip, Failure, FramesSpec, Source, Store, VideoInfo
+from kinestore.store import RESOLVED, Clip, Failure, FramesSpec, Source, Store, VideoInfo
 from kinestore.store.schema import CLIPS
 
 SHARDS = (16, 1000)
@@ -157,7 +157,7 @@ def resolve_failures(inputs: Inputs, target: Store, specs: Mapping[str, OutputSp
     clip_of = {source.uri: clip for clip, same in inputs.clips.items() for source in same}
     when = datetime.now(UTC).isoformat(timespec="seconds")
     resolved = [
-        replace(failure, kind=MADE_GOOD, message="", when=when)
+        replace(failure, kind=RESOLVED, message="", when=when)
         for failure in target.failures()
         if clip_of.get(failure.uri) in (stored.get(failure.view, ()) if failure.view else complete)
     ]

@@ -46,7 +46,7 @@ class ExtractionResult:
         frames_bytes: Size of the clips of frames stored by this job.
     """
 
-    path: Path
+    path: Path | str
     num_done: int
     num_skipped: int
     num_failed: int
@@ -70,7 +70,7 @@ class ExtractionResult:
 
 
 def summarize(
-    path: Path,
+    path: Path | str,
     shards: Sequence[ShardResult],
     *,
     num_done: int,

@@ -26,7 +26,6 @@ from kinestore.pipeline.projection.quality import MOST_MEASURED, measure
 from kinestore.pipeline.projection.reducer import check_seed, standardise
 from kinestore.pipeline.projection.result import Drawn, DrawnPanel
 from kinestore.store import Features, Store, UsageError
-from kinestore.store.io.paths import is_remote
 
 _PAGE = ".html"
 
@@ -81,7 +80,7 @@ def umap(
     if color == "extractor":
         check_one_width(chosen)
     together = [chosen] if color == "extractor" else [[one] for one in chosen]
-    root = None if store is None or is_remote(store.path) else store.path
+    root = None if store is None else store.storage.local_root
     layouts = [
         _lay_out(some, seed=None if fast else seed, root=root, afresh=afresh, of=len(together))
         for some in together

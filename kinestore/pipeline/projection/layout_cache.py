@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from kinestore.pipeline.projection.reducer import MIN_DIST, NUM_NEIGHBORS
 from kinestore.store import StoreError
 from kinestore.store.io.atomic import publish, temporary
-from kinestore.store.io.mapped_array import lay_out, map_array, read_note
-from kinestore.store.join_cache import FOLDER, LAYOUT
+from kinestore.store.io.mapped_array import create_array, map_array, read_note
+from kinestore.store.join_cache import CACHE_FOLDER, LAYOUT_NAME
 from kinestore.store.parts import digest
 
 VERSION = 1
@@ -74,17 +74,17 @@ def digest_of(features: Sequence[NDArray[np.float32]]) -> str:
 
 def find(root: Path, key: str) -> list[Kept]:
     """The layouts under that key, in an order that the files alone decide."""
-    found = (_read(path) for path in sorted((root / FOLDER).glob(f"layout-{key}-*.h5")))
+    found = (_read(path) for path in sorted((root / CACHE_FOLDER).glob(f"layout-{key}-*.h5")))
     return [kept for kept in found if kept is not None]
 
 
 def keep(root: Path, key: str, kept: Kept) -> None:
     """Keep a layout, where the folder can be written and has room."""
-    folder, note = root / FOLDER, json.dumps([kept.features, kept.num_placed])
+    folder, note = root / CACHE_FOLDER, json.dumps([kept.features, kept.num_placed])
     shape = kept.points.shape[1:]
     with contextlib.suppress(OSError):
         with temporary(folder) as unfinished:
-            array = lay_out(unfinished, _ARRAY, kept.clip_ids, shape, np.float32, note=note)
+            array = create_array(unfinished, _ARRAY, kept.clip_ids, shape, np.float32, note=note)
             array[:] = kept.points
             del array
             publish(unfinished, folder / f"layout-{key}-{digest(unfinished)[:16]}.h5")
@@ -95,7 +95,7 @@ def keep(root: Path, key: str, kept: Kept) -> None:
 
 def _read(path: Path) -> Kept | None:
     """A layout that can be drawn; None where the file holds none, whatever it holds."""
-    named = LAYOUT.fullmatch(path.name)
+    named = LAYOUT_NAME.fullmatch(path.name)
     try:
         if named is None or not path.is_file() or digest(path)[:16] != named["hash"]:
             return None

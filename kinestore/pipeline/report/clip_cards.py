@@ -40,7 +40,8 @@ def read_clip_cards(
     known = [clip_id for clip_id in clip_ids if clip_id in uris]
     if clip_ids and not known:
         raise UsageError(
-            f"store={store.path}: has none of the run's clips; name the store that it was made from"
+            f"store={store.address}: has none of the run's clips; name the store that it was made "
+            "from"
         )
     texts = captions(store, known)
     pictures = thumbnails(store, known, on_progress=on_progress)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from kinestore.pipeline.runs.reader import MOST_BYTES, lacking, unusable
+from kinestore.pipeline.runs.reader import MAX_FILE_BYTES, missing_file, unusable
 
 _LARGEST = 1e30
 """Larger losses are not drawn."""
@@ -61,7 +61,7 @@ def read_curves(run: Path, *, job: str) -> list[CurvePanel]:
         rows = list(_rows(run / "metrics.csv"))
         return _of_train(rows) if job == "train" else _of_federate(rows)
     except FileNotFoundError:
-        raise lacking(run, "metrics.csv") from None
+        raise missing_file(run, "metrics.csv") from None
     except (OSError, csv.Error, ValueError, KeyError, TypeError) as error:
         raise unusable(run, f"metrics.csv: {error}") from None
 
@@ -69,8 +69,8 @@ def read_curves(run: Path, *, job: str) -> list[CurvePanel]:
 def _rows(path: Path) -> Iterator[Row]:
     if path.exists() and not path.is_file():
         raise ValueError("not a regular file")
-    if path.stat().st_size > MOST_BYTES:
-        raise ValueError(f"more than {MOST_BYTES} bytes")
+    if path.stat().st_size > MAX_FILE_BYTES:
+        raise ValueError(f"more than {MAX_FILE_BYTES} bytes")
     with path.open(newline="", encoding="utf-8") as file:
         yield from csv.DictReader(file)
 

@@ -6,9 +6,10 @@ from typing import Any
 import pyarrow as pa
 
 from kinestore.store import StoreError, UsageError
+from kinestore.store.io.local_storage import LocalStorage
 from kinestore.store.io.validated_read import read_json, read_part
 
-MOST_BYTES = 64 << 20
+MAX_FILE_BYTES = 64 << 20
 """How long a description of a run may be; that of 1,000 rounds by 1,000 clients is 16 MB."""
 
 _AGAIN = "give its command again, without --resume"
@@ -19,7 +20,7 @@ JOBS = ("train", "federate")
 def is_run(path: Path) -> bool:
     """Whether config.json is one of ours; other tools use that name too, beside their weights."""
     try:
-        return read_json(path / "config.json").get("job") in JOBS
+        return read_json(LocalStorage(path), "config.json").get("job") in JOBS
     except (OSError, StoreError):
         return False
 
@@ -38,7 +39,7 @@ def read_config(run: str | Path) -> dict[str, Any]:
         )
     if not (path / "summary.json").exists():
         raise UsageError(f"run={path}: is not finished; give its command again, and wait")
-    return read_json(path / "config.json")
+    return read_json(LocalStorage(path), "config.json")
 
 
 def read_object(run: str | Path, name: str) -> dict[str, Any]:
@@ -49,9 +50,9 @@ def read_object(run: str | Path, name: str) -> dict[str, Any]:
     """
     read_config(run)
     try:
-        return read_json(Path(run) / name, most_bytes=MOST_BYTES)
+        return read_json(LocalStorage(Path(run)), name, max_bytes=MAX_FILE_BYTES)
     except FileNotFoundError:
-        raise lacking(run, name) from None
+        raise missing_file(run, name) from None
     except StoreError as error:
         raise unusable(run, error) from None
 
@@ -63,16 +64,15 @@ def read_table(run: str | Path, name: str, schema: pa.Schema) -> pa.Table:
         UsageError: If it is no finished run, or the file is absent or cannot be used.
     """
     read_config(run)
-    file = Path(run) / name
-    if not file.exists():
-        raise lacking(run, name)
+    if not (Path(run) / name).exists():
+        raise missing_file(run, name)
     try:
-        return read_part(file, schema, schema.names)
+        return read_part(LocalStorage(Path(run)), name, schema, schema.names)
     except StoreError as error:
         raise unusable(run, error) from None
 
 
-def lacking(run: str | Path, name: str) -> UsageError:
+def missing_file(run: str | Path, name: str) -> UsageError:
     """What to say where a file is missing that every run has had for some time."""
     return UsageError(f"run={Path(run)}: has no {name}, as an earlier version left it; {_AGAIN}")
 

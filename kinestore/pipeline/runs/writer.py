@@ -29,6 +29,7 @@ from kinestore.pipeline.plotting.run_charts import Panel, draw_confusion, draw_c
 from kinestore.pipeline.runs.predictions import DEAL, PREDICTIONS, Predictions, write_predictions
 from kinestore.pipeline.runs.reader import is_run, read_object
 from kinestore.store import UsageError
+from kinestore.store.io.local_storage import LocalStorage
 from kinestore.store.io.validated_read import read_json
 
 _RESULTS = (
@@ -175,7 +176,7 @@ def _version(package: str) -> str:
 
 def _check_same(path: Path, config: Mapping[str, Any]) -> None:
     """Refuse to go on with a run that was asked for differently."""
-    before, now = read_json(path / "config.json"), json.loads(json.dumps(config))
+    before, now = read_json(LocalStorage(path), "config.json"), json.loads(json.dumps(config))
     for key in sorted(now.keys() | before.keys()):
         if before.get(key) != now.get(key):
             raise UsageError(

@@ -4,7 +4,7 @@ import hashlib
 
 from kinestore.pipeline.video.errors import unreadable
 from kinestore.pipeline.video.reader import check_regular_file
-from kinestore.store.io.paths import as_path, is_remote
+from kinestore.store.io.addresses import open_storage
 
 
 def identify(uri: str) -> str:
@@ -13,11 +13,11 @@ def identify(uri: str) -> str:
     Raises:
         VideoError: If it is not a regular file or cannot be read.
     """
-    path = as_path(uri)
-    if not is_remote(path):
-        check_regular_file(path)
+    storage = open_storage(uri)
+    if storage.local_root is not None:
+        check_regular_file(storage.local_root)
     try:
-        with path.open("rb") as handle:
+        with storage.open() as handle:
             return hashlib.file_digest(handle, "sha256").hexdigest()[:32]
     except OSError as error:
         raise unreadable(uri, error) from error

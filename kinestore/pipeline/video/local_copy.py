@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from kinestore.pipeline.video.errors import VideoError, unreadable, with_uri
-from kinestore.store.io.atomic import local_copy
-from kinestore.store.io.paths import as_path, is_remote
+from kinestore.store.io.addresses import open_storage
 
 
 @contextlib.contextmanager
@@ -21,13 +20,14 @@ def local_video(uri: str, seconds: dict[str, float]) -> Iterator[str | Path]:
     Raises:
         VideoError: If it cannot be copied. Errors raised in the block name the address.
     """
-    if not is_remote(as_path(uri)):
+    storage = open_storage(uri)
+    if storage.local_root is not None:
         yield uri
         return
     started = time.perf_counter()
     with contextlib.ExitStack() as stack:
         try:
-            here = stack.enter_context(local_copy(as_path(uri)))
+            here = stack.enter_context(storage.local_copy())
         except OSError as error:
             raise unreadable(uri, error) from error
         seconds["fetch"] = time.perf_counter() - started

@@ -1,12 +1,10 @@
-"""Files that are there in whole, under their final name, or not at all."""
+"""Local files that are there completely, under their final name, or not at all."""
 
 import contextlib
-import errno
 import fcntl
 import hashlib
 import os
 import platform
-import shutil
 import tempfile
 import time
 import uuid
@@ -14,36 +12,32 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from kinestore.store.errors import KinestoreError
-from kinestore.store.io.paths import is_remote
 
-TEMPORARY_PREFIX = ".part-"
+_PREFIX = ".part-"
 
 ABANDONED_AFTER_S = 24 * 3600.0
-"""For how long nobody wrote to a temporary file of another machine that is given up."""
+"""Age at which a temporary file of another machine counts as abandoned."""
 
 
 def _machine() -> str:
-    """8 hex digits that tell this machine from others that may share the folder."""
+    """8 hex digits that differ between the machines that may share a folder."""
     return hashlib.sha256(platform.node().encode()).hexdigest()[:8]
 
 
 @contextlib.contextmanager
 def temporary(folder: Path, *, suffix: str = "") -> Iterator[Path]:
-    """A name in the folder that no reader looks at, removed if it is still there at the end.
+    """Provide a file in the folder that no reader looks at; it is removed if it is still there.
 
-    The file is locked for as long: the kernel drops the lock when its owner dies, in whatever way.
-    What is meant for an object store lies in this machine's folder for temporary files meanwhile.
+    It is locked until the block ends: the kernel drops the lock whenever its owner dies.
     """
-    if is_remote(folder):
-        folder = local_folder()
     folder.mkdir(parents=True, exist_ok=True)
     while True:
-        path = folder / f"{TEMPORARY_PREFIX}{_machine()}-{uuid.uuid4().hex}{suffix}"
+        path = folder / f"{_PREFIX}{_machine()}-{uuid.uuid4().hex}{suffix}"
         with path.open("xb") as owner:
             with contextlib.suppress(OSError):  # a file system without locks: see is_abandoned
                 fcntl.flock(owner, fcntl.LOCK_EX)
             if not os.fstat(owner.fileno()).st_nlink:
-                continue  # somebody cleaned up between the making and the locking
+                continue  # it was cleaned up before it was locked
             try:
                 yield path
             finally:
@@ -52,68 +46,38 @@ def temporary(folder: Path, *, suffix: str = "") -> Iterator[Path]:
 
 
 def local_folder() -> Path:
-    """Where temporary files lie that belong into no folder here; those of the dead are removed.
+    """Return the user's folder for temporary files, after removing the abandoned ones.
 
     Raises:
-        KinestoreError: If somebody else has taken the folder's name.
+        KinestoreError: If the folder's name is taken by another user.
     """
     folder = Path(tempfile.gettempdir()) / f"kinestore-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     if folder.is_symlink() or folder.stat().st_uid != os.getuid():
-        raise KinestoreError(f"{folder}: is somebody else's; set TMPDIR to a folder of your own")
+        raise KinestoreError(f"{folder}: belongs to another user; set TMPDIR to your own folder")
     for path in folder.iterdir():
-        if is_temporary(path):
+        if is_temporary(path.name):
             remove_abandoned(path)
     return folder
 
 
-@contextlib.contextmanager
-def local_copy(path: Path) -> Iterator[Path]:
-    """The file itself, or a copy of one from an object store for as long as the block lasts.
-
-    Raises:
-        OSError: If it cannot be copied; with the error number ENOSPC if there is no room.
-    """
-    if not is_remote(path):
-        yield path
-        return
-    folder, size = local_folder(), path.stat().st_size
-    if size > shutil.disk_usage(folder).free:
-        raise OSError(errno.ENOSPC, f"no room in {folder} for {size} bytes", str(path))
-    with temporary(folder, suffix=path.suffix) as copy:
-        path.download(copy)
-        yield copy
-
-
-def is_temporary(path: Path) -> bool:
-    """Whether the name is one that `temporary` gives."""
-    return path.name.startswith(TEMPORARY_PREFIX)
-
-
-def is_occupied(folder: Path) -> bool:
-    """Whether a folder is a file, or holds more than files that are being written."""
-    if folder.is_file():
-        return True
-    try:
-        return any(not is_temporary(path) for path in folder.iterdir())
-    except FileNotFoundError:
-        return False
-    except NotADirectoryError:
-        return True
+def is_temporary(name: str) -> bool:
+    """Return whether the last part of a name is one that `temporary` gives."""
+    return name.rpartition("/")[2].startswith(_PREFIX)
 
 
 def is_abandoned(path: Path) -> bool:
-    """Whether the process that wrote a temporary file is gone.
+    """Return whether the process that wrote a temporary file is gone.
 
-    On the machine that made the file, its lock tells. A file of another machine, or on a file
-    system without locks, is abandoned when nobody wrote to it for ABANDONED_AFTER_S.
+    On the machine that made the file, its lock shows this. A file of another machine, or on a file
+    system without locks, is abandoned when it was not written to for ABANDONED_AFTER_S.
     """
     with _locked_if_abandoned(path) as abandoned:
         return abandoned
 
 
 def remove_abandoned(path: Path) -> bool:
-    """Remove a temporary file if it is abandoned; says whether it was."""
+    """Remove a temporary file if it is abandoned, and return whether it was."""
     with _locked_if_abandoned(path) as abandoned:
         if abandoned:
             path.unlink(missing_ok=True)
@@ -122,18 +86,18 @@ def remove_abandoned(path: Path) -> bool:
 
 @contextlib.contextmanager
 def _locked_if_abandoned(path: Path) -> Iterator[bool]:
-    """Whether a temporary file is abandoned; if so, nobody can take it up within the block."""
-    if is_remote(path) or path.is_symlink() or not path.is_file():
+    """Whether a temporary file is abandoned; if so, it stays so within the block."""
+    if path.is_symlink() or not path.is_file():
         yield False
         return
     try:
         handle = path.open("r+b")
-    except OSError:  # its owner has just given it its final name, or it is somebody else's
+    except OSError:  # it has just got its final name, or belongs to another user
         yield False
         return
     with handle:
         locked = None
-        if path.name.startswith(f"{TEMPORARY_PREFIX}{_machine()}-"):
+        if path.name.startswith(f"{_PREFIX}{_machine()}-"):
             locked = _try_lock(handle.fileno())
         if locked is None:
             locked = time.time() - os.fstat(handle.fileno()).st_mtime > ABANDONED_AFTER_S
@@ -141,7 +105,7 @@ def _locked_if_abandoned(path: Path) -> Iterator[bool]:
 
 
 def _try_lock(descriptor: int) -> bool | None:
-    """Take a file's lock if nobody has it; None where there are no locks."""
+    """Take a file's lock unless it is taken; None where there are no locks."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -152,20 +116,14 @@ def _try_lock(descriptor: int) -> bool | None:
 
 
 def publish(temporary: Path, final: Path) -> None:
-    """Flush the file, give it its final name and flush the folder: kill -9 leaves all or none.
-
-    To an object store it is copied, which shows it when it is there in whole.
-    """
-    if is_remote(final):
-        final.upload(temporary)
-        return
+    """Flush the file, give it its final name, and flush the folder: kill -9 leaves all or none."""
     flush(temporary)
     temporary.replace(final)
     flush(final.parent)
 
 
 def flush(path: Path) -> None:
-    """Have the disk take what the system holds of a file or folder."""
+    """Flush a file or folder to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -175,7 +133,7 @@ def flush(path: Path) -> None:
 
 @contextlib.contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
-    """A temporary name to write to; it becomes the path when the block ends without an error."""
+    """Provide a temporary file to write to, which becomes `path` if the block raises no error."""
     with temporary(path.parent) as unfinished:
         yield unfinished
         publish(unfinished, path)
@@ -188,10 +146,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_text_once(path: Path, text: str) -> None:
-    """Write a small text file atomically; where it is there already, it stays the same file."""
-    if is_remote(path):
-        path.write_once(text.encode())
-        return
+    """Write a small text file atomically; a file that is there already stays the same."""
     with temporary(path.parent) as unfinished:
         unfinished.write_text(text, encoding="utf-8")
         flush(unfinished)
@@ -207,14 +162,8 @@ def write_text_once(path: Path, text: str) -> None:
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Keep other processes, and threads, out of the same block; the kernel frees it for the dead.
-
-    On a file system without locks, and in an object store, it keeps nobody out.
-    """
-    if is_remote(path):
-        yield
-        return
+    """Keep other processes and threads out of the same block, until it ends or its process dies."""
     with path.open("r+b") as handle:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # a file system without locks
             fcntl.flock(handle, fcntl.LOCK_EX)
         yield

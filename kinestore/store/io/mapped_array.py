@@ -1,4 +1,4 @@
-"""One array a clip, all in one piece of an HDF5 file, so that it is mapped and not read.
+"""One array per clip, in one contiguous piece of an HDF5 file, so that it can be mapped.
 
 Shape legend: N clips.
 """
@@ -16,22 +16,22 @@ from numpy.typing import DTypeLike, NDArray
 
 from kinestore.store.errors import StoreError
 
-CLIPS = "clip_ids"
-NOTE = "made_from"
+_CLIPS = "clip_ids"
+_NOTE = "made_from"
 
 _H5PY_RAISES = (OSError, RuntimeError, ValueError, TypeError, LookupError, OverflowError)
-"""Of a file that is not what it says."""
+"""Errors that a malformed file causes."""
 
-ALIGNMENT = 4096
-"""Bytes: rows begin at a page of memory, whatever came before them."""
+_ALIGNMENT = 4096
+"""Bytes; the array begins at a page of memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Located:
-    """Where an array lies in its file.
+class LocatedArray:
+    """Position of an array in its file.
 
     Attributes:
-        clip_ids: One a row.
+        clip_ids: Clip of each row.
         offset: Bytes before it.
         shape: Rows first.
         dtype: Of its values.
@@ -43,7 +43,7 @@ class Located:
     dtype: np.dtype[Any]
 
 
-def lay_out(
+def create_array(
     path: Path,
     name: str,
     clip_ids: Sequence[str],
@@ -52,15 +52,15 @@ def lay_out(
     *,
     note: str = "",
 ) -> NDArray[Any]:
-    """Make the file, its disk space taken, and map the array that is to be filled.
+    """Make the file, reserve its disk space, and map the array that is to be filled.
 
     Args:
         path: A new or empty file.
-        name: Of the array's dataset.
-        clip_ids: One a row, length N.
-        shape: Of one clip.
-        dtype: Of the array.
-        note: What `read_note` gives back.
+        name: Name of the array's dataset.
+        clip_ids: Clip of each row, length N.
+        shape: Shape of one clip's array.
+        dtype: Data type of the array.
+        note: Text to store, for `read_note`.
 
     Returns:
         Zeros of shape (N, *shape); what is written there is in the file.
@@ -70,17 +70,17 @@ def lay_out(
     """
     names = np.array([clip.encode() for clip in clip_ids], "S")
     row_bytes = names.itemsize + np.dtype(dtype).itemsize * math.prod(shape)
-    _take_room(path, 4 * ALIGNMENT + len(note) + len(names) * row_bytes)  # HDF5 fails untidily
+    _take_room(path, 4 * _ALIGNMENT + len(note) + len(names) * row_bytes)  # HDF5 fails untidily
     with h5py.File(
         path,
         "w",
         locking=False,
         libver=("v110", "v110"),
         alignment_threshold=1,
-        alignment_interval=ALIGNMENT,
+        alignment_interval=_ALIGNMENT,
     ) as file:
-        file.attrs[NOTE] = note
-        file.create_dataset(CLIPS, data=names)
+        file.attrs[_NOTE] = note
+        file.create_dataset(_CLIPS, data=names)
         creation = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
         creation.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
         creation.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
@@ -89,7 +89,7 @@ def lay_out(
         kind = h5py.h5t.py_create(np.dtype(dtype))
         h5py.h5d.create(file.id, name.encode(), kind, space, creation)
     _take_room(path, path.stat().st_size)  # a mapped write to a full disk would end the process
-    return _map(path, locate(path, name), mode="r+")
+    return _map(path, locate_array(path, name), mode="r+")
 
 
 def _take_room(path: Path, size: int) -> None:
@@ -101,26 +101,26 @@ def _take_room(path: Path, size: int) -> None:
 
 
 def map_array(path: Path, name: str) -> tuple[list[str], NDArray[Any]]:
-    """The clips, and the array as it lies in the file: no memory is taken until it is read.
+    """Return the clips and the mapped array, which takes no memory until it is read.
 
     Writing to the array changes this process's copy alone.
 
     Raises:
-        StoreError: If the file is not one that `lay_out` made.
+        StoreError: If the file is not one that `create_array` made.
     """
-    found = locate(path, name)
+    found = locate_array(path, name)
     return found.clip_ids, _map(path, found, mode="c")
 
 
 def read_note(path: Path) -> str:
-    """What `lay_out` was told to note.
+    """Return the note given to `create_array`.
 
     Raises:
-        StoreError: If the file is not one that `lay_out` made.
+        StoreError: If the file is not one that `create_array` made.
     """
     try:
         with h5py.File(path, "r", locking=False) as file:
-            note = file.attrs.get(NOTE)
+            note = file.attrs.get(_NOTE)
     except _H5PY_RAISES as error:
         raise StoreError(f"{path}: cannot be read ({_one_line(error)})") from error
     if not isinstance(note, str):
@@ -132,22 +132,22 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())[:300]
 
 
-def locate(path: Path, name: str) -> Located:
-    """The clips, and where the array lies; the array itself is not read.
+def locate_array(path: Path, name: str) -> LocatedArray:
+    """Return the clips and the array's position; the array itself is not read.
 
     Raises:
-        StoreError: If the file is not one that `lay_out` made.
+        StoreError: If the file is not one that `create_array` made.
     """
     if path.exists() and not path.is_file():  # opening a pipe would wait
         raise StoreError(f"{path}: cannot be read (not a regular file)")
     try:
         with h5py.File(path, "r", locking=False) as file:
-            clips = _plain(path, file, CLIPS)
+            clips = _plain(path, file, _CLIPS)
             array = _plain(path, file, name)
             if clips.dtype.kind != "S" or clips.ndim != 1 or array.shape[:1] != clips.shape:
-                raise StoreError(f"{path}: {CLIPS!r} and {name!r} are not one row a clip")
+                raise StoreError(f"{path}: {_CLIPS!r} and {name!r} are not one row a clip")
             clip_ids = [clip.decode() for clip in clips[:].tolist()]
-            return Located(
+            return LocatedArray(
                 clip_ids=clip_ids,
                 offset=array.id.get_offset(),
                 shape=array.shape,
@@ -157,13 +157,13 @@ def locate(path: Path, name: str) -> Located:
         raise StoreError(f"{path}: cannot be read ({_one_line(error)})") from error
 
 
-def _map(path: Path, found: Located, *, mode: Literal["r+", "c"]) -> NDArray[Any]:
+def _map(path: Path, found: LocatedArray, *, mode: Literal["r+", "c"]) -> NDArray[Any]:
     mapped = np.memmap(path, found.dtype, mode=mode, offset=found.offset, shape=found.shape)
     return mapped.view(np.ndarray)
 
 
 def _plain(path: Path, file: h5py.File, name: str) -> h5py.Dataset:
-    """A dataset whose bytes are all in this file, one after the other."""
+    """Return a dataset if its bytes are contiguous, and in this file."""
     link = file.get(name, getlink=True)
     found = file[name] if isinstance(link, h5py.HardLink) else None
     if not isinstance(found, h5py.Dataset):

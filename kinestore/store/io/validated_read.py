@@ -1,7 +1,6 @@
-"""Reading files that nobody vouches for: a claim is checked before memory is given to it."""
+"""Reading untrusted files: their claims are checked before memory is allocated."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,90 +10,93 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from kinestore.store.errors import StoreError
-from kinestore.store.io.paths import for_arrow, is_remote
+from kinestore.store.io.storage import Storage
 
 SMALL_BYTES = 1 << 20
-"""What any part may grow to in memory, and any description may be long."""
+"""Size in memory that any part may reach, and length that any description may have."""
 
 MAX_GROWTH = 256
-"""How many times the size of its file a part may grow to in memory besides; real ones stay
-below 50."""
-
+"""Times its file's size that a part may take in memory besides; real ones stay below 50."""
 
 BLOCK_VALUES = 1 << 16
-"""How many values are looked at together."""
+"""Values that are checked together."""
 
 
-def read_json(path: Path, *, most_bytes: int = SMALL_BYTES) -> dict[str, Any]:
+def read_json(storage: Storage, name: str, *, max_bytes: int = SMALL_BYTES) -> dict[str, Any]:
     """Read a JSON object.
 
     Raises:
         FileNotFoundError: If there is no file.
         StoreError: If it is too long or not a JSON object.
     """
+    where = storage.address_of(name)
     try:
-        size = _size_bytes(path)
-        if size > most_bytes:
-            raise StoreError(f"{path}: cannot be read ({size} bytes, more than {most_bytes})")
-        described = json.loads(path.read_text(encoding="utf-8"))
+        size = storage.size(name)
+        if size > max_bytes:
+            raise StoreError(f"{where}: cannot be read ({size} bytes, more than {max_bytes})")
+        with storage.open(name) as handle:
+            described = json.loads(handle.read().decode())
     except FileNotFoundError:
         raise
     except (OSError, ValueError, RecursionError) as error:
-        raise StoreError(f"{path}: cannot be read ({error})") from error
+        raise StoreError(f"{where}: cannot be read ({error})") from error
     if not isinstance(described, dict):
-        raise StoreError(f"{path}: cannot be read (not a JSON object)")
+        raise StoreError(f"{where}: cannot be read (not a JSON object)")
     return described
 
 
-def read_part(path: Path, schema: pa.Schema, columns: list[str] | None = None) -> pa.Table:
-    """Read a part, or as much of it as is asked for.
+def read_part(
+    storage: Storage, name: str, schema: pa.Schema, columns: list[str] | None = None
+) -> pa.Table:
+    """Read a Parquet part, or some of its columns.
 
     Args:
-        path: The part.
+        storage: Where the part lies.
+        name: Its name there.
         schema: Columns that it must have, with their types; others must be text.
-        columns: Which of the schema's columns to read; None reads all, also the others.
+        columns: Columns of the schema to read; None reads all, also the others.
 
     Raises:
         StoreError: If it is not such a part, in one sentence without a remedy.
     """
+    where = storage.address_of(name)
     try:
-        size = _size_bytes(path)
-        with pq.ParquetFile(for_arrow(path)) as part:
-            _check_columns(path, part.schema_arrow, schema)
-            check_claims(path, part.metadata, schema, size=size)
+        size = storage.size(name)
+        with pq.ParquetFile(storage.parquet_source(name)) as part:
+            _check_columns(where, part.schema_arrow, schema)
+            check_claims(where, part.metadata, schema, size=size)
             wanted = columns or part.schema_arrow.names
             text = [n for n in wanted if part.schema_arrow.field(n).type == pa.string()]
-            if text and _text_may_grow(part.metadata, most=_most_bytes(size)):
-                _check_text(path, part.metadata, text, most=_most_bytes(size))
+            most = _max_bytes(size)
+            if text and _text_may_grow(part.metadata, most=most):
+                source = storage.parquet_source(name)
+                _check_text(where, source, part.metadata, text, most=most)
             table = part.read(columns=wanted, use_threads=False)
         table.validate(full=True)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())[:300]
-        raise StoreError(f"{path}: cannot be read ({reason})") from error
-    _check_rows(path, table, schema)
+        raise StoreError(f"{where}: cannot be read ({reason})") from error
+    _check_rows(where, table, schema)
     return table
 
 
-def check_claims(path: Path, metadata: pq.FileMetaData, schema: pa.Schema, *, size: int) -> None:
-    """See to it that the footer claims no more than a file of this size in bytes can hold.
+def check_claims(where: str, metadata: pq.FileMetaData, schema: pa.Schema, *, size: int) -> None:
+    """Raise StoreError if the footer claims more than a file of this size in bytes can hold.
 
     The footer's columns are left alone: pyarrow 26 ends the process on a hostile one
     (`ColumnChunkMetaData` throws through Cython).
-
-    Raises:
-        StoreError: If it does.
     """
     groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
     rows = max([metadata.num_rows, *(group.num_rows for group in groups)])
     decoded = max(rows * _row_bytes(schema), sum(abs(group.total_byte_size) for group in groups))
-    if decoded > _most_bytes(size):
+    if decoded > _max_bytes(size):
         raise StoreError(
-            f"{path}: claims {rows} rows and {decoded} bytes, too much for a file of {size} bytes"
+            f"{where}: claims {rows} rows and {decoded} bytes, too much for a file of {size} bytes"
         )
 
 
 def _row_bytes(schema: pa.Schema) -> int:
-    """What a row takes in memory at least."""
+    """The least that a row takes in memory."""
     total = 0
     for kind in schema.types:
         storage = kind.storage_type if isinstance(kind, pa.FixedShapeTensorType) else kind
@@ -105,42 +107,34 @@ def _row_bytes(schema: pa.Schema) -> int:
     return total
 
 
-def _most_bytes(size: int) -> int:
+def _max_bytes(size: int) -> int:
     return SMALL_BYTES + MAX_GROWTH * size
 
 
-def _size_bytes(path: Path) -> int:
-    """The size of a regular file; opening a pipe would wait, and a device has no end."""
-    if is_remote(path):
-        return path.stat().st_size
-    if path.exists() and not path.is_file():
-        raise StoreError(f"{path}: cannot be read (not a regular file)")
-    return path.stat().st_size
-
-
-def _check_columns(path: Path, found: pa.Schema, schema: pa.Schema) -> None:
+def _check_columns(where: str, found: pa.Schema, schema: pa.Schema) -> None:
     for field in schema:
         index = found.get_field_index(field.name)
         if index < 0 or found.field(index).type != field.type:
             has = "is missing" if index < 0 else f"is {found.field(index).type}"
-            raise StoreError(f"{path}: column {field.name!r} {has}, not {field.type}")
+            raise StoreError(f"{where}: column {field.name!r} {has}, not {field.type}")
     if len(set(found.names)) < len(found.names):
-        raise StoreError(f"{path}: has a column twice")
+        raise StoreError(f"{where}: has a column twice")
     for field in found:
         if field.name not in schema.names and field.type != pa.string():
-            raise StoreError(f"{path}: column {field.name!r} is {field.type}, not string")
+            raise StoreError(f"{where}: column {field.name!r} is {field.type}, not string")
 
 
 def _text_may_grow(metadata: pq.FileMetaData, *, most: int) -> bool:
-    """Whether repeating the longest text that there can be in each row would come to too much."""
+    """Whether the longest text that the file can hold, in every row, would be too much."""
     groups = range(metadata.num_row_groups)
     longest = sum(metadata.row_group(number).total_byte_size for number in groups)
     return bool(metadata.num_rows * longest > most)
 
 
-def _check_text(path: Path, metadata: pq.FileMetaData, columns: list[str], *, most: int) -> None:
-    """Measure text while it is still coded: a long one may be there once and stand in each row."""
-    source = for_arrow(path)
+def _check_text(
+    where: str, source: Any, metadata: pq.FileMetaData, columns: list[str], *, most: int
+) -> None:
+    """Measure text while it is dictionary-coded: one long text may stand in every row."""
     with pq.ParquetFile(source, metadata=metadata, read_dictionary=columns) as part:
         coded = part.read(columns=columns, use_threads=False)
     grown = 0
@@ -148,34 +142,34 @@ def _check_text(path: Path, metadata: pq.FileMetaData, columns: list[str], *, mo
         lengths = pc.binary_length(chunk.dictionary).take(chunk.indices)
         grown += pc.sum(lengths).as_py() or 0
     if grown > most:
-        raise StoreError(f"{path}: its text grows to {grown} bytes, too much for its size")
+        raise StoreError(f"{where}: its text grows to {grown} bytes, too much for its size")
 
 
-def _check_rows(path: Path, table: pa.Table, schema: pa.Schema) -> None:
+def _check_rows(where: str, table: pa.Table, schema: pa.Schema) -> None:
     for field in schema:
         nulls = table.column(field.name).null_count if field.name in table.column_names else 0
         if nulls and not field.nullable:
-            raise StoreError(f"{path}: column {field.name!r} lacks {nulls} values")
+            raise StoreError(f"{where}: column {field.name!r} lacks {nulls} values")
     if "embedding" not in schema.names:
         return
     if "clip_id" in table.column_names:
         repeated = len(table) - pc.count_distinct(table.column("clip_id")).as_py()
         if repeated:
-            raise StoreError(f"{path}: has {repeated} rows of a clip that it has already")
+            raise StoreError(f"{where}: has {repeated} rows of a clip that it has already")
     if "embedding" in table.column_names:
-        _check_finite(path, table.column("embedding"))
+        _check_finite(where, table.column("embedding"))
 
 
-def _check_finite(path: Path, embeddings: pa.ChunkedArray) -> None:
+def _check_finite(where: str, embeddings: pa.ChunkedArray) -> None:
     for chunk in embeddings.chunks:
         storage = chunk.storage if isinstance(chunk.type, pa.FixedShapeTensorType) else chunk
         values = storage.flatten()
         if values.null_count or first_not_finite(values.to_numpy()) is not None:
-            raise StoreError(f"{path}: has embeddings with values that are not finite")
+            raise StoreError(f"{where}: has embeddings with values that are not finite")
 
 
 def first_not_finite(rows: NDArray[np.floating]) -> int | None:
-    """The first row with NaN or infinity; block by block, for fresh memory is slow to come by."""
+    """Return the first row with NaN or infinity; block by block, as fresh memory is slow."""
     size = max(1, BLOCK_VALUES * len(rows) // max(1, rows.size))
     for begin in range(0, len(rows), size):
         finite = np.isfinite(rows[begin : begin + size])

@@ -42,7 +42,6 @@ from kinestore.pipeline.video.clip_format import (
 from kinestore.pipeline.video.decoded_video import DecodedVideo, decode_frames
 from kinestore.pipeline.video.find_videos import find_videos
 from kinestore.store import Store, UsageError
-from kinestore.store.io.atomic import write_text_once
 from kinestore.store.status import status
 from kinestore.store.verify import verify
 from tests.helpers.numbered import make_video, read_number
@@ -253,7 +252,7 @@ def test_the_job_tells_what_it_did(job: tuple[Path, dict[str, Any]]) -> None:
 
 
 def test_status_and_verify_know_the_frames(job: tuple[Path, dict[str, Any]]) -> None:
-    found = status(job[0])
+    found = status(job[0]).to_json()
     assert [view["rows"] for view in found["views"]] == [len(NUM_FRAMES)]
     assert found["frames"] == [
         {
@@ -273,9 +272,8 @@ def test_status_and_verify_know_the_frames(job: tuple[Path, dict[str, Any]]) -> 
 def test_status_tells_of_frames_that_were_copied_to_an_object_store(bucket: str) -> None:
     store, spec = Store.create(f"{bucket}/copied"), taken("even:4@32").spec
     described = {**spec.to_json(), "fingerprint": spec.fingerprint}
-    marker = store.path / "frames" / spec.name / "frames.json"
-    write_text_once(marker, json.dumps(described))
-    (found,) = status(f"{bucket}/copied")["frames"]
+    store.storage.write(f"frames/{spec.name}/frames.json", json.dumps(described))
+    (found,) = status(f"{bucket}/copied").to_json()["frames"]
     assert (found["kind"], found["clips"], found["bytes"]) == ("even-4-32", None, None)
     assert store.next_number() == 0
 

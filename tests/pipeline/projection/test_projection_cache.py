@@ -21,7 +21,7 @@ from kinestore.pipeline.projection.layout import lay_out
 from kinestore.pipeline.projection.out_of_sample import place
 from kinestore.pipeline.projection.reducer import project, standardise
 from kinestore.store import Features, Store
-from kinestore.store.io.mapped_array import lay_out as lay_out_file
+from kinestore.store.io.mapped_array import create_array
 from kinestore.store.parts import digest
 from kinestore.store.verify import verify
 from tests.helpers.mapped import add_clips, vectors
@@ -247,7 +247,7 @@ def rewrite(path: Path, **changes: Any) -> None:
     points = told["points"]
     path.unlink()
     made = path.with_name("made.h5")
-    array = lay_out_file(
+    array = create_array(
         made, told["array"], told["clip_ids"], points.shape[1:], points.dtype, note=told["note"]
     )
     array[:] = points

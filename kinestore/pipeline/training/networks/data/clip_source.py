@@ -11,7 +11,7 @@ import numpy as np
 from kinestore.heads import derive_seed
 from kinestore.pipeline.training.networks.data.streamed_videos import Pictures, StreamedVideos
 from kinestore.pipeline.video.clip_format import parse_clip_formats
-from kinestore.store import Frames, FramesSpec, Store, UsageError
+from kinestore.store import FramesSpec, Store, StoredFrames, UsageError
 
 
 class Layout(Protocol):
@@ -65,7 +65,7 @@ class KeptFrames:
 
     num_changed = 0
 
-    def __init__(self, frames: Frames, *, num_clips: int) -> None:
+    def __init__(self, frames: StoredFrames, *, num_clips: int) -> None:
         if frames.spec.shape[-1] != 3:
             raise UsageError(
                 f"{frames.spec.name}: has {frames.spec.shape[-1]} colours a pixel, must have 3"
@@ -147,5 +147,5 @@ def _only_kind(store: Store) -> str:
     if len(kinds) != 1:
         there = f"several kinds, choose one of {', '.join(kinds)}" if kinds else "none yet; "
         how = "" if kinds else "keep some with `kinestore extract --frames segments:8x5@256`"
-        raise UsageError(f"input='frames': {store.path} keeps {there}{how}")
+        raise UsageError(f"input='frames': {store.address} keeps {there}{how}")
     return kinds[0]

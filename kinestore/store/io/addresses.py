@@ -1,0 +1,73 @@
+"""From what the user named, a path or an address, to a storage."""
+
+import re
+from pathlib import Path
+from urllib.parse import unquote
+
+from kinestore.store.errors import UsageError
+from kinestore.store.io.local_storage import LocalStorage
+from kinestore.store.io.object_storage import PACKAGES, ObjectStorage, require_package
+from kinestore.store.io.storage import Storage
+
+_ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
+_SHORTENED = frozenset(f"{protocol}:" for protocol in ("file", *PACKAGES))
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+def open_storage(named: str | Path) -> Storage:
+    """Return the storage at a local path, or at a `file://`, `s3://` or `gs://` address.
+
+    Raises:
+        UsageError: If it is another kind of address, or a malformed one; it may hold a password,
+            which the message does not repeat.
+    """
+    if isinstance(named, Path):
+        if named.parts and named.parts[0] in _SHORTENED:
+            raise UsageError(f"{named}: give the address as text; a Path drops one of its slashes")
+        return LocalStorage(named)
+    address = _ADDRESS.fullmatch(named)
+    if address is None:
+        return LocalStorage(Path(named))
+    protocol, rest = address[1].lower(), address[2]
+    if protocol == "file":
+        path = rest.removeprefix("localhost")
+        if not path.startswith("/"):
+            raise UsageError("file://: must go on with a slash and an absolute path")
+        return LocalStorage(Path(unquote(path)))
+    if protocol not in PACKAGES:
+        known = ", ".join(f"{name}://" for name in PACKAGES)
+        raise UsageError(f"{protocol}://: must be a local path, file://, {known}")
+    key = _normalized_key(protocol, rest)
+    require_package(protocol)
+    return ObjectStorage(protocol, key)
+
+
+def local_path(named: str) -> Path:
+    """Return the path of a file on this machine.
+
+    Raises:
+        UsageError: If it is an address of an object store.
+    """
+    path = open_storage(named).local_root
+    if path is None:
+        raise UsageError(f"{named}: must be a path on this machine; copy it there afterwards")
+    return path
+
+
+def _normalized_key(protocol: str, rest: str) -> str:
+    """The bucket and what follows, with `.` and `..` resolved."""
+    bucket, *names = rest.rstrip("/").split("/")
+    if not _BUCKET.fullmatch(bucket):
+        raise UsageError(
+            f"{protocol}://: a bucket's name must follow, of letters, digits, '.', '_' and '-'; "
+            "credentials are taken from the environment"
+        )
+    key = [bucket]
+    for name in names:
+        if name == "..":
+            if len(key) == 1:
+                raise UsageError(f"{protocol}://{bucket}: '..' leads out of the bucket")
+            key.pop()
+        elif name != ".":
+            key.append(name)
+    return "/".join(key)

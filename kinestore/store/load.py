@@ -1,0 +1,58 @@
+"""Loading features for training: filters, the join of views, and what is known of the clips."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from kinestore.store.errors import UsageError
+from kinestore.store.features import describe_clips
+from kinestore.store.filters import Filter, describe_filters, select_rows
+from kinestore.store.io.storage import Storage
+from kinestore.store.join import Column
+from kinestore.store.join_cache import load_rows
+from kinestore.store.pooling import split_feature
+from kinestore.store.records import Features
+from kinestore.store.views import View
+
+
+def load_features(
+    storage: Storage,
+    view: Callable[[str], View],
+    sources: Sequence[Mapping[str, Any]],
+    features: Sequence[str],
+    *,
+    filters: Mapping[str, Filter],
+    dtype: str,
+) -> Features:
+    """Join views by clip, and pool sequences, into one array.
+
+    Args:
+        storage: The store's.
+        view: Returns the view of a name.
+        sources: Rows as from `Store.sources`.
+        features: Views as `VIEW` or `VIEW:POOL`.
+        filters: Allowed values, by column of the sources.
+        dtype: "float32" or "float16".
+
+    Raises:
+        UsageError: As `Store.load` does.
+    """
+    if not features:
+        raise UsageError("features: name at least one view")
+    if dtype not in ("float32", "float16"):
+        raise UsageError(f"dtype={dtype!r}: must be 'float32' or 'float16'")
+    wanted = ", ".join(features)
+    rows = {row["clip_id"]: row for row in sources}
+    rows = select_rows(rows, filters, wanted=wanted)
+    pools = [split_feature(feature) for feature in features]
+    columns = [Column(view=view(name), pool=pool) for name, pool in pools]
+    complete, values = load_rows(storage, columns, rows, dtype=dtype)
+    if not complete:
+        described = describe_filters(filters)
+        raise UsageError(f"{storage.address}: no clip{described} has all of {wanted}")
+    return describe_clips(
+        values,
+        complete,
+        rows=rows,
+        views=[column.view.name for column in columns],
+        widths=[column.shape[-1] for column in columns],
+    )
