@@ -1,4 +1,4 @@
-"""Deals that give clients different shares of the classes.
+"""Client partitions with different shares of the classes.
 
 Shape legend: N rows, K classes, C clients.
 """
@@ -9,23 +9,27 @@ from numpy.typing import NDArray
 from kinestore.heads import derive_seed
 from kinestore.store import UsageError
 
-Indices = NDArray[np.int64]
-Shares = NDArray[np.float64]
+ClientRows = list[NDArray[np.int64]]
+"""Row numbers of each client."""
 
-LEAST_ROWS = 10
-"""Rows that FedML gives each client at least; of few rows, a quarter of an even share."""
+_LEAST_ROWS = 10
+"""Rows that FedML gives each client at least; with few rows, a quarter of an even share."""
 
-ATTEMPTS = 10_000
+_ATTEMPTS = 10_000
+
+_MOST_CLIENTS = 10
+"""Largest number of clients that FLAMeST compares."""
 
 
 def dirichlet(
     labels: NDArray[np.int64], num_clients: int, *, alpha: float, seed: int
-) -> list[Indices]:
-    """Deal each class by shares p ~ Dir(alpha, ..., alpha) over the clients.
+) -> ClientRows:
+    """Divide each class by shares p ~ Dir(alpha, ..., alpha) over the clients.
 
-    As FedML does it (`fedml_lda`): a client that holds N / C rows or more takes none of the next
-    class, and all is dealt anew until each client has `LEAST_ROWS`. The skew is that of a class: a
-    small alpha gives a class to one client, and a client still holds several classes.
+    As FedML does it (`fedml_lda`): a client that has N / C rows or more takes none of the next
+    class, and all rows are assigned again until each client has 10, or of few rows a quarter of an
+    even share. The skew is that of a class: a small alpha gives a class to one client, and a client
+    still has several classes.
 
     Args:
         labels: Class of each row, int64, shape (N,).
@@ -34,25 +38,25 @@ def dirichlet(
         seed: 0 or more.
 
     Raises:
-        UsageError: If an argument is out of range, or no deal leaves every client enough rows.
+        UsageError: If an argument is out of range, or no draw leaves every client enough rows.
     """
     _check(labels, num_clients, alpha=alpha)
     rng = np.random.default_rng(derive_seed("partition-dirichlet", seed))
-    least = max(1, min(LEAST_ROWS, len(labels) // (4 * num_clients)))
-    for _ in range(ATTEMPTS):
-        owners = _deal_classes(labels, num_clients, alpha, rng)
+    least = max(1, min(_LEAST_ROWS, len(labels) // (4 * num_clients)))
+    for _ in range(_ATTEMPTS):
+        owners = _assign_classes(labels, num_clients, alpha, rng)
         if owners is not None and np.bincount(owners, minlength=num_clients).min() >= least:
-            return _parts(owners, num_clients)
+            return rows_by_owner(owners, num_clients)
     raise UsageError(
-        f"alpha={alpha}: in {ATTEMPTS} deals some client always had fewer than {least} rows; take "
+        f"alpha={alpha}: in {_ATTEMPTS} draws some client always had fewer than {least} rows; take "
         f"a larger alpha or fewer clients than {num_clients}"
     )
 
 
-def _deal_classes(
+def _assign_classes(
     labels: NDArray[np.int64], num_clients: int, alpha: float, rng: np.random.Generator
-) -> Indices | None:
-    """The client of each row, or None where all shares fell to clients that are full."""
+) -> NDArray[np.int64] | None:
+    """Return the client of each row, or None where all shares fell to clients that are full."""
     owners = np.zeros(len(labels), np.int64)
     held = np.zeros(num_clients, np.int64)
     for name in np.unique(labels):
@@ -69,7 +73,7 @@ def _deal_classes(
 
 def client_dirichlet(
     labels: NDArray[np.int64], num_clients: int, *, alpha: float, seed: int
-) -> list[Indices]:
+) -> ClientRows:
     """Give each client classes by shares q ~ Dir(alpha * prior), and equally many rows.
 
     The prior is the classes' shares of all rows. A small alpha gives a client one class, as far as
@@ -102,7 +106,7 @@ def client_dirichlet(
         pile = min(pile, int(np.flatnonzero(shares)[-1]))  # a sum may round up
         owners[piles[pile].pop()] = client
         left[pile] -= 1
-    return _parts(owners, num_clients)
+    return rows_by_owner(owners, num_clients)
 
 
 def by_classes(
@@ -111,7 +115,7 @@ def by_classes(
     *,
     classes_per_client: int | None = None,
     seed: int,
-) -> list[Indices]:
+) -> ClientRows:
     """Give each client only some of the classes.
 
     Args:
@@ -154,7 +158,7 @@ def by_classes(
             )
         for client, some in zip(holders, np.array_split(rows, len(holders)), strict=True):
             owners[some] = client
-    return _parts(owners, num_clients)
+    return rows_by_owner(owners, num_clients)
 
 
 def beta_bernoulli(
@@ -165,20 +169,21 @@ def beta_bernoulli(
     b: float = 2.0,
     taking: float = 0.5,
     seed: int,
-) -> list[Indices]:
+) -> ClientRows:
     """Give each client an equal base of every class, and some clients more of it.
 
-    Of what the base leaves of a class, a share rho ~ Beta(a, b) is dealt evenly to its takers: each
-    client is one with probability `taking`, and one is picked if none is. The rest of the class
-    goes unused, so that the parts together are not all rows. Source: FLAMeST (Federated Multimodal
-    Fusion for Action Recognition), A.4, whose equations are lost; our reading. The base is half
-    the smallest class over `MOST_CLIENTS` clients, or over C where there are more: the same for
-    every number of clients that the paper compares. It is one row at least, where there are enough.
+    Of the rows of a class beyond the base, a share rho ~ Beta(a, b) is divided evenly among the
+    clients that take part: each does with probability `taking`, and one is picked if none does. The
+    other rows of the class are not used, so that the parts together are not all rows. Source:
+    FLAMeST (Federated Multimodal Fusion for Action Recognition), A.4, whose equations are lost; our
+    reading. The base is half the smallest class over 10 clients, or over C where there are more:
+    the same for every number of clients that the paper compares. It is one row at least, where
+    there are enough.
 
     Args:
         labels: Class of each row, int64, shape (N,).
         num_clients: C, from 1 to N.
-        a: Above 0; the share dealt is a / (a + b) on average.
+        a: Above 0; the share is a / (a + b) on average.
         b: Above 0.
         taking: Probability, from 0 to 1.
         seed: 0 or more.
@@ -191,9 +196,9 @@ def beta_bernoulli(
         raise UsageError(f"taking={taking}: must be from 0 to 1")
     rng = np.random.default_rng(derive_seed("partition-beta-bernoulli", seed))
     names, counts = np.unique(labels, return_counts=True)
-    base = int(counts.min() // (2 * max(num_clients, MOST_CLIENTS)))
+    base = int(counts.min() // (2 * max(num_clients, _MOST_CLIENTS)))
     base = max(base, int(counts.min() >= num_clients))
-    owners = np.full(len(labels), UNUSED)
+    owners = np.full(len(labels), -1)
     for name in names:
         rows = rng.permutation(np.flatnonzero(labels == name))
         given, extra = np.split(rows, [base * num_clients])
@@ -201,12 +206,12 @@ def beta_bernoulli(
         takers = np.flatnonzero(rng.random(num_clients) < taking)
         if not len(takers):
             takers = rng.integers(num_clients, size=1)
-        dealt = extra[: round(rng.beta(a, b) * len(extra))]
+        taken = extra[: round(rng.beta(a, b) * len(extra))]
         for client, some in zip(
-            rng.permutation(takers), np.array_split(dealt, len(takers)), strict=True
+            rng.permutation(takers), np.array_split(taken, len(takers)), strict=True
         ):
             owners[some] = client
-    parts = _parts(owners, num_clients)
+    parts = rows_by_owner(owners, num_clients)
     if empty := [client for client, part in enumerate(parts) if not len(part)]:
         raise UsageError(
             f"num_clients={num_clients}: client {empty[0]} got no row of {len(labels)}; take fewer "
@@ -215,21 +220,21 @@ def beta_bernoulli(
     return parts
 
 
-MOST_CLIENTS = 10
-"""That the paper compares."""
-
-UNUSED = np.int64(-1)
-
-
 def _check(labels: NDArray[np.int64], num_clients: int, **positive: float) -> None:
-    if not 1 <= num_clients <= len(labels):
-        raise UsageError(
-            f"num_clients={num_clients}: must be from 1 to {len(labels)}, the number of rows"
-        )
+    check_num_clients(num_clients, len(labels))
     for name, value in positive.items():
         if not 0 < value < np.inf:
             raise UsageError(f"{name}={value}: must be above 0")
 
 
-def _parts(owners: Indices, num_clients: int) -> list[Indices]:
+def check_num_clients(num_clients: int, num_rows: int) -> None:
+    """Raise UsageError if there are no clients, or more than rows."""
+    if not 1 <= num_clients <= num_rows:
+        raise UsageError(
+            f"num_clients={num_clients}: must be from 1 to {num_rows}, the number of rows"
+        )
+
+
+def rows_by_owner(owners: NDArray[np.int64], num_clients: int) -> ClientRows:
+    """Return each client's row numbers, from the client of each row; -1 is nobody."""
     return [np.flatnonzero(owners == client) for client in range(num_clients)]

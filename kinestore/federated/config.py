@@ -1,4 +1,4 @@
-"""Settings of a federated run's rounds."""
+"""Settings of federated rounds, for one model and its clients."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from kinestore.store import UsageError
 
 @dataclass(frozen=True, kw_only=True)
 class RoundsConfig:
-    """How many rounds, by which strategy, with which clients.
+    """Settings of the rounds of a run.
 
     Attributes:
         rounds: Number of rounds, 1 or more.

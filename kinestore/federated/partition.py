@@ -1,7 +1,8 @@
-"""Who holds which rows: each function deals rows to clients, reproducibly.
+"""Client partitions: each function assigns rows to clients, reproducibly.
 
 All return one increasing int64 index array for each client: none empty, disjoint, and together
-every row, but for `beta_bernoulli`, which leaves some unused, and `mirror`, which deals test rows.
+every row, except for `beta_bernoulli`, which leaves some unused, and `mirror`, which assigns test
+rows.
 """
 
 from collections import Counter
@@ -10,7 +11,15 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from kinestore.federated._label_skew import beta_bernoulli, by_classes, client_dirichlet, dirichlet
+from kinestore.federated._label_skew import (
+    ClientRows,
+    beta_bernoulli,
+    by_classes,
+    check_num_clients,
+    client_dirichlet,
+    dirichlet,
+    rows_by_owner,
+)
 from kinestore.heads import derive_seed
 from kinestore.store import UsageError
 
@@ -24,25 +33,21 @@ __all__ = [
     "mirror",
 ]
 
-Indices = NDArray[np.int64]
 
-
-def iid(labels: NDArray[np.int64], num_clients: int, *, seed: int) -> list[Indices]:
-    """Deal every class evenly: sizes differ by one at most, overall and within each class.
+def iid(labels: NDArray[np.int64], num_clients: int, *, seed: int) -> ClientRows:
+    """Divide every class evenly: sizes differ by one at most, overall and within each class.
 
     Args:
         labels: Class of each row, int64, shape (N,).
         num_clients: From 1 to N.
         seed: 0 or more; decides who gets which row of a class.
     """
-    _check_num_clients(num_clients, len(labels))
+    check_num_clients(num_clients, len(labels))
     rng = np.random.default_rng(derive_seed("partition-iid", seed))
     shuffled = rng.permutation(len(labels))
     by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]
-    deal_order = rng.permutation(
-        num_clients
-    )  # or the first client would always get the larger part
-    return [np.sort(by_class[start::num_clients]) for start in deal_order]
+    order = rng.permutation(num_clients)  # or the first client would always get the larger part
+    return [np.sort(by_class[start::num_clients]) for start in order]
 
 
 def by_group(
@@ -51,11 +56,11 @@ def by_group(
     *,
     groups: Sequence[str | None],
     seed: int,
-) -> list[Indices]:
+) -> ClientRows:
     """Keep each group whole with one client, as a person's or a camera's clips are.
 
     With as many clients as groups, client i is the i-th group in sorted order. With fewer, groups
-    are dealt the largest first, each to the client that holds the fewest rows.
+    are assigned the largest first, each to the client that has the fewest rows.
 
     Args:
         labels: Class of each row, int64, shape (N,); only its length matters here.
@@ -63,7 +68,7 @@ def by_group(
         groups: Group of each row, length N, none of them None.
         seed: 0 or more; decides between groups of one size.
     """
-    _check_num_clients(num_clients, len(labels))
+    check_num_clients(num_clients, len(labels))
     if len(groups) != len(labels):
         raise UsageError(f"groups: {len(groups)} of them for {len(labels)} rows; give one a row")
     named = [group for group in groups if group is not None]
@@ -74,22 +79,22 @@ def by_group(
         raise UsageError(
             f"num_clients={num_clients}: must be {len(sizes)} or fewer, as there are groups"
         )
-    owner = _deal_groups(sizes, num_clients, seed=seed)
+    owner = _assign_groups(sizes, num_clients, seed=seed)
     owners = np.array([owner[group] for group in named])
-    return [np.flatnonzero(owners == client) for client in range(num_clients)]
+    return rows_by_owner(owners, num_clients)
 
 
 def mirror(
     labels: NDArray[np.int64], held: Sequence[NDArray[np.int64]], *, seed: int
-) -> list[Indices]:
-    """Deal other rows so that each client's share of each class is what it holds of it already.
+) -> ClientRows:
+    """Assign other rows in proportion to the rows of each class that each client has already.
 
-    Shares are rounded so that none is off by a row or more; rows of a class that no client holds
-    go to nobody, and a client may get none.
+    Shares are rounded so that none is off by a row or more; rows of a class that no client has
+    are not assigned, and a client may get none.
 
     Args:
-        labels: Class of each row that is dealt, int64, shape (N,).
-        held: Classes of the rows that each client holds, one array a client.
+        labels: Class of each row to assign, int64, shape (N,).
+        held: Classes of the rows that each client has, one array for each client.
         seed: 0 or more; decides which rows, and between equal remainders.
     """
     rng = np.random.default_rng(derive_seed("partition-mirror", seed))
@@ -105,11 +110,11 @@ def mirror(
         largest = order[np.argsort(quota[order] - exact[order], kind="stable")]
         quota[largest[: len(rows) - quota.sum()]] += 1
         owners[rows] = np.repeat(np.arange(len(held)), quota)
-    return [np.flatnonzero(owners == client) for client in range(len(held))]
+    return rows_by_owner(owners, len(held))
 
 
-def _deal_groups(sizes: Counter[str], num_clients: int, *, seed: int) -> dict[str, int]:
-    """The client of each group."""
+def _assign_groups(sizes: Counter[str], num_clients: int, *, seed: int) -> dict[str, int]:
+    """Return the client of each group."""
     names = sorted(sizes)
     if num_clients == len(names):
         return {name: client for client, name in enumerate(names)}
@@ -121,10 +126,3 @@ def _deal_groups(sizes: Counter[str], num_clients: int, *, seed: int) -> dict[st
         owner[name] = held.index(min(held))
         held[owner[name]] += sizes[name]
     return owner
-
-
-def _check_num_clients(num_clients: int, num_rows: int) -> None:
-    if not 1 <= num_clients <= num_rows:
-        raise UsageError(
-            f"num_clients={num_clients}: must be from 1 to {num_rows}, the number of rows"
-        )

@@ -41,12 +41,12 @@ Rows = tuple[NDArray[np.float32] | Tensor, NDArray[np.int64] | Tensor]
 """Features and labels."""
 
 OnRound = Callable[[RoundRecord], None]
-"""Called after each round; first of all with those that a resumed run had done."""
+"""A callback after each round; a resumed run first calls it with its earlier rounds."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CheckpointConfig:
-    """Where and when a run's state is written.
+    """Settings of a run's checkpoints.
 
     Attributes:
         path: A file; replaced whole each time.
@@ -181,12 +181,12 @@ def simulate_clients(
     checkpoints: CheckpointConfig | None = None,
     on_round: OnRound | None = None,
 ) -> History:
-    """Train one model over clients that hold any kind of samples.
+    """Train one model over clients with any kind of samples.
 
     Args:
         model: On any device; it is worked in, and its weights afterwards have no meaning.
         clients: Samples of each client.
-        config: Rounds, strategy, sampling and seed. Its device is for clients that hold rows;
+        config: Rounds, strategy, sampling and seed. Its device is for clients with rows;
             others train where the model is.
         held_out: Samples to score each round's model on; None for none.
         checkpoints: As in `SimulationOptions`.

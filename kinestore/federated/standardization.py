@@ -12,7 +12,7 @@ from kinestore.heads import Moments, Standardiser, combine, moments_of
 def federated_standardizer(
     features: NDArray[np.float32], parts: Sequence[NDArray[np.int64]]
 ) -> tuple[Standardiser, Traffic]:
-    """Each client sends count, mean and m2; the server merges them and sends mean and std back.
+    """Merge each client's count, mean and m2 at the server, which sends mean and std back.
 
     Args:
         features: Rows of all clients, float32, shape (N, D).

@@ -16,7 +16,7 @@ class Strategy(Protocol):
         """Weights of the clients in the method's mean: "samples" or "equal"."""
 
     def check(self, stages: Stages) -> None:
-        """Raise UsageError if the method does not hold with one of the stages."""
+        """Raise UsageError if the method is not sound with one of the stages."""
 
     def init(self, start: ServerState) -> ServerState:
         """Return the state before the first round, from one whose arrays are a whole state dict."""

@@ -30,7 +30,7 @@ _WARM_UP = 3
 
 
 def can_vectorize(model: nn.Module, clients: Sequence[LocalData]) -> bool:
-    """Return whether clients hold rows, and the model has no buffers and no randomness.
+    """Return whether clients have rows, and the model has no buffers and no randomness.
 
     Models with batch norm, dropout or recurrent layers train one client after another.
     """

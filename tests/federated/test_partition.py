@@ -43,20 +43,20 @@ def test_groups_stay_whole(data: st.DataObject, groups: list[str]) -> None:
     assert_deals_every_row_once(parts, len(groups))
     held = [{groups[row] for row in part} for part in parts]
     assert sum(map(len, held)) == len(set(groups))
-    # the greedy deal never leaves a client further behind than the largest group
+    # the greedy partition never leaves a client further behind than the largest group
     sizes = [len(part) for part in parts]
     assert max(sizes) - min(sizes) <= max(groups.count(group) for group in groups)
 
 
-def test_the_seed_decides_the_deal() -> None:
+def test_the_seed_decides_the_partition() -> None:
     labels = np.arange(40) % 4
     first, again, other = (iid(labels, 3, seed=seed) for seed in (0, 0, 1))
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
     assert not all(np.array_equal(a, b) for a, b in zip(first, other, strict=True))
 
 
-def test_rows_of_a_class_are_shuffled_before_they_are_dealt() -> None:
-    # unshuffled, 20 rows of one class dealt to two would be the even and the odd ones
+def test_rows_of_a_class_are_shuffled_before_they_are_assigned() -> None:
+    # unshuffled, 20 rows of one class assigned to two would be the even and the odd ones
     part = iid(np.zeros(20, np.int64), 2, seed=0)[0]
     assert len({int(row) % 2 for row in part}) == 2
 
@@ -67,7 +67,7 @@ def test_with_a_client_for_each_group_they_come_in_sorted_order() -> None:
     assert [part.tolist() for part in parts] == [[2], [0, 3], [1]]
 
 
-def test_largest_groups_are_dealt_first_by_hand() -> None:
+def test_largest_groups_are_assigned_first_by_hand() -> None:
     # sizes a 5, b 4, c 3, d 2 to two clients: a | b, then c to b's (4 < 5), then d to a's (5 < 7)
     groups = ["d"] * 2 + ["b"] * 4 + ["a"] * 5 + ["c"] * 3
     parts = by_group(np.zeros(14, np.int64), 2, groups=groups, seed=0)
@@ -76,14 +76,14 @@ def test_largest_groups_are_dealt_first_by_hand() -> None:
     assert [len(part) for part in parts] == [7, 7]
 
 
-def test_groups_of_one_size_are_dealt_by_the_seed() -> None:
+def test_groups_of_one_size_are_assigned_by_the_seed() -> None:
     groups = list("abcdefgh")
     labels = np.zeros(8, np.int64)
-    deals = {str(by_group(labels, 2, groups=groups, seed=seed)) for seed in range(10)}
-    assert len(deals) > 1
+    partitions = {str(by_group(labels, 2, groups=groups, seed=seed)) for seed in range(10)}
+    assert len(partitions) > 1
 
 
-def test_what_cannot_be_dealt_is_refused() -> None:
+def test_what_cannot_be_assigned_is_refused() -> None:
     labels = np.zeros(3, np.int64)
     with pytest.raises(UsageError, match="num_clients=4: must be from 1 to 3, the number of rows"):
         iid(labels, 4, seed=0)
@@ -100,12 +100,12 @@ def test_what_cannot_be_dealt_is_refused() -> None:
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_test_rows_are_dealt_as_the_clients_hold_the_classes(seed: int) -> None:
+def test_test_rows_are_assigned_as_the_clients_hold_the_classes(seed: int) -> None:
     held = [np.array([0] * 30 + [1] * 10), np.array([0] * 10 + [1] * 10), np.array([1] * 20)]
     labels = np.array([0] * 7 + [1] * 8 + [2] * 3)
     parts = mirror(labels, held, seed=seed)
     counts = [np.bincount(labels[part], minlength=3).tolist() for part in parts]
     # of 7 rows of class 0: 5.25 and 1.75, so 5 and 2; of 8 of class 1: 2, 2 and 4
     assert counts == [[5, 2, 0], [2, 2, 0], [0, 4, 0]]
-    dealt = np.concatenate(parts)
-    assert len(set(dealt.tolist())) == len(dealt) == 15  # nobody holds class 2
+    assigned = np.concatenate(parts)
+    assert len(set(assigned.tolist())) == len(assigned) == 15  # nobody holds class 2

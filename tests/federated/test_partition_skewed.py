@@ -23,11 +23,11 @@ def counts(parts: Parts, labels: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.array([[int((labels[part] == name).sum()) for name in classes] for part in parts])
 
 
-def assert_is_a_deal(parts: Parts, num_rows: int, *, of_all: bool = True) -> None:
-    dealt = np.concatenate(parts)
+def assert_is_a_partition(parts: Parts, num_rows: int, *, of_all: bool = True) -> None:
+    assigned = np.concatenate(parts)
     assert all(len(part) and np.all(np.diff(part) > 0) for part in parts)
-    assert len(set(dealt.tolist())) == len(dealt) and dealt.max() < num_rows
-    assert not of_all or len(dealt) == num_rows
+    assert len(set(assigned.tolist())) == len(assigned) and assigned.max() < num_rows
+    assert not of_all or len(assigned) == num_rows
 
 
 @settings(deadline=None, max_examples=50)
@@ -41,26 +41,26 @@ def test_every_row_has_one_client(
     labels: list[int], num_clients: int, alpha: float, seed: int
 ) -> None:
     array = np.array(labels)
-    deals: list[Callable[[], Parts]] = [
+    partitions: list[Callable[[], Parts]] = [
         lambda: client_dirichlet(array, num_clients, alpha=alpha, seed=seed),
         lambda: by_classes(array, num_clients, seed=seed),
         lambda: by_classes(array, num_clients, classes_per_client=len(set(labels)), seed=seed),
         lambda: beta_bernoulli(array, num_clients, seed=seed),
     ]
-    for deal in deals:
+    for partition in partitions:
         try:
-            parts = deal()
+            parts = partition()
         except UsageError:
             continue
         assert len(parts) == num_clients
-        assert_is_a_deal(parts, len(labels), of_all=deal is not deals[3])
+        assert_is_a_partition(parts, len(labels), of_all=partition is not partitions[3])
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_dirichlet_skews_a_class_and_leaves_every_client_enough(seed: int) -> None:
     for alpha, skewed in [(0.1, True), (1e4, False)]:
         parts = dirichlet(LABELS, 4, alpha=alpha, seed=seed)
-        assert_is_a_deal(parts, len(LABELS))
+        assert_is_a_partition(parts, len(LABELS))
         assert min(map(len, parts)) >= 10
         largest = (counts(parts, LABELS) / counts(parts, LABELS).sum(0)).max(0)
         assert (largest.mean() > 0.7) == skewed
@@ -105,7 +105,7 @@ def test_beta_bernoulli_gives_a_base_to_all_and_even_quotas_to_takers(seed: int)
     labels = np.repeat(np.arange(8), [40, 80, 44, 60, 50, 70, 41, 100])
     for num_clients in (2, 4, 10):
         parts = beta_bernoulli(labels, num_clients, seed=seed)
-        assert_is_a_deal(parts, len(labels), of_all=False)
+        assert_is_a_partition(parts, len(labels), of_all=False)
         held = counts(parts, labels)
         assert held.min() >= 2  # half of forty, over ten clients
         for column in held.T:
@@ -132,26 +132,26 @@ def test_a_certain_taker_takes_and_nobody_wanting_one_is_picked() -> None:
     assert alone[:3] == [50, 50, 50] and alone[3] > 50
 
 
-def test_the_seed_decides_the_deal() -> None:
-    deals: list[Callable[[int], Parts]] = [
+def test_the_seed_decides_the_partition() -> None:
+    partitions: list[Callable[[int], Parts]] = [
         lambda seed: dirichlet(LABELS, 4, alpha=0.5, seed=seed),
         lambda seed: client_dirichlet(LABELS, 4, alpha=0.5, seed=seed),
         lambda seed: by_classes(LABELS, 4, seed=seed),
         lambda seed: beta_bernoulli(LABELS, 4, seed=seed),
     ]
-    for deal in deals:
-        first, again, other = ([part.tolist() for part in deal(seed)] for seed in (0, 0, 1))
+    for partition in partitions:
+        first, again, other = ([part.tolist() for part in partition(seed)] for seed in (0, 0, 1))
         assert first == again != other
 
 
 @pytest.mark.parametrize(
-    ("deal", "message"),
+    ("partition", "message"),
     [
         (lambda: dirichlet(LABELS, 4, alpha=0, seed=0), "alpha=0: must be above 0"),
         (lambda: dirichlet(LABELS, 0, alpha=1, seed=0), "num_clients=0: must be from 1 to 480"),
         (
             lambda: dirichlet(np.zeros(8, np.int64), 8, alpha=0.01, seed=0),
-            "alpha=0.01: in 10000 deals some client always had fewer than 1 rows",
+            "alpha=0.01: in 10000 draws some client always had fewer than 1 rows",
         ),
         (lambda: client_dirichlet(LABELS, 4, alpha=np.nan, seed=0), "alpha=nan: must be above 0"),
         (lambda: by_classes(LABELS, 9, seed=0), "num_clients=9: must be 8 or fewer, as there are"),
@@ -171,6 +171,6 @@ def test_the_seed_decides_the_deal() -> None:
         ),
     ],
 )
-def test_mistakes_are_told(deal: Callable[[], Parts], message: str) -> None:
+def test_mistakes_are_told(partition: Callable[[], Parts], message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        deal()
+        partition()

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from kinestore.pipeline.runs.predictions import read_deal
+from kinestore.pipeline.runs.client_partition import read_client_partition
 from kinestore.pipeline.runs.reader import read_config
 from kinestore.store import Features, UsageError
 
@@ -27,7 +27,7 @@ def clients_of(run: str | Path | None, *, color: str) -> dict[str, int] | None:
     """
     if run is None or (color != "client" and read_config(run)["job"] != "federate"):
         return None
-    return read_deal(run)
+    return read_client_partition(run)
 
 
 def columns_of(

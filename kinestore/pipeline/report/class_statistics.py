@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.metrics import precision_recall_fscore_support
 
-from kinestore.pipeline.runs.predictions import Part, Predictions
+from kinestore.pipeline.runs.predictions import ClipCount, Predictions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +117,7 @@ def mistakes(predictions: Predictions) -> list[Mistake]:
     return sorted(found, key=lambda one: (-one.confidence, one.clip_id))
 
 
-def mean_top1(parts: Iterable[Part]) -> float | None:
+def mean_top1(parts: Iterable[ClipCount]) -> float | None:
     """Return the plain mean over the parts that have a clip."""
     known = [part.top1 for part in parts if part.top1 is not None]
     return float(np.mean(known)) if known else None

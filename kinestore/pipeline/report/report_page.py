@@ -17,7 +17,7 @@ from kinestore.pipeline.report.html import FILTERS, UNDEFINED
 from kinestore.pipeline.report.run_record import FederatedRecord, RunRecord
 from kinestore.pipeline.report.svg_curves import lay_out_curves
 from kinestore.pipeline.report.svg_heat_map import HeatMap, lay_out_heat_map
-from kinestore.pipeline.runs.predictions import by_client, by_fold
+from kinestore.pipeline.runs.predictions import count_by_client, count_by_fold
 
 MOST_MISTAKES = 24
 """Misclassified clips that a page shows."""
@@ -46,7 +46,7 @@ def render_report(
         mistakes: Its misclassified clips, the most confident first.
         cards: What a store has of them, by clip_id.
     """
-    folds = by_fold(run.predictions)
+    folds = count_by_fold(run.predictions)
     titles = ["Settings", "Curves", "Confusion", "Classes"]
     titles += ["Folds"] if len(folds) > 1 else []
     titles += ["Clients", "Partition", "Communication"] if run.federated is not None else []
@@ -111,7 +111,7 @@ def _federated_values(run: RunRecord, federated: FederatedRecord) -> dict[str, o
         num_training_clips[client] += num_clips
     most = max(counts.values(), default=1)
     names = [str(client) for client in range(federated.num_clients)]
-    parts = by_client(run.predictions, num_clients=federated.num_clients)
+    parts = count_by_client(run.predictions, num_clients=federated.num_clients)
     return {
         "clients": [
             {"num_training_clips": num_training_clips[client], "part": part, "sent": sent}

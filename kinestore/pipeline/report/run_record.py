@@ -12,7 +12,8 @@ from typing import Any
 
 from kinestore.federated.communication_cost import QUANTITIES
 from kinestore.pipeline.report.curves import CurvePanel, read_curves
-from kinestore.pipeline.runs.predictions import Predictions, read_partition, read_predictions
+from kinestore.pipeline.runs.client_partition import count_client_classes
+from kinestore.pipeline.runs.predictions import Predictions, read_predictions
 from kinestore.pipeline.runs.reader import read_config, read_object, unusable
 
 Check = Callable[[Any], bool]
@@ -87,7 +88,7 @@ def read_run(run: str | Path) -> RunRecord:
 def _read_federated(
     run: str | Path, predictions: Predictions, classes: list[str]
 ) -> FederatedRecord:
-    sent, partition = read_object(run, "communication.json"), read_partition(run)
+    sent, partition = read_object(run, "communication.json"), count_client_classes(run)
     if not _has(sent, _SENT):
         raise unusable(run, "communication.json: lacks a value, or has an invalid one")
     _check_names(run, {name for _, name in partition}, classes)

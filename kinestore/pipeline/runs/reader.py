@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from kinestore.store import StoreError, UsageError
 from kinestore.store.io.local_storage import LocalStorage
@@ -80,3 +81,13 @@ def missing_file(run: str | Path, name: str) -> UsageError:
 def unusable(run: str | Path, why: object) -> UsageError:
     """What to say where a file was changed or is broken."""
     return UsageError(f"run={Path(run)}: cannot be used ({why}); {_AGAIN}")
+
+
+def check_clip_rows(run: str | Path, name: str, table: pa.Table) -> None:
+    """Raise UsageError if a clip occurs twice in the file, or a client's number is below 0."""
+    clip_ids, clients = table.column("clip_id"), table.column("client")
+    repeated = len(table) - pc.count_distinct(clip_ids).as_py()
+    if repeated:
+        raise unusable(run, f"{name}: has {repeated} rows of a clip that it has already")
+    if (pc.min(clients).as_py() or 0) < 0:
+        raise unusable(run, f"{name}: a client has a number below 0")

@@ -6,9 +6,9 @@ model.safetensors   the head as head.*, and standardise.mean and standardise.std
 predictions.parquet what was said of each scored clip
 summary.json        what came of it; written last: a run that has it is finished
 curves.png, confusion.png
-and of a federated run communication.json, deal.parquet, partition.png and clients.png; private
-parts of clients are in the model as client.NUMBER.*. Until it is finished it holds
-checkpoint-FOLD.safetensors too.
+and of a federated run communication.json, client_partition.parquet, partition.png and
+clients.png; private parts of clients are in the model as client.NUMBER.*. Until it is finished it
+holds checkpoint-FOLD.safetensors too.
 """
 
 import csv
@@ -26,7 +26,8 @@ from torch import Tensor, nn
 
 from kinestore.heads import Scores, Standardiser
 from kinestore.pipeline.plotting.run_charts import Panel, draw_confusion, draw_curves
-from kinestore.pipeline.runs.predictions import DEAL, PREDICTIONS, Predictions, write_predictions
+from kinestore.pipeline.runs.client_partition import CLIENT_PARTITION, EARLIER_CLIENT_PARTITION
+from kinestore.pipeline.runs.predictions import PREDICTIONS, Predictions, write_predictions
 from kinestore.pipeline.runs.reader import is_run, read_object
 from kinestore.store import UsageError
 from kinestore.store.io.local_storage import LocalStorage
@@ -37,7 +38,8 @@ _RESULTS = (
     "metrics.csv",
     "model.safetensors",
     PREDICTIONS,
-    DEAL,
+    CLIENT_PARTITION,
+    EARLIER_CLIENT_PARTITION,
     "curves.png",
     "confusion.png",
     "partition.png",

@@ -14,7 +14,7 @@ from kinestore.pipeline.projection import umap
 from kinestore.pipeline.projection.color_by import columns_of
 from kinestore.pipeline.projection.quality import measure
 from kinestore.pipeline.projection.reducer import project, standardise
-from kinestore.pipeline.runs.predictions import read_deal
+from kinestore.pipeline.runs.client_partition import read_client_partition
 from kinestore.pipeline.training.federated.federate_head import federate
 from kinestore.pipeline.training.train_head import train
 from kinestore.store import Features, Store, UsageError
@@ -38,7 +38,7 @@ def answer(*arguments: object) -> str:
 
 @pytest.fixture(scope="module")
 def federated(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Path]:
-    """A store of 48 clips and a run that dealt the first 40 of them to three clients."""
+    """A store of 48 clips and a run that assigned the first 40 of them to three clients."""
     folder = tmp_path_factory.mktemp("federated")
     store = add_clips(folder / "store", range(40))
     federate(store.load("a"), out=folder / "run", clients=3, rounds=1, settings=SHORT)
@@ -46,17 +46,17 @@ def federated(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Path]:
     return store, folder / "run"
 
 
-def test_clients_are_those_of_the_deal(
+def test_clients_are_those_of_the_partition(
     federated: tuple[Store, Path], figures: list[Figure], tmp_path: Path
 ) -> None:
     store, run = federated
     out = tmp_path / "map.svg"
     job = (store.path, "--features", "a", "--out", out, "--color", "client", "--run", run)
     assert "48 clips drawn" in answer(*job)
-    deal = read_deal(run)
+    partition = read_client_partition(run)
     assert legend_words(figures[0]) == ["(no client)", "client 0", "client 1", "client 2"]
-    counts = [list(deal.values()).count(client) for client in range(3)]
-    expected = [48 - len(deal), *counts]
+    counts = [list(partition.values()).count(client) for client in range(3)]
+    expected = [48 - len(partition), *counts]
     assert [np.asarray(line.get_xydata()).shape[0] for line in figures[0].axes[0].lines] == expected
     assert "48 clips by client" in words(figures[0])
 

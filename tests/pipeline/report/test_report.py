@@ -25,7 +25,8 @@ from kinestore.pipeline.report.class_statistics import by_class
 from kinestore.pipeline.report.curves import read_curves
 from kinestore.pipeline.report.html import count, named, rounded, size
 from kinestore.pipeline.report.svg_curves import lay_out_curves
-from kinestore.pipeline.runs.predictions import read_partition, read_predictions, write_predictions
+from kinestore.pipeline.runs.client_partition import count_client_classes
+from kinestore.pipeline.runs.predictions import read_predictions, write_predictions
 from kinestore.pipeline.training.federated.federate_head import federate
 from kinestore.pipeline.training.train_head import train
 from kinestore.pipeline.video.identity import identify
@@ -220,7 +221,7 @@ def test_the_partition_is_drawn_cell_by_cell(together: Path) -> None:
     page = report(together, out=together.with_suffix(".html")).read_text("utf-8")
     drawn = re.findall(r"<title>client (\d), class (\w+): (\d+)</title>", page)
     held = Counter({(int(client), name): int(number) for client, name, number in drawn})
-    assert held == read_partition(together)
+    assert held == count_client_classes(together)
 
 
 def test_the_confusion_is_drawn_cell_by_cell(folded: Path) -> None:

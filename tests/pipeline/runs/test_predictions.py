@@ -16,14 +16,13 @@ import pytest
 import torch
 
 from kinestore.heads import FitSettings
+from kinestore.pipeline.runs.client_partition import count_client_classes, read_client_partition
 from kinestore.pipeline.runs.predictions import (
     Predictions,
-    read_deal,
-    read_partition,
     read_predictions,
     write_predictions,
 )
-from kinestore.pipeline.training.federated.client_partition import deal
+from kinestore.pipeline.training.federated.client_partition import partition_clips
 from kinestore.pipeline.training.federated.federate_head import federate
 from kinestore.pipeline.training.folds import Fold, divide
 from kinestore.pipeline.training.run_summary import predictions_of
@@ -118,8 +117,8 @@ def test_a_scored_clip_has_the_client_of_its_part(tmp_path: Path, partition: str
     for client, top1 in enumerate(summary["client_top1"]):
         assert top1 == (float(np.mean(right[client])) if client in right else None)
     if partition == "group":  # a client's clips are those of its groups
-        features, dealt = clips(), read_deal(tmp_path)
-        owner = {features.groups[features.clip_ids.index(clip)]: c for clip, c in dealt.items()}
+        features, assigned = clips(), read_client_partition(tmp_path)
+        owner = {features.groups[features.clip_ids.index(clip)]: c for clip, c in assigned.items()}
         groups = [features.groups[features.clip_ids.index(clip)] for clip in kept.clip_ids]
         assert kept.clients == [owner[group] for group in groups]
 
@@ -132,21 +131,29 @@ def test_a_clip_of_a_group_that_no_client_has_belongs_to_none(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(("folds", "seed"), [(None, 0), (2, 1), (2, 2)])
-def test_the_deal_is_that_of_the_saved_model(tmp_path: Path, folds: int | None, seed: int) -> None:
+def test_the_partition_is_that_of_the_saved_model(
+    tmp_path: Path, folds: int | None, seed: int
+) -> None:
     asked: dict[str, Any] = {"folds": folds, "seed": seed, "rounds": 1, "settings": QUICK}
     summary = federate(clips(), out=tmp_path, partition="dirichlet:0.6", **asked)
-    features, dealt, held = clips(), read_deal(tmp_path), read_partition(tmp_path)
+    features, assigned, held = (
+        clips(),
+        read_client_partition(tmp_path),
+        count_client_classes(tmp_path),
+    )
     label_of = dict(zip(features.clip_ids, features.labels, strict=True))
-    assert held == Counter((c, features.classes[label_of[clip]]) for clip, c in dealt.items())
-    assert list(dealt) == sorted(dealt) and len(dealt) == summary["num_train"]
-    counted = Counter(dealt.values())
+    assert held == Counter((c, features.classes[label_of[clip]]) for clip, c in assigned.items())
+    assert list(assigned) == sorted(assigned) and len(assigned) == summary["num_train"]
+    counted = Counter(assigned.values())
     assert [counted[client] for client in range(4)] == summary["client_sizes"]
     if folds:
         everything = np.arange(60)
-        parts = deal(features, everything, clients=4, partition="dirichlet:0.6", seed=seed)
-        assert dealt == {features.clip_ids[r]: c for c, part in enumerate(parts) for r in part}
+        parts = partition_clips(
+            features, everything, clients=4, partition="dirichlet:0.6", seed=seed
+        )
+        assert assigned == {features.clip_ids[r]: c for c, part in enumerate(parts) for r in part}
     else:
-        assert not set(dealt) & set(read_predictions(tmp_path).clip_ids)
+        assert not set(assigned) & set(read_predictions(tmp_path).clip_ids)
 
 
 def test_the_same_run_gives_the_same_bytes_stopped_or_not(tmp_path: Path) -> None:
@@ -165,7 +172,7 @@ def test_the_same_run_gives_the_same_bytes_stopped_or_not(tmp_path: Path) -> Non
     with pytest.raises(UsageError, match="cut: is not finished; give its command again, and wait"):
         read_predictions(tmp_path / "cut")
     federate(clips(), out=tmp_path / "cut", resume=True, **asked)
-    for name in ("predictions.parquet", "deal.parquet"):
+    for name in ("predictions.parquet", "client_partition.parquet"):
         assert (tmp_path / "cut" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
     train(clips(), out=tmp_path / "a", settings=SHORT)
     train(clips(), out=tmp_path / "b", settings=SHORT)
@@ -173,12 +180,24 @@ def test_the_same_run_gives_the_same_bytes_stopped_or_not(tmp_path: Path) -> Non
     assert first.read_bytes() == second.read_bytes()
 
 
-def test_a_run_in_place_of_a_federated_one_has_no_deal(tmp_path: Path) -> None:
+def test_a_run_in_place_of_a_federated_one_has_no_partition(tmp_path: Path) -> None:
     federate(clips(), out=tmp_path, rounds=1, settings=QUICK)
     train(clips(), out=tmp_path, settings=QUICK)
-    assert not (tmp_path / "deal.parquet").exists()
+    assert not (tmp_path / "client_partition.parquet").exists()
     with pytest.raises(UsageError, match="is not federated and has no clients; name a run that"):
-        read_deal(tmp_path)
+        read_client_partition(tmp_path)
+
+
+def test_the_partition_of_an_earlier_version_is_read_by_its_old_name(
+    tmp_path: Path, together: Path
+) -> None:
+    run = shutil.copytree(together, tmp_path / "run")
+    partition, counts = read_client_partition(run), count_client_classes(run)
+    (run / "client_partition.parquet").rename(run / "deal.parquet")
+    assert read_client_partition(run) == partition and partition
+    assert count_client_classes(run) == counts
+    train(clips(), out=run, settings=QUICK)  # which replaces the run
+    assert not (run / "deal.parquet").exists()
 
 
 def test_labels_of_any_kind_come_back_as_they_were(tmp_path: Path, central: Path) -> None:
@@ -206,14 +225,14 @@ def test_no_run_an_unfinished_one_and_an_old_one_are_told_apart(
         with pytest.raises(UsageError, match=r"run=.*: is no run folder; name one that `kinestore"):
             read_predictions(path)
     run = shutil.copytree(together, tmp_path / "run")
-    for name in ("predictions.parquet", "deal.parquet"):
+    for name in ("predictions.parquet", "client_partition.parquet"):
         (run / name).unlink()
     with pytest.raises(UsageError, match=r"has no predictions.parquet, as an earlier version left"):
         read_predictions(run)
     with pytest.raises(
-        UsageError, match=r"has no deal.parquet, as an earlier version left it; giv"
+        UsageError, match=r"has no client_partition.parquet, as an earlier version left it; giv"
     ):
-        read_deal(run)
+        read_client_partition(run)
 
 
 def table(**changes: Any) -> pa.Table:
@@ -265,7 +284,10 @@ def test_a_broken_file_is_one_sentence(tmp_path: Path, central: Path, together: 
     run = shutil.copytree(together, tmp_path / "run")
     whole = (run / "predictions.parquet").read_bytes()
     for content in (b"", b"PAR1", whole[:-9], whole[:200] + bytes(200) + whole[400:]):
-        for name, read in (("predictions", read_predictions), ("deal", read_deal)):
+        for name, read in (
+            ("predictions", read_predictions),
+            ("client_partition", read_client_partition),
+        ):
             (run / f"{name}.parquet").write_bytes(content)
             with pytest.raises(UsageError, match=rf"run=.*: cannot be used .*{name}.parquet"):
                 read(run)
@@ -274,9 +296,11 @@ def test_a_broken_file_is_one_sentence(tmp_path: Path, central: Path, together: 
     with pytest.raises(UsageError, match="not a regular file"):
         read_predictions(run)
     twice = {"clip_id": ["a", "a"], "client": pa.array([0, 1], pa.int32()), "label": ["x", "y"]}
-    pq.write_table(pa.table(twice), run / "deal.parquet")
-    with pytest.raises(UsageError, match=r"deal.parquet: has 1 rows of a clip that it has already"):
-        read_deal(run)
+    pq.write_table(pa.table(twice), run / "client_partition.parquet")
+    with pytest.raises(
+        UsageError, match=r"client_partition.parquet: has 1 rows of a clip that it has already"
+    ):
+        read_client_partition(run)
 
 
 def test_a_file_that_claims_too_much_is_refused_before_it_is_read(

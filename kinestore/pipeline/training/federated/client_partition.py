@@ -1,11 +1,11 @@
-"""Which clients hold which clips, as `--partition` says it."""
+"""Client partitions by name, as `--partition` takes them."""
 
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kinestore.federated import partition as deals
+from kinestore.federated import partition as partitions
 from kinestore.pipeline.training.folds import check_groups
 from kinestore.store import Features, UsageError
 
@@ -19,51 +19,54 @@ PARTITIONS = (
     "beta-bernoulli",
     "beta-bernoulli:A,B",
 )
-"""What a partition may be; see `federated.partition`."""
+"""Forms of a partition; see `federated.partition`."""
 
 
-def deal(
-    rows: Features, dealt: NDArray[np.int64], *, clients: int, partition: str, seed: int
+def partition_clips(
+    rows: Features, train: NDArray[np.int64], *, clients: int, partition: str, seed: int
 ) -> list[NDArray[np.int64]]:
-    """Each client's rows, as numbers into all rows.
+    """Assign training rows to clients.
 
     Args:
-        rows: All of them.
-        dealt: Numbers of those that clients get.
-        clients: How many there are.
-        partition: One of `PARTITIONS`, with numbers in the place of capitals.
+        rows: All rows.
+        train: Numbers of the rows to assign.
+        clients: Number of clients.
+        partition: One of `PARTITIONS`, with numbers in place of the capitals.
         seed: 0 or more.
+
+    Returns:
+        The numbers of each client's rows.
 
     Raises:
         UsageError: If the partition cannot be read, or the rows do not allow it.
     """
-    labels = rows.labels[dealt]
+    labels = rows.labels[train]
     name, _, text = partition.partition(":")
     match name, _numbers(text, partition):
         case "iid", []:
-            parts = deals.iid(labels, clients, seed=seed)
+            parts = partitions.iid(labels, clients, seed=seed)
         case "group", []:
             check_groups(rows)
-            groups = [rows.groups[row] for row in dealt]
-            parts = deals.by_group(labels, clients, groups=groups, seed=seed)
+            groups = [rows.groups[row] for row in train]
+            parts = partitions.by_group(labels, clients, groups=groups, seed=seed)
         case "dirichlet", [float(alpha)]:
-            parts = deals.dirichlet(labels, clients, alpha=alpha, seed=seed)
+            parts = partitions.dirichlet(labels, clients, alpha=alpha, seed=seed)
         case "client-dirichlet", [float(alpha)]:
-            parts = deals.client_dirichlet(labels, clients, alpha=alpha, seed=seed)
+            parts = partitions.client_dirichlet(labels, clients, alpha=alpha, seed=seed)
         case "classes", []:
-            parts = deals.by_classes(labels, clients, seed=seed)
+            parts = partitions.by_classes(labels, clients, seed=seed)
         case "classes", [float(count)] if count.is_integer():
-            parts = deals.by_classes(labels, clients, classes_per_client=int(count), seed=seed)
+            parts = partitions.by_classes(labels, clients, classes_per_client=int(count), seed=seed)
         case "beta-bernoulli", []:
-            parts = deals.beta_bernoulli(labels, clients, seed=seed)
+            parts = partitions.beta_bernoulli(labels, clients, seed=seed)
         case "beta-bernoulli", [float(a), float(b)]:
-            parts = deals.beta_bernoulli(labels, clients, a=a, b=b, seed=seed)
+            parts = partitions.beta_bernoulli(labels, clients, a=a, b=b, seed=seed)
         case _:
             raise _unknown(partition)
-    return [dealt[part] for part in parts]
+    return [train[part] for part in parts]
 
 
-def deal_test(
+def partition_test_clips(
     rows: Features,
     parts: Sequence[NDArray[np.int64]],
     test: NDArray[np.int64],
@@ -71,24 +74,27 @@ def deal_test(
     partition: str,
     seed: int,
 ) -> list[NDArray[np.int64]]:
-    """Each client's own test rows, as numbers into `test`; some may belong to no client.
+    """Assign test rows to clients; some may belong to no client.
 
-    Where groups were dealt, a row goes with its group; else each class's rows are shared out as
-    the clients hold the class in training.
+    With the partition "group" a row goes with its group; otherwise the rows of each class are
+    divided in proportion to the clients' training rows of the class.
 
     Args:
-        rows: All of them.
-        parts: What `deal` gave.
-        test: Numbers of the rows that are scored.
-        partition: As `deal` had it.
+        rows: All rows.
+        parts: Training rows of each client, from `partition_clips`.
+        test: Numbers of the test rows.
+        partition: As given to `partition_clips`.
         seed: 0 or more.
+
+    Returns:
+        Each client's test rows, as numbers into `test`.
     """
     if partition == "group":
         owner = {rows.groups[row]: client for client, part in enumerate(parts) for row in part}
         owners = np.array([owner.get(rows.groups[row], -1) for row in test], dtype=np.int64)
         return [np.flatnonzero(owners == client) for client in range(len(parts))]
     held = [rows.labels[part] for part in parts]
-    return deals.mirror(rows.labels[test], held, seed=seed)
+    return partitions.mirror(rows.labels[test], held, seed=seed)
 
 
 def _numbers(text: str, partition: str) -> list[float]:

@@ -23,7 +23,10 @@ from kinestore.federated.simulation import (
 )
 from kinestore.federated.standardization import federated_standardizer
 from kinestore.heads import FitSettings, Standardiser, check_rows, predict, to_features, to_labels
-from kinestore.pipeline.training.federated.client_partition import deal, deal_test
+from kinestore.pipeline.training.federated.client_partition import (
+    partition_clips,
+    partition_test_clips,
+)
 from kinestore.pipeline.training.folds import Fold
 from kinestore.pipeline.training.model_spec import HeadChoice
 from kinestore.store import Features, UsageError
@@ -174,10 +177,10 @@ class Federation:
     def deal(self, fold: Fold) -> Deal:
         """Who holds which of the fold's rows."""
         rows = self.material.rows
-        parts = deal(
+        parts = partition_clips(
             rows, fold.train, clients=self.clients, partition=self.partition, seed=self.seed
         )
-        own = deal_test(rows, parts, fold.test, partition=self.partition, seed=self.seed)
+        own = partition_test_clips(rows, parts, fold.test, partition=self.partition, seed=self.seed)
         return Deal(fold=fold, parts=parts, test_parts=own)
 
     def check(self, deals: Sequence[Deal]) -> None:

@@ -16,7 +16,8 @@ from kinestore.federated.round_record import RoundRecord
 from kinestore.federated.simulation import CheckpointConfig, History
 from kinestore.heads import among_best
 from kinestore.pipeline.plotting.run_charts import Panel, draw_clients, draw_partition
-from kinestore.pipeline.runs.predictions import by_client, write_deal
+from kinestore.pipeline.runs.client_partition import write_client_partition
+from kinestore.pipeline.runs.predictions import count_by_client
 from kinestore.pipeline.runs.writer import Run, open_run, read_finished, versions
 from kinestore.pipeline.training.federated.communication_report import communication
 from kinestore.pipeline.training.federated.fold_simulation import Federation, FoldResult
@@ -99,7 +100,7 @@ def carry_out(
         scores = score_folds(rows, scored_folds, logits)
         owners = [result.deal.owners for result in scored]
         told = predictions_of(rows, scored_folds, logits, owners=owners)
-        own = [part.top1 for part in by_client(told, num_clients=job.clients)]
+        own = [part.top1 for part in count_by_client(told, num_clients=job.clients)]
         own_five = _client_top5(rows, scored, num_clients=job.clients)
         sent = _sent(last, job)
         summary = {
@@ -117,7 +118,7 @@ def carry_out(
             "seconds": round(time.perf_counter() - started, 3),
         }
         run.write_json("communication.json", sent)
-        write_deal(run.path, rows, last.deal.parts)
+        write_client_partition(run.path, rows, last.deal.parts)
         held = [rows.labels[part] for part in last.deal.parts]
         counts = np.stack([np.bincount(mine, minlength=len(rows.classes)) for mine in held])
         draw_partition(run.path / "partition.png", counts, classes=rows.classes)

@@ -40,7 +40,9 @@ def test_clients_learn_together(tmp_path: Path, partition: str, seed: int) -> No
     "partition",
     ["dirichlet:0.6", "client-dirichlet:0.5", "classes:2", "beta-bernoulli", "beta-bernoulli:1,3"],
 )
-def test_clips_are_dealt_as_asked_and_the_deal_is_drawn(tmp_path: Path, partition: str) -> None:
+def test_clips_are_assigned_as_asked_and_the_partition_is_drawn(
+    tmp_path: Path, partition: str
+) -> None:
     asked = {"clients": 3, "rounds": 1, "settings": SHORT}
     summary = federate(clips(), out=tmp_path, partition=partition, **asked)  # type: ignore[arg-type]
     assert sum(summary["client_sizes"]) == summary["num_train"]
@@ -92,7 +94,7 @@ def test_summary_adds_up_what_metrics_hold(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "config.json").read_text())["job"] == "federate"
     pictures = ["clients.png", "confusion.png", "curves.png", "partition.png"]
     others = ["communication.json", "config.json", "metrics.csv", "model.safetensors"]
-    others += ["deal.parquet", "predictions.parquet", "summary.json"]
+    others += ["client_partition.parquet", "predictions.parquet", "summary.json"]
     assert {path.name for path in tmp_path.iterdir()} == {*pictures, *others}
 
 
