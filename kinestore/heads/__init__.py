@@ -47,17 +47,17 @@ _registry = Registry(package="kinestore.heads", kind="head")
 
 
 def names() -> list[str]:
-    """Every head there is, sorted."""
+    """Return the names of all heads, sorted."""
     return _registry.names()
 
 
 def create(name: str, *, seed: int = 0, **settings: Any) -> nn.Module:
-    """Build a head with weights drawn from the seed alone.
+    """Build a head with weights drawn from the seed.
 
     Args:
         name: One of `names()`.
-        seed: 0 or more; the same seed gives the same weights, and the global generator is left be.
-        settings: What the head's own `build` takes, such as in_features and num_classes.
+        seed: 0 or more; the same seed gives the same weights. The global generator is not used.
+        settings: Arguments of the head's `build`, such as in_features and num_classes.
 
     Raises:
         UsageError: If the head is unknown, or a setting is unknown, missing or out of range.
@@ -68,10 +68,10 @@ def create(name: str, *, seed: int = 0, **settings: Any) -> nn.Module:
 
 
 def settings_of(name: str) -> dict[str, Any]:
-    """The types of the settings that a head's `build` takes, by name."""
+    """Return the types of the settings that a head's `build` takes, by name."""
     return _registry.settings_of(name)
 
 
 def takes_frames(name: str) -> bool:
-    """Whether the head takes frames of clips, and not embeddings."""
+    """Return whether the head takes frames of clips, and not embeddings."""
     return "in_features" not in settings_of(name)

@@ -18,10 +18,10 @@ from torch.nn.functional import avg_pool2d, interpolate
 
 from kinestore.store import UsageError
 
-NUM_FRAMES = 5
+SEGMENT_LENGTH = 5
 """Number of frames in a segment."""
 
-CENTRE = NUM_FRAMES // 2
+_CENTER = SEGMENT_LENGTH // 2
 """Index of the middle frame."""
 
 
@@ -37,7 +37,7 @@ def adjacent_diff(frames: Tensor) -> Tensor:
 
 def center_diff(frames: Tensor) -> Tensor:
     """Return I3-I1, I3-I2, I3-I4, I3-I5, shape (S, 12, H, W): row 3."""
-    return (frames[:, CENTRE, None] - frames[:, [0, 1, 3, 4]]).flatten(1, 2)
+    return (frames[:, _CENTER, None] - frames[:, [0, 1, 3, 4]]).flatten(1, 2)
 
 
 def center_diff_smooth(frames: Tensor) -> Tensor:
@@ -47,7 +47,7 @@ def center_diff_smooth(frames: Tensor) -> Tensor:
     outermost inwards, so that the five frames in reverse order give bit-identical results.
     """
     outer, inner = frames[:, 0] + frames[:, 4], frames[:, 1] + frames[:, 3]
-    return torch.sub(frames[:, CENTRE], outer.add_(inner), alpha=0.25)
+    return torch.sub(frames[:, _CENTER], outer.add_(inner), alpha=0.25)
 
 
 LOCAL_INPUTS: dict[str, tuple[int, Callable[[Tensor], Tensor]]] = {
@@ -98,7 +98,7 @@ class LocalModule(nn.Module):
     def forward(self, frames: Tensor) -> Tensor:
         """Map segments (S, 5, 3, H, W) to features (S, 256, H/4, W/4), rounded up."""
         # channels_last is much faster on a CPU, and is kept by all layers
-        centre = frames[:, CENTRE].contiguous(memory_format=torch.channels_last)
+        centre = frames[:, _CENTER].contiguous(memory_format=torch.channels_last)
         rgb: Tensor = self.stem(centre)
         if self.diff_stem is None:
             still: Tensor = self.res2(rgb)

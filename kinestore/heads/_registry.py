@@ -12,7 +12,7 @@ from kinestore.store import UsageError
 
 @dataclass(frozen=True, kw_only=True)
 class Registry:
-    """What can be built by name from one package.
+    """Modules of one package whose `build` is called by name.
 
     Attributes:
         package: Import name of the package, such as "kinestore.heads".

@@ -18,11 +18,11 @@ from torch.nn.functional import avg_pool2d, pad
 
 from kinestore.heads._correlation_op import correlate, exchanged, surrounded
 
-EPSILON = 1e-6
+_EPSILON = 1e-6
 """Added to a squared norm, so that a zero vector does not divide by zero."""
 
-HIDDEN, FEATURES = 32, 8
-FUSED = 16
+_HIDDEN, _FEATURES = 32, 8
+_FUSED = 16
 
 
 class SpatioTemporalCorrelation(nn.Module):
@@ -45,7 +45,7 @@ class SpatioTemporalCorrelation(nn.Module):
         num_displacements = (2 * max_displacement + 1) ** 2
         self.spatial = _perceptron(num_displacements)
         self.temporal = _perceptron(num_displacements)
-        self.fusion = _fusion((2 * max_offset + 1) * FEATURES, channels)
+        self.fusion = _fusion((2 * max_offset + 1) * _FEATURES, channels)
 
     def forward(self, maps: Tensor, earlier: Tensor, *, num_frames: int) -> Tensor:
         """Return the sum of the stage's output and the features of its correlations.
@@ -101,7 +101,7 @@ def _units(maps: Tensor) -> Tensor:
     """Return unit vectors of (N, C, H, W), as (N, H, W, C)."""
     vectors = maps.permute(0, 2, 3, 1)
     lengths: Tensor = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True)
-    return vectors.div((lengths.square() + EPSILON).sqrt()).contiguous()
+    return vectors.div((lengths.square() + _EPSILON).sqrt()).contiguous()
 
 
 def _larger(earlier: Tensor, maps: Tensor) -> bool:
@@ -116,9 +116,9 @@ def _padded(volume: Tensor, before: int, after: int) -> Tensor:
 def _perceptron(num_displacements: int) -> nn.Sequential:
     """Build the perceptron of Eqs. 3 and 4."""
     return nn.Sequential(
-        nn.Linear(num_displacements, HIDDEN, bias=False),
+        nn.Linear(num_displacements, _HIDDEN, bias=False),
         nn.ReLU(),
-        nn.Linear(HIDDEN, FEATURES, bias=False),
+        nn.Linear(_HIDDEN, _FEATURES, bias=False),
         nn.ReLU(),
     )
 
@@ -126,10 +126,10 @@ def _perceptron(num_displacements: int) -> nn.Sequential:
 def _fusion(channels_in: int, channels_out: int) -> nn.Sequential:
     """Build four depthwise-separable convolutions; their output is 0 before training."""
     layers = [
-        *_separable(channels_in, FUSED, kernel=7),
-        *_separable(FUSED, FUSED, kernel=3),
-        *_separable(FUSED, FUSED, kernel=3),
-        *_separable(FUSED, channels_out, kernel=3)[:-1],  # the last ReLU is after the sum
+        *_separable(channels_in, _FUSED, kernel=7),
+        *_separable(_FUSED, _FUSED, kernel=3),
+        *_separable(_FUSED, _FUSED, kernel=3),
+        *_separable(_FUSED, channels_out, kernel=3)[:-1],  # the last ReLU is after the sum
     ]
     nn.init.zeros_(layers[-1].weight)
     return nn.Sequential(*layers)

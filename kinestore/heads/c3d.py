@@ -26,8 +26,8 @@ from kinestore.heads._frames_validation import check_clips
 from kinestore.heads._sequence_head import check_fractions, check_sizes
 from kinestore.store import UsageError
 
-CHANNELS = (3, 64, 128, 256, 256, 256)
-HIDDEN = 2048
+_CHANNELS = (3, 64, 128, 256, 256, 256)
+_HIDDEN = 2048
 
 
 def build(
@@ -69,15 +69,15 @@ class C3D(nn.Module):
         self.pools = nn.Sequential(
             *(
                 _pooled(*channels, time=2 if number else 1)
-                for number, channels in enumerate(pairwise(CHANNELS))
+                for number, channels in enumerate(pairwise(_CHANNELS))
             )
         )
-        flat = CHANNELS[-1] * math.ceil(num_frames / 16) * math.ceil(size / 32) ** 2
+        flat = _CHANNELS[-1] * math.ceil(num_frames / 16) * math.ceil(size / 32) ** 2
         self.classifier = nn.Sequential(
             nn.Flatten(),
             *_hidden(flat, dropout),
-            *_hidden(HIDDEN, dropout),
-            nn.Linear(HIDDEN, num_classes),
+            *_hidden(_HIDDEN, dropout),
+            nn.Linear(_HIDDEN, num_classes),
         )
         for layer in [*self.pools.modules(), *self.classifier[:-1]]:
             if isinstance(layer, nn.Conv3d | nn.Linear):
@@ -126,4 +126,4 @@ def _pooled(channels_in: int, channels_out: int, *, time: int) -> nn.Sequential:
 
 
 def _hidden(width: int, dropout: float) -> list[nn.Module]:
-    return [nn.Linear(width, HIDDEN), nn.ReLU(inplace=True), nn.Dropout(dropout)]
+    return [nn.Linear(width, _HIDDEN), nn.ReLU(inplace=True), nn.Dropout(dropout)]

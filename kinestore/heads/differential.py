@@ -17,7 +17,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from kinestore.heads._feature_layer import FeatureLayer
-from kinestore.heads._local_difference import NUM_FRAMES, LocalModule
+from kinestore.heads._local_difference import SEGMENT_LENGTH, LocalModule
 from kinestore.heads._resnet import RESNET50, residual_network
 from kinestore.heads._sequence_head import check_fractions, check_sizes
 from kinestore.heads._temporal_difference import TimeModule, TimeSettings
@@ -168,13 +168,13 @@ class DifferentialNet(nn.Module):
         return logits.view(-1, self.num_segments, logits.shape[-1]).mean(1)
 
     def _check_frames(self, frames: Tensor) -> None:
-        wanted = (self.num_segments, NUM_FRAMES, 3)
+        wanted = (self.num_segments, SEGMENT_LENGTH, 3)
         fits = frames.ndim == 6 and tuple(frames.shape[1:4]) == wanted
         if not fits or min(frames.shape[-2:]) < LEAST_SIZE:
             raise UsageError(
                 f"frames: shape {tuple(frames.shape)}, must be (clips, {self.num_segments}, "
-                f"{NUM_FRAMES}, 3, height, width) with sides of {LEAST_SIZE} or more; sample "
-                f"num_segments={self.num_segments} segments of {NUM_FRAMES} frames from each clip"
+                f"{SEGMENT_LENGTH}, 3, height, width) with sides of {LEAST_SIZE} or more; sample "
+                f"num_segments={self.num_segments} segments of {SEGMENT_LENGTH} frames per clip"
             )
         if not frames.is_floating_point():
             raise UsageError(

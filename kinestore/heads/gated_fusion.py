@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from kinestore.heads.mlp import build as build_mlp
 from kinestore.store import UsageError
 
-WIDTH = 512
+_TOKEN_WIDTH = 512
 """Width of a modality's token."""
 
 
@@ -58,7 +58,7 @@ def build(
         )
     return nn.Sequential(
         GatedFusion(*widths),
-        build_mlp(in_features=2 * WIDTH, num_classes=num_classes, hidden=hidden),
+        build_mlp(in_features=2 * _TOKEN_WIDTH, num_classes=num_classes, hidden=hidden),
     )
 
 
@@ -72,12 +72,12 @@ class GatedFusion(nn.Module):
     def __init__(self, visual: int, language: int) -> None:
         super().__init__()
         self.widths = (visual, language)
-        self.visual = nn.Sequential(nn.Linear(visual, WIDTH), nn.LayerNorm(WIDTH))
-        self.language = nn.Sequential(nn.Linear(language, WIDTH), nn.LayerNorm(WIDTH))
-        self.visual_gate = nn.Linear(2 * WIDTH, WIDTH)
-        self.language_gate = nn.Linear(2 * WIDTH, WIDTH)
-        self.language_to_visual = nn.Linear(WIDTH, WIDTH)
-        self.visual_to_language = nn.Linear(WIDTH, WIDTH)
+        self.visual = nn.Sequential(nn.Linear(visual, _TOKEN_WIDTH), nn.LayerNorm(_TOKEN_WIDTH))
+        self.language = nn.Sequential(nn.Linear(language, _TOKEN_WIDTH), nn.LayerNorm(_TOKEN_WIDTH))
+        self.visual_gate = nn.Linear(2 * _TOKEN_WIDTH, _TOKEN_WIDTH)
+        self.language_gate = nn.Linear(2 * _TOKEN_WIDTH, _TOKEN_WIDTH)
+        self.language_to_visual = nn.Linear(_TOKEN_WIDTH, _TOKEN_WIDTH)
+        self.visual_to_language = nn.Linear(_TOKEN_WIDTH, _TOKEN_WIDTH)
 
     def tokens(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Return the normalized tokens v and t, each (B, 512), of rows (B, in_features)."""

@@ -21,7 +21,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from kinestore.heads._sequence_head import check_fractions, check_sizes, classifier, real_frames
 from kinestore.store import UsageError
 
-EPSILON = 1e-3
+_EPSILON = 1e-3
 """Constant that Keras' LayerNormalization adds to a variance."""
 
 
@@ -139,11 +139,11 @@ class EncoderBlock(nn.Module):
         self.dropout = dropout
         self.queries_keys_values = nn.Linear(width, 3 * heads * width)
         self.out = nn.Linear(heads * width, width)
-        self.attention_norm = nn.LayerNorm(width, eps=EPSILON)
+        self.attention_norm = nn.LayerNorm(width, eps=_EPSILON)
         self.feed_forward = nn.Sequential(
             nn.Linear(width, feed_forward), nn.GELU(), nn.Linear(feed_forward, width)
         )
-        self.feed_forward_norm = nn.LayerNorm(width, eps=EPSILON)
+        self.feed_forward_norm = nn.LayerNorm(width, eps=_EPSILON)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Map (B, T, D) to the same shape; frames with a mask (B, T) of False are ignored."""
