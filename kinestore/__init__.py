@@ -20,13 +20,51 @@ if TYPE_CHECKING:
     from kinestore.pipeline.training.train_head import train
     from kinestore.pipeline.video.decoded_video import decode_frames, probe
     from kinestore.pipeline.video.keyframes import select_keyframes
-    from kinestore.store import Store
+    from kinestore.store import (
+        Clip,
+        Embedding,
+        Failure,
+        Features,
+        FramesSpec,
+        KinestoreError,
+        Snapshot,
+        Source,
+        Store,
+        StoredFrames,
+        StoreError,
+        UsageError,
+        VideoInfo,
+        View,
+        ViewSpec,
+    )
+    from kinestore.store.export import Exported, export
+    from kinestore.store.findings import VerifyReport
+    from kinestore.store.status import StoreStatus, status
+    from kinestore.store.verify import verify
 
 __all__ = [
+    "Clip",
+    "Embedding",
+    "Exported",
     "ExtractionConfig",
+    "Failure",
+    "Features",
+    "FramesSpec",
+    "KinestoreError",
+    "Snapshot",
+    "Source",
     "Store",
+    "StoreError",
+    "StoreStatus",
+    "StoredFrames",
+    "UsageError",
+    "VerifyReport",
+    "VideoInfo",
+    "View",
+    "ViewSpec",
     "decode_frames",
     "explain",
+    "export",
     "extract",
     "federate",
     "federate_net",
@@ -34,12 +72,34 @@ __all__ = [
     "report",
     "select_keyframes",
     "simulate",
+    "status",
     "train",
     "train_net",
     "umap",
+    "verify",
 ]
 
 _HOMES = {
+    "Clip": "kinestore.store",
+    "Embedding": "kinestore.store",
+    "Exported": "kinestore.store.export",
+    "Failure": "kinestore.store",
+    "Features": "kinestore.store",
+    "FramesSpec": "kinestore.store",
+    "KinestoreError": "kinestore.store",
+    "Snapshot": "kinestore.store",
+    "Source": "kinestore.store",
+    "StoreError": "kinestore.store",
+    "StoreStatus": "kinestore.store.status",
+    "StoredFrames": "kinestore.store",
+    "UsageError": "kinestore.store",
+    "VerifyReport": "kinestore.store.findings",
+    "VideoInfo": "kinestore.store",
+    "View": "kinestore.store",
+    "ViewSpec": "kinestore.store",
+    "export": "kinestore.store.export",
+    "status": "kinestore.store.status",
+    "verify": "kinestore.store.verify",
     "ExtractionConfig": "kinestore.pipeline.extraction.config",
     "Store": "kinestore.store",
     "decode_frames": "kinestore.pipeline.video.decoded_video",

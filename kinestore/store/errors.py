@@ -1,13 +1,13 @@
-"""The errors that a person can cause, each one sentence long."""
+"""The errors that kinestore raises, each one sentence long."""
 
 
 class KinestoreError(Exception):
-    """Something went wrong that a person can mend; the message says what, with its value."""
+    """An error that the user can fix; the message names the thing, its value and the remedy."""
 
 
 class UsageError(KinestoreError, ValueError):
-    """The request itself was wrong: the command line answers with exit status 2."""
+    """A wrong argument or request: the command line exits with status 2."""
 
 
 class StoreError(KinestoreError):
-    """The store on disk is absent, newer than this version, or broken."""
+    """A store that is absent, newer than this version, or broken."""

@@ -18,12 +18,9 @@ from kinestore.store.io.storage import Storage
 from kinestore.store.part_folder import PartFolder
 from kinestore.store.parts import HDF5, flush_and_hash, next_number
 from kinestore.store.records import FramesSpec
-from kinestore.store.schema import read_spec, refuse_repeated, write_spec
+from kinestore.store.schema import read_spec, refuse_repeated
 
 _ARRAY = "frames"
-
-ClipsByPart = dict[str, list[str]]
-"""The clips of each part, by its name; parts never change."""
 
 
 @dataclass(frozen=True)
@@ -74,12 +71,7 @@ class StoredFrames:
 
 
 def open_frames(folder: PartFolder) -> StoredFrames:
-    """Find each clip's position; of a clip in two parts, the newest part's.
-
-    Raises:
-        StoreError: If frames.json or a part cannot be used.
-        UsageError: If they lie in an object store.
-    """
+    """Find each clip's position; of a clip in two parts, the newest part's."""
     root = require_local(folder.storage)
     spec = read_spec(folder.storage, folder.name, FramesSpec)
     size = int(np.prod(spec.shape))
@@ -131,73 +123,52 @@ def _read_part_of(folder: PartFolder, name: str, spec: FramesSpec) -> FramesPart
         ) from error
 
 
-def append_frames(
-    folder: PartFolder,
-    spec: FramesSpec,
-    clip_ids: Sequence[str],
-    frames: Sequence[NDArray[np.uint8]] | NDArray[np.uint8],
-    *,
-    known: ClipsByPart,
-    number: int | None,
-    made_with: Mapping[str, str] | None,
-) -> int:
-    """Commit frames as one part, except for clips that are there already.
+class FramesIndex:
+    """Clips that the frames of one specification have already, so that none is added twice."""
 
-    Args:
-        folder: The specification's.
-        spec: Written to frames.json.
-        clip_ids: Clip of each row, length N.
-        frames: uint8, shape (N, T, H, W, C), or N arrays of shape (T, H, W, C).
-        known: The result of earlier calls; updated.
-        number: The part's; None puts it last.
-        made_with: Versions of the software, noted in frames.json when that is made.
+    def __init__(self, folder: PartFolder, spec: FramesSpec) -> None:
+        require_local(folder.storage)
+        self._folder = folder
+        self._spec = spec
+        self._clips: dict[str, list[str]] = {}  # by part: parts never change
 
-    Returns:
-        How many clips were added.
+    def look_up(self) -> set[str]:
+        """Return the clips that are there now."""
+        there = set(self._folder.parts())
+        for name in self._clips.keys() - there:  # a repair has dropped it
+            del self._clips[name]
+        for name in there - self._clips.keys():
+            self._clips[name] = _read_part_of(self._folder, name, self._spec).clip_ids
+        return {clip for clips in self._clips.values() for clip in clips}
 
-    Raises:
-        UsageError: If the frames do not fit the specification, or a clip comes twice.
-    """
-    storage = folder.storage
-    require_local(storage)
-    _check(spec, clip_ids, frames)
-    refuse_repeated("frames", clip_ids)
-    if bad := [clip for clip in clip_ids if not clip or "\0" in clip]:
-        raise UsageError(f"frames: clip {bad[0]!r} is empty or holds a zero byte")
-    marker = write_spec(storage, spec, made_with=made_with)
-    there = look_up_clips(folder, spec, known=known)
-    while new := {c: clip for c, clip in zip(clip_ids, frames, strict=True) if c not in there}:
-        with storage.temporary(folder.name) as unfinished:
-            array = create_array(unfinished, _ARRAY, list(new), spec.shape, np.uint8)
-            for row, clip in enumerate(new.values()):
-                array[row] = clip
-            del array
-            hashed = flush_and_hash(unfinished)[:16]  # before other writers are kept out
-            with storage.locked(marker):  # two jobs may have decoded the same clip
-                there = look_up_clips(folder, spec, known=known)
-                if there.isdisjoint(new):
-                    place = next_number(storage, folder.name, HDF5) if number is None else number
-                    name = f"{folder.name}/{place:05d}-{hashed}{HDF5}"
-                    storage.publish(unfinished, name)
-                    known[name] = list(new)
-                    return len(new)
-    return 0
+    def commit(
+        self, frames: Mapping[str, NDArray[np.uint8]], *, number: int | None, marker: str
+    ) -> int:
+        """Commit checked frames, by clip, as one part, and return how many clips are new.
 
-
-def look_up_clips(folder: PartFolder, spec: FramesSpec, *, known: ClipsByPart) -> set[str]:
-    """Return the clips that are there now; arguments as for `append_frames`.
-
-    Raises:
-        StoreError: If a part cannot be used.
-        UsageError: If they lie in an object store.
-    """
-    require_local(folder.storage)
-    there = set(folder.parts())
-    for name in known.keys() - there:  # a repair has dropped it
-        del known[name]
-    for name in there - known.keys():
-        known[name] = _read_part_of(folder, name, spec).clip_ids
-    return {clip for clips in known.values() for clip in clips}
+        Args:
+            frames: Result of `check_frames`.
+            number: The part's; None puts it last.
+            marker: The file to lock.
+        """
+        storage, folder = self._folder.storage, self._folder.name
+        there = self.look_up()
+        while new := {clip: values for clip, values in frames.items() if clip not in there}:
+            with storage.temporary(folder) as unfinished:
+                array = create_array(unfinished, _ARRAY, list(new), self._spec.shape, np.uint8)
+                for row, values in enumerate(new.values()):
+                    array[row] = values
+                del array
+                hashed = flush_and_hash(unfinished)[:16]  # before other writers are kept out
+                with storage.locked(marker):  # two jobs may have decoded the same clip
+                    there = self.look_up()
+                    if there.isdisjoint(new):
+                        place = next_number(storage, folder, HDF5) if number is None else number
+                        name = f"{folder}/{place:05d}-{hashed}{HDF5}"
+                        storage.publish(unfinished, name)
+                        self._clips[name] = list(new)
+                        return len(new)
+        return 0
 
 
 def require_local(storage: Storage) -> Path:
@@ -209,11 +180,12 @@ def require_local(storage: Storage) -> Path:
     return storage.local_root
 
 
-def _check(
+def check_frames(
     spec: FramesSpec,
     clip_ids: Sequence[str],
     frames: Sequence[NDArray[np.uint8]] | NDArray[np.uint8],
-) -> None:
+) -> Mapping[str, NDArray[np.uint8]]:
+    """Return frames by clip; raise UsageError if they do not fit, or a clip comes twice."""
     expected = (len(clip_ids), *spec.shape)
     if isinstance(frames, np.ndarray):
         given = [(frames.dtype.name, frames.shape)]
@@ -222,3 +194,7 @@ def _check(
     for dtype, shape in given or [("uint8", (0, *spec.shape))]:
         if (dtype, shape) != ("uint8", expected):
             raise UsageError(f"frames: {dtype} of shape {shape}, not uint8 of {expected}")
+    refuse_repeated("frames", clip_ids)
+    if bad := [clip for clip in clip_ids if not clip or "\0" in clip]:
+        raise UsageError(f"frames: clip {bad[0]!r} is empty or holds a zero byte")
+    return dict(zip(clip_ids, frames, strict=True))

@@ -47,14 +47,7 @@ def load_rows(
 ) -> JoinedRows:
     """Return the rows of the wanted clips that every view has.
 
-    Args:
-        storage: The store's.
-        columns: Views to join, side by side.
-        wanted: clip_ids.
-        dtype: "float32" or "float16".
-
-    Returns:
-        Mapped, without a copy, if they are all the rows of a cached join.
+    They are mapped, without a copy, if they are all the rows of a cached join.
 
     Raises:
         UsageError: If a whole sequence is joined with anything else.

@@ -1,10 +1,15 @@
-"""Loading features for training: filters, the join of views, and what is known of the clips."""
+"""Loading features for training: filters, the join of views, and labels.
+
+Shape legend: N clips, T frames, D features.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from kinestore.store.errors import UsageError
-from kinestore.store.features import describe_clips
 from kinestore.store.filters import Filter, describe_filters, select_rows
 from kinestore.store.io.storage import Storage
 from kinestore.store.join import Column
@@ -23,7 +28,7 @@ def load_features(
     filters: Mapping[str, Filter],
     dtype: str,
 ) -> Features:
-    """Join views by clip, and pool sequences, into one array.
+    """Join views by clip, and pool sequences, into one array; see `Store.load`.
 
     Args:
         storage: The store's.
@@ -32,9 +37,6 @@ def load_features(
         features: Views as `VIEW` or `VIEW:POOL`.
         filters: Allowed values, by column of the sources.
         dtype: "float32" or "float16".
-
-    Raises:
-        UsageError: As `Store.load` does.
     """
     if not features:
         raise UsageError("features: name at least one view")
@@ -55,4 +57,38 @@ def load_features(
         rows=rows,
         views=[column.view.name for column in columns],
         widths=[column.shape[-1] for column in columns],
+    )
+
+
+def describe_clips(
+    values: NDArray[np.floating],
+    clip_ids: Sequence[str],
+    *,
+    rows: Mapping[str, Mapping[str, Any]],
+    views: Sequence[str],
+    widths: Sequence[int],
+) -> Features:
+    """Give each row of values its label, group, split and uri.
+
+    Args:
+        values: Shape (N, D) or (N, T, D).
+        clip_ids: Clip of each row.
+        rows: Label, group, split and uri by clip_id; clips without a row of values are `missing`.
+        views: Views that the values come from.
+        widths: Number of features of each view.
+    """
+    kept = [rows[clip] for clip in clip_ids]
+    classes = sorted({row["label"] for row in kept if row["label"] is not None})
+    number = {label: index for index, label in enumerate(classes)}
+    return Features(
+        features=values,
+        labels=np.array([number.get(row["label"], -1) for row in kept], dtype=np.int64),
+        clip_ids=list(clip_ids),
+        groups=[row["group"] for row in kept],
+        splits=[row["split"] for row in kept],
+        uris=[row["uri"] for row in kept],
+        classes=classes,
+        views=list(views),
+        missing=sorted(set(rows).difference(clip_ids)),
+        widths=list(widths),
     )

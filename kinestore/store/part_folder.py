@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from kinestore.store.errors import StoreError
+from kinestore.store.errors import StoreError, UsageError
 from kinestore.store.io.storage import Storage
 from kinestore.store.io.validated_read import read_part
 from kinestore.store.parts import HDF5, PARQUET, list_parts, sort_parts
@@ -31,6 +31,11 @@ class PartFolder:
     storage: Storage
     name: str
     snapshot: Snapshot | None = None
+
+    @property
+    def base_name(self) -> str:
+        """The last component of its name."""
+        return self.name.rpartition("/")[2]
 
     @property
     def suffix(self) -> str:
@@ -120,6 +125,14 @@ class PartFolders:
         """List every folder; "clips" comes last, as a job commits clips before embeddings."""
         described = [*self.within("views"), *self.within("frames")]
         return [self.folder("failures"), *described, self.folder("clips")]
+
+    def refuse_if_pinned(self) -> None:
+        """Raise UsageError for a snapshot, which is not written to."""
+        if self.snapshot is not None:
+            raise UsageError(
+                f"{self.storage.address} at snapshot {self.snapshot.name!r}: is not written to; "
+                "open the store without the snapshot"
+            )
 
     def next_number(self) -> int:
         """Return a part number above all that are there."""

@@ -20,14 +20,15 @@ PART_NAME = re.compile(r"([0-9]{5,})-([0-9a-f]{16})\.(parquet|h5)")
 """Name of a part's file; a part's full name begins with its folder within the store."""
 
 
-def commit_part(storage: Storage, folder: str, table: pa.Table, *, number: int) -> str:
+def commit_part(storage: Storage, folder: str, table: pa.Table, *, number: int | None) -> str:
     """Write a table as the part `NNNNN-<hash>.parquet`, atomically.
 
     Args:
         storage: The store's.
         folder: Folder of this kind of part.
         table: At least one row.
-        number: Position among the parts: of two contradicting rows, the later part's stands.
+        number: Position among the parts: of two contradicting rows, the later part's stands. None
+            puts it last.
 
     Returns:
         The part's full name. The hash is that of the file's bytes, so the same rows committed
@@ -49,7 +50,8 @@ def commit_part(storage: Storage, folder: str, table: pa.Table, *, number: int) 
         )
         size = unfinished.stat().st_size
         check_claims(str(unfinished), pq.read_metadata(unfinished), table.schema, size=size)
-        name = f"{folder}/{number:05d}-{flush_and_hash(unfinished)[:16]}{PARQUET}"
+        place = next_number(storage, folder) if number is None else number
+        name = f"{folder}/{place:05d}-{flush_and_hash(unfinished)[:16]}{PARQUET}"
         storage.publish(unfinished, name)
         return name
 
@@ -87,11 +89,7 @@ def part_names(storage: Storage, folder: str, suffix: str = PARQUET) -> set[str]
 
 
 def sort_parts(storage: Storage, names: set[str]) -> list[str]:
-    """Sort parts of one folder by number.
-
-    Raises:
-        StoreError: If a file does not have the name of a part.
-    """
+    """Sort parts of one folder by number; errors as of `part_number`."""
     return sorted(names, key=lambda name: (part_number(storage, name), name))
 
 

@@ -1,6 +1,6 @@
-"""What the store keeps and hands back, as plain frozen records.
+"""Frozen records that the store takes and returns.
 
-Shape legend: N clips, T frames, D features; H, W pixels down and across, C colours.
+Shape legend: N clips, T frames, D features; H, W pixels down and across, C colors.
 """
 
 import hashlib
@@ -38,18 +38,18 @@ class Source:
 
 @dataclass(frozen=True, kw_only=True)
 class VideoInfo:
-    """What decoding a video told.
+    """Properties of a video that was decoded.
 
     Attributes:
-        num_frames: Frames that really come out of the decoder (headers lie).
+        num_frames: Frames that the decoder returned (headers can be wrong).
         fps: Average frame rate in frames per second.
         width: Stored width in pixels, before rotation.
         height: Stored height in pixels, before rotation.
         codec: FFmpeg's name of the codec.
         duration_s: num_frames / fps, in seconds.
-        rotation: Degrees, counter-clockwise, that a player turns the picture by.
+        rotation: Degrees, counter-clockwise, that a player rotates the picture by.
         size_bytes: Size of the file.
-        warning: What a person should know of a decode that went on past damage, or None.
+        warning: Description of damage that was skipped, or None.
     """
 
     num_frames: int
@@ -65,12 +65,12 @@ class VideoInfo:
 
 @dataclass(frozen=True, kw_only=True)
 class Clip:
-    """A source together with its identity and what decoding it told.
+    """A source with its identity and properties.
 
     Attributes:
         clip_id: First 32 hex digits of the SHA-256 of the file's bytes.
         source: The video as the user named it.
-        info: What decoding told.
+        info: The decoded video's properties.
     """
 
     clip_id: str
@@ -78,8 +78,8 @@ class Clip:
     info: VideoInfo
 
 
-MAX_VALUES = 2**31 - 1
-"""Of one embedding: what Arrow's fixed-size lists take."""
+_MAX_VALUES = 2**31 - 1
+"""Values of one embedding: the limit of Arrow's fixed-size lists."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +89,7 @@ class ViewSpec:
     Attributes:
         extractor: Registered name, such as "motion".
         shape: Shape of one clip's embedding: (D,) for a vector, (T, D) for a sequence.
-        dtype: "float32" or "float16", as kept on disk.
+        dtype: "float32" or "float16", as stored.
         settings: Code version, weights' hash, sampling, preprocessing, seed: JSON values only.
     """
 
@@ -104,11 +104,10 @@ class ViewSpec:
             raise UsageError(f"dtype={self.dtype!r}: must be 'float32' or 'float16'")
         if len(self.shape) not in (1, 2) or min(self.shape) < 1:
             raise UsageError(f"shape={self.shape}: must be (D,) or (T, D), each 1 or more")
-        if math.prod(self.shape) > MAX_VALUES:
-            raise UsageError(f"shape={self.shape}: must hold no more than {MAX_VALUES} values")
+        _check_size(self.shape)
 
     def to_json(self) -> dict[str, Any]:
-        """The whole specification as JSON values."""
+        """Return the whole specification as JSON values."""
         return {
             "extractor": self.extractor,
             "shape": list(self.shape),
@@ -129,12 +128,12 @@ class ViewSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class FramesSpec:
-    """Everything that a clip's kept frames depend on besides the clip itself.
+    """Everything that a clip's stored frames depend on besides the clip itself.
 
     Attributes:
         kind: A name for them, such as "rgb-112".
-        shape: (T, H, W, C) of one clip: frames, pixels down, pixels across, colours.
-        settings: Sampling, size, cropping, colour space, seed: JSON values only.
+        shape: Shape of one clip, (T, H, W, C).
+        settings: Sampling, size, cropping, color space, seed: JSON values only.
     """
 
     kind: str
@@ -145,11 +144,10 @@ class FramesSpec:
         _check_name("kind", self.kind)
         if len(self.shape) != 4 or min(self.shape) < 1:
             raise UsageError(f"shape={self.shape}: must be (T, H, W, C), each 1 or more")
-        if math.prod(self.shape) > MAX_VALUES:
-            raise UsageError(f"shape={self.shape}: must hold no more than {MAX_VALUES} values")
+        _check_size(self.shape)
 
     def to_json(self) -> dict[str, Any]:
-        """The whole specification as JSON values."""
+        """Return the whole specification as JSON values."""
         return {"kind": self.kind, "shape": list(self.shape), "settings": dict(self.settings)}
 
     @property
@@ -170,6 +168,11 @@ def _check_name(attribute: str, name: str) -> None:
         )
 
 
+def _check_size(shape: tuple[int, ...]) -> None:
+    if math.prod(shape) > _MAX_VALUES:
+        raise UsageError(f"shape={shape}: must hold no more than {_MAX_VALUES} values")
+
+
 def _fingerprint(described: Mapping[str, Any]) -> str:
     canonical = json.dumps(described, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
@@ -177,13 +180,13 @@ def _fingerprint(described: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Embedding:
-    """What one extractor says of one clip.
+    """One extractor's output for one clip.
 
     Attributes:
         vector: Shape (D,) or (T, D), float32.
         frame_index: Frames of the clip that it was computed from, int64, shape (n,).
         pts_s: Their presentation times in seconds, float64, shape (n,).
-        caption: The text that went into it, where there is one.
+        caption: The text that went into it, or None.
     """
 
     vector: NDArray[np.float32]
@@ -193,19 +196,19 @@ class Embedding:
 
 
 RESOLVED = "made-good"
-"""The kind of a ledger row that takes an earlier failure of the same uri and view back."""
+"""The kind of a row that cancels an earlier failure of the same uri and view."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """One input that could not be done, and why.
+    """One input that failed, and why.
 
     Attributes:
         uri: Absolute path of the file.
-        clip_id: Identity of its bytes, or "" when they could not be read.
-        view: The view that lacks it, or "" when the video itself could not be used.
+        clip_id: Identity of its bytes, or "" if they could not be read.
+        view: The view without a row for it, or "" if the video itself could not be used.
         stage: "read", "decode", "extract" or "worker".
-        kind: A short stable word for the reason, such as "missing-file"; or MADE_GOOD.
+        kind: A short stable word for the reason, such as "missing-file"; or RESOLVED.
         message: One sentence for people.
         when: UTC time, ISO 8601.
         attempt: 1 for the first try of this uri, and one more for each retry.
@@ -243,13 +246,13 @@ class Features:
     """Embeddings joined by clip, ready to train on; rows are ordered by clip_id.
 
     Attributes:
-        features: float32, or float16 where asked for; shape (N, D), or (N, T, D) for a view
-            loaded whole.
+        features: float32, or float16 if requested; shape (N, D), or (N, T, D) for a whole
+            sequence.
         labels: Index into `classes`, int64, shape (N,); -1 where a clip has no label.
         clip_ids: Identity of each row, length N.
         groups: Group of each row, or None, length N.
         splits: Split of each row, or None, length N.
-        uris: Where each row's clip was last seen, length N.
+        uris: Newest path of each row's clip, length N.
         classes: Sorted class names.
         views: The views that were joined, `<extractor>@<fingerprint>`, in order.
         missing: clip_ids left out because a view lacks them.
@@ -269,21 +272,12 @@ class Features:
 
     @property
     def fingerprint(self) -> str:
-        """16 hex digits that tell these clips, in this order and as they are marked, from others.
-
-        It tells nothing of their features: those have `views`.
-        """
+        """16 hex digits of these clips, their order, labels, groups and splits; not of features."""
         marks = zip(self.clip_ids, self.labels.tolist(), self.groups, self.splits, strict=True)
         return _fingerprint({"classes": self.classes, "clips": list(map(list, marks))})
 
     def select(self, rows: NDArray[np.int64]) -> "Features":
-        """The same with these rows alone, in this order; classes and views stay."""
-        return replace(
-            self,
-            features=self.features[rows],
-            labels=self.labels[rows],
-            clip_ids=[self.clip_ids[row] for row in rows],
-            groups=[self.groups[row] for row in rows],
-            splits=[self.splits[row] for row in rows],
-            uris=[self.uris[row] for row in rows],
-        )
+        """Return only these rows, in this order; classes and views stay."""
+        listed = ("clip_ids", "groups", "splits", "uris")
+        chosen = {name: [getattr(self, name)[row] for row in rows] for name in listed}
+        return replace(self, features=self.features[rows], labels=self.labels[rows], **chosen)

@@ -16,11 +16,8 @@ import pyarrow.dataset as ds
 from numpy.typing import NDArray
 
 from kinestore.store.errors import StoreError, UsageError
-from kinestore.store.part_folder import PartFolder
-from kinestore.store.records import ViewSpec
 from kinestore.store.schema import embedding_array, view_schema
-
-ViewParts = tuple[ViewSpec, PartFolder]
+from kinestore.store.views import View
 
 _SEALED = {
     "enable_external_access": "false",
@@ -37,15 +34,11 @@ _REASON_LENGTH = 300
 
 
 def run_query(
-    query: str, *, clips: pa.Table, failures: pa.Table, views: Sequence[ViewParts]
+    query: str, *, clips: pa.Table, failures: pa.Table, views: Sequence[View]
 ) -> pa.Table:
-    """Run a SELECT.
+    """Run a SELECT over the tables `clips`, `failures`, `captions` and the views.
 
-    Args:
-        query: One statement over the tables `clips`, `failures`, `captions` and the views.
-        clips: The table of that name.
-        failures: The table of that name.
-        views: Tables that are read when the query does, and only the columns that it names.
+    Views are read when the query does, and only the columns that it names.
 
     Raises:
         UsageError: If DuckDB cannot run the query on these tables, or is not installed.
@@ -95,12 +88,13 @@ def _reason(error: Exception) -> str:
     return " ".join(sentence.split())[:_REASON_LENGTH]
 
 
-def _add_views(connection: Any, views: Sequence[ViewParts], faults: list[StoreError]) -> None:
-    short = Counter(spec.extractor.casefold() for spec, _ in views)  # SQL's names have no case
+def _add_views(connection: Any, views: Sequence[View], faults: list[StoreError]) -> None:
+    specs = [view.spec for view in views]
+    short = Counter(spec.extractor.casefold() for spec in specs)  # SQL's names have no case
     short.update(["clips", "failures", "captions"])
     captions = ["SELECT '' AS clip_id, '' AS view, '' AS caption WHERE false"]
-    for spec, parts in views:
-        rows = _Rows(spec, parts, faults)
+    for view, spec in zip(views, specs, strict=True):
+        rows = _Rows(view, faults)
         connection.register(spec.name, rows)
         if short[spec.extractor.casefold()] == 1:
             connection.register(spec.extractor, rows)
@@ -114,14 +108,13 @@ class _Rows(ds.Dataset):  # type: ignore[misc]  # pyarrow has no types
     """A view's rows as DuckDB scans them: each part is read, and checked, when it is reached.
 
     Args:
-        spec: The view's.
-        parts: The view's.
+        view: The view.
         faults: Receives errors of the store, since DuckDB keeps only their text.
     """
 
-    def __init__(self, spec: ViewSpec, parts: PartFolder, faults: list[StoreError]) -> None:
-        self._spec = spec
-        self._parts = parts
+    def __init__(self, view: View, faults: list[StoreError]) -> None:
+        self._spec = spec = view.spec
+        self._parts = view.parts
         self._faults = faults
         self._stored = view_schema(spec)
         index = self._stored.get_field_index("embedding")

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kinestore.store.records import FramesSpec, ViewSpec
+from kinestore.store.records import FramesSpec
 from kinestore.store.store import Store
+from kinestore.store.views import View
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,9 +22,9 @@ class StoreStatus:
         num_sources: Paths of clips.
         labels: Number of clips by label.
         num_failures: Inputs that failed.
-        views: Each view, with its number of rows.
-        frames: Each kind of frames, with its number of clips; None in an object store, from which
-            frames are not read.
+        views: Of each view `extractor`, `fingerprint`, `shape`, `dim`, `dtype` and `rows`.
+        frames: Of each kind of frames `kind`, `fingerprint`, `shape`, `clips` and their `bytes`,
+            both None in an object store, from which frames are not read.
     """
 
     store: str
@@ -31,39 +32,14 @@ class StoreStatus:
     num_sources: int
     labels: Mapping[str, int]
     num_failures: int
-    views: tuple[tuple[ViewSpec, int], ...]
-    frames: tuple[tuple[FramesSpec, int | None], ...]
+    views: tuple[Mapping[str, Any], ...]
+    frames: tuple[Mapping[str, Any], ...]
 
     def to_json(self) -> dict[str, Any]:
-        """Return the counts as JSON values; `bytes` are those of a kind's frames."""
-        return {
-            "store": self.store,
-            "clips": self.num_clips,
-            "sources": self.num_sources,
-            "labels": dict(self.labels),
-            "failures": self.num_failures,
-            "views": [
-                {
-                    "extractor": spec.extractor,
-                    "fingerprint": spec.fingerprint,
-                    "shape": list(spec.shape),
-                    "dim": spec.shape[-1],
-                    "dtype": spec.dtype,
-                    "rows": num_rows,
-                }
-                for spec, num_rows in self.views
-            ],
-            "frames": [
-                {
-                    "kind": spec.kind,
-                    "fingerprint": spec.fingerprint,
-                    "shape": list(spec.shape),
-                    "clips": num_clips,
-                    "bytes": None if num_clips is None else num_clips * math.prod(spec.shape),
-                }
-                for spec, num_clips in self.frames
-            ],
-        }
+        """Return the counts as JSON values."""
+        counts = {"clips": self.num_clips, "sources": self.num_sources, "labels": self.labels}
+        described = {"views": list(self.views), "frames": list(self.frames)}
+        return {"store": self.store, **counts, "failures": self.num_failures, **described}
 
 
 def status(path: str | Path) -> StoreStatus:
@@ -76,16 +52,25 @@ def status(path: str | Path) -> StoreStatus:
     clips = store.clips().select(["clip_id", "label"])
     label_of = dict(zip(*(column.to_pylist() for column in clips.columns), strict=True))
     labels = Counter(label for label in label_of.values() if label is not None)
-    is_local = store.storage.local_root is not None
     return StoreStatus(
         store=store.address,
         num_clips=len(label_of),
         num_sources=len(clips),
         labels=dict(sorted(labels.items())),
         num_failures=len(store.failures()),
-        views=tuple((view.spec, len(view.clip_ids())) for view in store.views()),
-        frames=tuple(
-            (spec, len(store.clips_with(spec)) if is_local else None)
-            for spec in store.kinds_of_frames()
-        ),
+        views=tuple(map(_describe_view, store.views())),
+        frames=tuple(_describe_frames(store, spec) for spec in store.kinds_of_frames()),
     )
+
+
+def _describe_view(view: View) -> dict[str, Any]:
+    described = {name: getattr(view.spec, name) for name in ("extractor", "fingerprint", "dtype")}
+    shape = list(view.spec.shape)
+    return {**described, "shape": shape, "dim": shape[-1], "rows": len(view.clip_ids())}
+
+
+def _describe_frames(store: Store, spec: FramesSpec) -> dict[str, Any]:
+    num_clips = None if store.storage.local_root is None else len(store.clips_with(spec))
+    size_bytes = None if num_clips is None else num_clips * math.prod(spec.shape)
+    described = {"kind": spec.kind, "fingerprint": spec.fingerprint, "shape": list(spec.shape)}
+    return {**described, "clips": num_clips, "bytes": size_bytes}

@@ -11,13 +11,15 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from kinestore.store import schema
 from kinestore.store.errors import UsageError
 from kinestore.store.filters import Filter, find_by_name
-from kinestore.store.frames import StoredFrames, open_frames
+from kinestore.store.frames import FramesIndex, StoredFrames, check_frames, open_frames
 from kinestore.store.io.addresses import open_storage
 from kinestore.store.load import load_features
-from kinestore.store.marker import check_marker, make_marker
+from kinestore.store.marker import STORE_MARKER, check_marker, make_marker
 from kinestore.store.part_folder import PartFolders
+from kinestore.store.parts import commit_part
 from kinestore.store.records import (
     RESOLVED,
     Clip,
@@ -28,11 +30,10 @@ from kinestore.store.records import (
     Snapshot,
     ViewSpec,
 )
-from kinestore.store.schema import CLIPS, FAILURES, failures_to_table, read_spec
+from kinestore.store.row_index import RowIndex, rows_of_clips, rows_of_view
 from kinestore.store.snapshot import pin_parts, read_snapshot
 from kinestore.store.sql import run_query
 from kinestore.store.views import View
-from kinestore.store.writer import StoreWriter
 
 
 class Store:
@@ -57,7 +58,8 @@ class Store:
         check_marker(self.storage)
         self.pinned = None if snapshot is None else read_snapshot(self.storage, snapshot)
         self._folders = PartFolders(storage=self.storage, snapshot=self.pinned)
-        self._writer = StoreWriter(self._folders)
+        self._indexes: dict[str, RowIndex] = {}
+        self._frames_indexes: dict[str, FramesIndex] = {}
 
     @classmethod
     def create(cls, path: str | Path) -> "Store":
@@ -77,11 +79,9 @@ class Store:
             raise UsageError(f"{self.address}: this needs a store on a local file system")
         return self.storage.local_root
 
-    # Content
-
     def clips(self) -> pa.Table:
         """Return a row per source, ordered by clip_id; a source's newest row stands."""
-        table = self._folders.folder("clips").read(CLIPS)
+        table = self._folders.folder("clips").read(schema.CLIPS)
         newest = {uri: row for row, uri in enumerate(table.column("uri").to_pylist())}
         kept = table.take(pa.array(sorted(newest.values()), pa.int64()))
         return kept.sort_by([("clip_id", "ascending"), ("uri", "ascending")])
@@ -89,14 +89,14 @@ class Store:
     def sources(self) -> list[Mapping[str, Any]]:
         """Return clip_id, uri, label, group and split of each source; the newest come last."""
         columns = ["clip_id", "uri", "label", "group", "split"]
-        rows = self._folders.folder("clips").read(CLIPS, columns).to_pylist()
+        rows = self._folders.folder("clips").read(schema.CLIPS, columns).to_pylist()
         newest = {row["uri"]: number for number, row in enumerate(rows)}
         return [rows[number] for number in sorted(newest.values())]
 
     def views(self) -> list[View]:
         """Return every view, ordered by name."""
         return [
-            View(spec=read_spec(self.storage, folder.name, ViewSpec), parts=folder)
+            View(spec=schema.read_spec(self.storage, folder.name, ViewSpec), parts=folder)
             for folder in self._folders.within("views")
         ]
 
@@ -112,19 +112,16 @@ class Store:
     def frames(self, name: str) -> StoredFrames:
         """Return the frames of a kind, or of a `<kind>@<fingerprint>` or its beginning.
 
-        Raises:
-            UsageError: If there are none, or more than one.
-            StoreError: If a part cannot be used.
+        Raises as `view` does, and StoreError if a part cannot be used.
         """
-        within = self._folders.within("frames")
-        folders = {folder.name.removeprefix("frames/"): folder for folder in within}
+        folders = {folder.base_name: folder for folder in self._folders.within("frames")}
         found = find_by_name(name, folders, store=self.address, what=("frames", "kind"))
         return open_frames(folders[found])
 
     def kinds_of_frames(self) -> list[FramesSpec]:
         """Return the specification of each kind of frames, ordered by name."""
         folders = self._folders.within("frames")
-        return [read_spec(self.storage, folder.name, FramesSpec) for folder in folders]
+        return [schema.read_spec(self.storage, folder.name, FramesSpec) for folder in folders]
 
     def clips_with(self, spec: ViewSpec | FramesSpec) -> Set[str]:
         """Return the clips that have a row under a specification now.
@@ -133,7 +130,14 @@ class Store:
             StoreError: If a part, or the specification's file, cannot be used.
             UsageError: If they are frames in an object store.
         """
-        return self._writer.clips_with(spec)
+        folder = schema.spec_folder(spec)
+        if self.storage.kind(schema.spec_file(folder)) is None:  # parts count once it is back
+            return frozenset()
+        if isinstance(spec, FramesSpec):
+            schema.read_spec(self.storage, folder, FramesSpec)
+            return self._frames_index(spec).look_up()
+        schema.read_spec(self.storage, folder, ViewSpec)
+        return self._embeddings_index(spec).look_up().keys()
 
     def next_number(self) -> int:
         """Return a part number above all that are there."""
@@ -141,39 +145,39 @@ class Store:
 
     def failures(self) -> list[Failure]:
         """Return the newest failure of each source and view, unless it was resolved since."""
-        table = self._folders.folder("failures").read(FAILURES, FAILURES.names)
+        table = self._folders.folder("failures").read(schema.FAILURES, schema.FAILURES.names)
         newest = {(row["uri"], row["view"]): Failure(**row) for row in table.to_pylist()}
         return [failure for failure in newest.values() if failure.kind != RESOLVED]
 
     def sql(self, query: str) -> pa.Table:
         """Run a SELECT; needs the optional extra `sql`.
 
-        Args:
-            query: Over the tables `clips` and `failures`, as the methods of those names return
-                them, `captions` (clip_id, view, caption), and each view under its name, such as
-                "slow@0123456789abcdef", and under its extractor's if no other view has that.
+        The tables are `clips` and `failures`, as the methods of those names return them, `captions`
+        (clip_id, view, caption), and each view under its name, such as "slow@0123456789abcdef",
+        and under its extractor's if no other view has that.
 
         Raises:
             UsageError: If DuckDB is not installed, or cannot run the query on these tables.
             StoreError: If a part that the query reads cannot be used.
         """
-        views = [(view.spec, view.parts) for view in self.views()]
-        failures = failures_to_table(self.failures())
-        return run_query(query, clips=self.clips(), failures=failures, views=views)
-
-    # Additions
+        failures = schema.failures_to_table(self.failures())
+        return run_query(query, clips=self.clips(), failures=failures, views=self.views())
 
     def append_clips(self, clips: Sequence[Clip], *, number: int | None = None) -> int:
-        """Commit clips as one part; a row of a source that is there already replaces the old one.
+        """Commit clips as one part, and return how many rows are new.
 
-        Returns:
-            How many were added: a row that repeats the newest of its source is not.
+        A row replaces older rows of its source; one that repeats the newest is not added.
         """
-        return self._writer.append_clips(clips, number=number)
+        self._folders.refuse_if_pinned()
+        table = schema.clips_to_table(clips)
+        index = self._index("clips", schema.CLIPS, None, rows_of_clips)
+        with self.storage.locked(STORE_MARKER):
+            return index.commit(table, number=number)
 
     def append_failures(self, failures: Sequence[Failure], *, number: int | None = None) -> None:
         """Commit failures as one part; of one uri and view, the newest row stands."""
-        self._writer.append_failures(failures, number=number)
+        self._folders.refuse_if_pinned()
+        commit_part(self.storage, "failures", schema.failures_to_table(failures), number=number)
 
     def append(
         self,
@@ -184,7 +188,10 @@ class Store:
         number: int | None = None,
         made_with: Mapping[str, str] | None = None,
     ) -> int:
-        """Commit embeddings as one part of the specification's view.
+        """Commit embeddings as one part of the specification's view, and return how many are new.
+
+        A clip that has a row keeps it: since the specification has all that an embedding depends
+        on, another one would be the same.
 
         Args:
             spec: Everything that the embeddings depend on; a new one makes a new view.
@@ -194,16 +201,15 @@ class Store:
             number: The part's; None puts it last.
             made_with: Versions of the software, noted when the view is made.
 
-        Returns:
-            How many were added. A clip that has a row keeps it: since the specification has all
-            that an embedding depends on, another one would be the same.
-
         Raises:
             UsageError: If a vector has another shape or is not finite, or a clip comes twice.
         """
-        return self._writer.append_embeddings(
-            spec, clip_ids, embeddings, number=number, made_with=made_with
-        )
+        self._folders.refuse_if_pinned()
+        table = schema.embeddings_to_table(spec, clip_ids, embeddings)
+        marker = schema.write_spec(self.storage, spec, made_with=made_with)
+        index = self._embeddings_index(spec)
+        with self.storage.locked(marker):  # two jobs may have computed the same clip
+            return index.commit(table, number=number)
 
     def append_frames(
         self,
@@ -214,7 +220,7 @@ class Store:
         number: int | None = None,
         made_with: Mapping[str, str] | None = None,
     ) -> int:
-        """Commit clips of frames as one part; see `frames()`.
+        """Commit clips of frames as one part, and return how many are new; see `append`.
 
         Args:
             spec: Everything that the frames depend on; a new one makes a new folder.
@@ -223,34 +229,23 @@ class Store:
             number: The part's; None puts it last.
             made_with: Versions of the software, noted when the folder is made.
 
-        Returns:
-            How many were added. A clip that is there already stays as it is.
-
         Raises:
-            UsageError: If the frames are of another type or shape, or a clip comes twice.
+            UsageError: If the frames are of another type or shape, a clip comes twice, or the
+                store is in an object store.
         """
-        return self._writer.append_frames(
-            spec, clip_ids, frames, number=number, made_with=made_with
-        )
+        self._folders.refuse_if_pinned()
+        index = self._frames_index(spec)
+        checked = check_frames(spec, clip_ids, frames)
+        marker = schema.write_spec(self.storage, spec, made_with=made_with)
+        return index.commit(checked, number=number, marker=marker)
 
     def take_snapshot(
         self, name: str, *, on_progress: Callable[[int, int], None] | None = None
     ) -> Snapshot:
-        """Pin the parts that are there now under a name.
-
-        Args:
-            name: Letters, digits, '.', '_' and '-'.
-            on_progress: Called with the number of parts hashed and the number of all.
-
-        Raises:
-            UsageError: If the name is not allowed, or pins other parts already.
-            StoreError: If a part has changed since it was written.
-        """
-        self._writer.refuse_if_pinned()
+        """Pin the parts that are there now under a name; see `pin_parts`."""
+        self._folders.refuse_if_pinned()
         parts = [part for folder in self._folders.all() for part in folder.parts()]
         return pin_parts(self.storage, name, parts, on_progress=on_progress)
-
-    # Training
 
     def load(
         self,
@@ -282,8 +277,20 @@ class Store:
             UsageError: If a view is unknown or ambiguous, if no clip has a split, label, group or
                 clip_id that is named, or nothing is left.
         """
-        named = [features] if isinstance(features, str) else list(features)
+        named = [features] if isinstance(features, str) else features
         filters = {"split": split, "label": labels, "group": groups, "clip_id": clips}
         return load_features(
             self.storage, self.view, self.sources(), named, filters=filters, dtype=dtype
         )
+
+    def _index(self, folder: str, *arguments: Any) -> RowIndex:
+        index = RowIndex(self._folders.folder(folder), *arguments)
+        return self._indexes.setdefault(folder, index)
+
+    def _embeddings_index(self, spec: ViewSpec) -> RowIndex:
+        folder, columns = schema.spec_folder(spec), ["clip_id"]
+        return self._index(folder, schema.view_schema(spec), columns, rows_of_view)
+
+    def _frames_index(self, spec: FramesSpec) -> FramesIndex:
+        index = FramesIndex(self._folders.folder(schema.spec_folder(spec)), spec)
+        return self._frames_indexes.setdefault(spec.name, index)

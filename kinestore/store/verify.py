@@ -4,7 +4,7 @@ Nothing is trusted: each part's bytes are hashed, and read under its schema. A r
 what the next extraction makes again, and never a file that lies outside of the store.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import TypeVar
 import pyarrow as pa
 
 from kinestore.store.errors import KinestoreError, StoreError
-from kinestore.store.findings import HARMLESS, Finding, VerifyReport
+from kinestore.store.findings import DROPPED, HARMLESS, REFILLED, Finding, VerifyReport
 from kinestore.store.frames import read_frames_part
 from kinestore.store.io.atomic import is_temporary
 from kinestore.store.io.storage import Storage
@@ -22,7 +22,6 @@ from kinestore.store.join_cache import CACHE_FOLDER, cache_fault
 from kinestore.store.marker import STORE_MARKER
 from kinestore.store.parts import HDF5, PARQUET, PART_NAME, part_digest
 from kinestore.store.records import FramesSpec, ViewSpec
-from kinestore.store.repair import drop_broken
 from kinestore.store.schema import CLIPS, FAILURES, SPEC_FILES, read_spec, spec_file, view_schema
 from kinestore.store.snapshot import list_snapshots, part_fault, read_snapshot
 from kinestore.store.store import Store
@@ -63,7 +62,7 @@ def verify(
     dropped: list[str] = []
     left = check.findings
     if repair:
-        dropped, left = drop_broken(store.storage, check.findings)
+        dropped, left = _drop_broken(store.storage, check.findings)
     return VerifyReport(
         num_parts=check.done,
         findings=tuple(check.findings),
@@ -216,6 +215,23 @@ class _Check:
                     self.note(name, "temporary-file", "the job that wrote it is gone")
             elif not _belongs(name):
                 self.note(name, "unknown-file", "not part of a store; nothing reads it")
+
+
+def _drop_broken(storage: Storage, findings: Sequence[Finding]) -> tuple[list[str], list[Finding]]:
+    """Remove what can be removed, and return its names and the findings that are left."""
+    dropped, left = [], []
+    for finding in findings:
+        doomed = [finding.path] if finding.kind in DROPPED else []
+        if finding.kind == "broken-view":
+            folder = finding.path.rpartition("/")[0]
+            inside = sorted(filter(PART_NAME.fullmatch, storage.names(folder)))
+            doomed += [f"{folder}/{name}" for name in inside]
+        doomed = [name for name in doomed if storage.kind(name)]
+        gone = [name for name in doomed if storage.remove(name)]
+        dropped += gone
+        if len(gone) < len(doomed) or finding.kind not in DROPPED | REFILLED:
+            left.append(finding)
+    return dropped, left
 
 
 def _belongs(name: str) -> bool:

@@ -13,7 +13,7 @@ from kinestore.pipeline.training.networks.data.batches import Examples
 from kinestore.pipeline.training.networks.distributed import Processes
 from kinestore.pipeline.training.networks.sgd import Training
 from kinestore.store import Features
-from kinestore.store.features import describe_clips
+from kinestore.store.load import describe_clips
 
 ALONE = Processes(rank=0, count=1, device=torch.device("cpu"))
 

@@ -1,1 +1,1 @@
-"""The run folder: what a training job leaves behind, and how it is read again."""
+"""The run folder: results of a training job, written and read."""

@@ -1,4 +1,4 @@
-"""A run folder that somebody hands us: what is in it is checked before it is believed."""
+"""Reading a run folder, with checks of its untrusted files."""
 
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from kinestore.store.io.local_storage import LocalStorage
 from kinestore.store.io.validated_read import read_json, read_part
 
 MAX_FILE_BYTES = 64 << 20
-"""How long a description of a run may be; that of 1,000 rounds by 1,000 clients is 16 MB."""
+"""Largest size of a file; metrics of 1,000 rounds of 1,000 clients are 16 MB."""
 
 _AGAIN = "give its command again, without --resume"
 
@@ -19,7 +19,7 @@ JOBS = ("train", "federate")
 
 
 def is_run(path: Path) -> bool:
-    """Whether config.json is one of ours; other tools use that name too, beside their weights."""
+    """Return whether config.json is that of a run; other tools use this name too."""
     try:
         return read_json(LocalStorage(path), "config.json").get("job") in JOBS
     except (OSError, StoreError):
@@ -27,10 +27,10 @@ def is_run(path: Path) -> bool:
 
 
 def read_config(run: str | Path) -> dict[str, Any]:
-    """What was asked for of a finished run: config.json.
+    """Read config.json of a finished run.
 
     Raises:
-        UsageError: If it is no run, or not finished.
+        UsageError: If it is not a run, or not finished.
     """
     path = Path(run)
     if not is_run(path):
@@ -44,7 +44,7 @@ def read_config(run: str | Path) -> dict[str, Any]:
 
 
 def read_object(run: str | Path, name: str) -> dict[str, Any]:
-    """A JSON object of a finished run.
+    """Read a JSON object of a finished run.
 
     Raises:
         UsageError: If it is no finished run, or the file is absent or cannot be used.
@@ -59,7 +59,7 @@ def read_object(run: str | Path, name: str) -> dict[str, Any]:
 
 
 def read_table(run: str | Path, name: str, schema: pa.Schema) -> pa.Table:
-    """These columns of a Parquet file of a finished run, no larger than the file allows.
+    """Read these columns of a Parquet file of a finished run.
 
     Raises:
         UsageError: If it is no finished run, or the file is absent or cannot be used.
@@ -74,12 +74,12 @@ def read_table(run: str | Path, name: str, schema: pa.Schema) -> pa.Table:
 
 
 def missing_file(run: str | Path, name: str) -> UsageError:
-    """What to say where a file is missing that every run has had for some time."""
+    """Return the error for a file that runs of earlier versions do not have."""
     return UsageError(f"run={Path(run)}: has no {name}, as an earlier version left it; {_AGAIN}")
 
 
 def unusable(run: str | Path, why: object) -> UsageError:
-    """What to say where a file was changed or is broken."""
+    """Return the error for a file that was changed or is broken."""
     return UsageError(f"run={Path(run)}: cannot be used ({why}); {_AGAIN}")
 
 

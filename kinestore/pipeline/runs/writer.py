@@ -1,14 +1,14 @@
-"""The run folder: what a training job leaves behind.
+"""The run folder of a training job.
 
-config.json         what was asked for
-metrics.csv         a row an epoch or round, written as it happens
+config.json         settings
+metrics.csv         one row per epoch or round, written as it happens
 model.safetensors   the head as head.*, and standardise.mean and standardise.std (float64)
-predictions.parquet what was said of each scored clip
-summary.json        what came of it; written last: a run that has it is finished
+predictions.parquet the prediction for each test clip
+summary.json        results; written last: a run that has it is finished
 curves.png, confusion.png
-and of a federated run communication.json, client_partition.parquet, partition.png and
-clients.png; private parts of clients are in the model as client.NUMBER.*. Until it is finished it
-holds checkpoint-FOLD.safetensors too.
+A federated run also has communication.json, client_partition.parquet, partition.png and
+clients.png; private parameters of clients are in the model as client.NUMBER.*. A run that is not
+finished has checkpoint-FOLD.safetensors.
 """
 
 import csv
@@ -51,7 +51,7 @@ _CHECKPOINTS = "checkpoint-*.safetensors"
 
 
 class Run:
-    """An open run folder; use it in a `with`, so that metrics.csv gets closed.
+    """An open run folder; use it in a `with` block, which closes metrics.csv.
 
     Attributes:
         path: The folder.
@@ -76,11 +76,11 @@ class Run:
         self._file.close()
 
     def checkpoint(self, number: int) -> Path:
-        """Where the state of the fold with this number is kept until the run is finished."""
+        """Return the file for a fold's state, which is removed when the run is finished."""
         return self.path / _CHECKPOINTS.replace("*", str(number))
 
     def write_json(self, name: str, values: Mapping[str, Any]) -> None:
-        """Write one more file."""
+        """Write another JSON file."""
         _write_json(self.path / name, values)
 
     def add(self, row: Mapping[str, float | str | None]) -> None:
@@ -101,7 +101,7 @@ class Run:
         summary: Mapping[str, Any],
         private: Mapping[int, Mapping[str, Tensor]] = MappingProxyType({}),
     ) -> None:
-        """Write the model, predictions, charts and, last, the summary; checkpoints go then."""
+        """Write the model, predictions, charts and, last, the summary; remove checkpoints."""
         arrays = {f"head.{name}": array.contiguous() for name, array in model.state_dict().items()}
         arrays["standardise.mean"] = torch.from_numpy(standardiser.mean)
         arrays["standardise.std"] = torch.from_numpy(standardiser.std)
@@ -122,16 +122,16 @@ def open_run(
     columns: Sequence[str],
     resume: bool = False,
 ) -> Run:
-    """Start a run in a new or empty folder, in place of an earlier run, or where it left off.
+    """Start a run in a new or empty folder, replace an earlier run, or resume it.
 
-    Of an earlier run, its own files are removed and anything else stays.
+    An earlier run's own files are removed; other files stay.
 
     Args:
-        out: Where; parents are made.
-        config: What was asked for, JSON values, with the job's name under "job".
+        out: The folder; its parents are made.
+        config: Settings, JSON values, with the job's name under "job".
         columns: Header of metrics.csv.
         resume: Keep the checkpoints of an earlier run of the same config; metrics.csv is written
-            anew.
+            again.
 
     Raises:
         UsageError: If something else is there, or a run that cannot be resumed.
@@ -152,10 +152,10 @@ def open_run(
 
 
 def read_finished(out: str | Path, config: Mapping[str, Any]) -> dict[str, Any] | None:
-    """What summary.json of a finished run holds, or None where there is no such run.
+    """Read summary.json of a finished run, or return None if there is no such run.
 
     Raises:
-        UsageError: If there is one that was asked for differently.
+        UsageError: If there is one with other settings.
     """
     path = Path(out)
     if not (path / "summary.json").exists() or not is_run(path):
@@ -165,7 +165,7 @@ def read_finished(out: str | Path, config: Mapping[str, Any]) -> dict[str, Any] 
 
 
 def versions() -> dict[str, str]:
-    """Of Python and of the packages that a run's figures depend on."""
+    """Return the versions of Python and of the packages that results depend on."""
     return {"python": platform.python_version()} | {name: _version(name) for name in _PACKAGES}
 
 
@@ -177,7 +177,7 @@ def _version(package: str) -> str:
 
 
 def _check_same(path: Path, config: Mapping[str, Any]) -> None:
-    """Refuse to go on with a run that was asked for differently."""
+    """Raise UsageError for an existing run with other settings."""
     before, now = read_json(LocalStorage(path), "config.json"), json.loads(json.dumps(config))
     for key in sorted(now.keys() | before.keys()):
         if before.get(key) != now.get(key):

@@ -1,1 +1,1 @@
-"""Files that are written whole and read with care, here or in an object store."""
+"""Files, here or in an object store, that are written atomically and read with checks."""

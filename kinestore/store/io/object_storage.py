@@ -55,25 +55,20 @@ class ObjectStorage:
 
     @property
     def address(self) -> str:
-        """The address, such as "s3://bucket/store"."""
         return self.address_of("")
 
     def address_of(self, name: str) -> str:
-        """Return the address of an object."""
         return f"{self.protocol}://{self._key(name)}"
 
     def uri(self, name: str = "") -> str:
-        """Return the address of an object."""
         return self.address_of(name)
 
     def kind(self, name: str = "") -> Kind | None:
-        """Return the kind of an entry, or None."""
         with contextlib.suppress(FileNotFoundError), self._files(name) as files:
             return "folder" if files.info(self._key(name))["type"] == "directory" else "file"
         return None
 
     def size(self, name: str = "") -> int:
-        """Return the size of an object in bytes."""
         with self._files(name) as files:
             found = files.info(self._key(name))
         if found["type"] != "file":
@@ -81,11 +76,9 @@ class ObjectStorage:
         return int(found["size"])
 
     def names(self, folder: str = "") -> set[str]:
-        """Return the names in a folder, from one request."""
         return set(self._entries(folder))
 
     def walk(self) -> Iterator[str]:
-        """Yield the name of every object."""
         folders = [""]
         while folders:
             folder = folders.pop()
@@ -96,18 +89,15 @@ class ObjectStorage:
                     yield f"{folder}{name}"
 
     def open(self, name: str = "") -> OpenFile:
-        """Open an object for reading; one of up to BLOCK_BYTES is fetched at once."""
         size = self.size(name)
         if size <= BLOCK_BYTES:
             return io.BytesIO(self.read_range(name, 0, size))
         return io.BufferedReader(_Ranges(self, name, size), BLOCK_BYTES)
 
     def parquet_source(self, name: str = "") -> OpenFile:
-        """Return the open object."""
         return self.open(name)
 
     def read_range(self, name: str, begin: int, end: int) -> bytes:
-        """Return the bytes from one place up to another; fewer are an OSError."""
         if begin >= end:
             return b""
         with self._files(name) as files:
@@ -118,7 +108,6 @@ class ObjectStorage:
 
     @contextlib.contextmanager
     def local_copy(self, name: str = "") -> Iterator[Path]:
-        """Provide a copy in this machine's folder for temporary files."""
         folder, size = atomic.local_folder(), self.size(name)
         if size > shutil.disk_usage(folder).free:
             message = f"no room in {folder} for {size} bytes"
@@ -130,21 +119,17 @@ class ObjectStorage:
             yield copy
 
     def temporary(self, folder: str = "") -> AbstractContextManager[Path]:
-        """Provide a file in this machine's folder for temporary files."""
         return atomic.temporary(atomic.local_folder())
 
     def publish(self, unfinished: Path, name: str) -> None:
-        """Upload the file; raises UsageError if there is no such bucket."""
         with self._writing(name) as files:
             files.put_file(str(unfinished), self._key(name))
 
     def write(self, name: str, text: str) -> None:
-        """Write or replace a text object."""
         with self._writing(name) as files:
             files.pipe_file(self._key(name), text.encode())
 
     def write_once(self, name: str, text: str) -> None:
-        """Write a text object unless there is one."""
         try:
             with self._writing(name) as files:
                 files.pipe_file(self._key(name), text.encode(), mode="create")
@@ -155,11 +140,9 @@ class ObjectStorage:
                 self.write(name, text)
 
     def locked(self, name: str) -> AbstractContextManager[None]:
-        """Keep nobody out."""
         return nullcontext()
 
     def remove(self, name: str) -> bool:
-        """Remove an object."""
         if self.kind(name) != "file":
             return False
         with self._files(name) as files:
@@ -167,7 +150,6 @@ class ObjectStorage:
         return True
 
     def is_abandoned(self, name: str) -> bool:
-        """Return False: temporary files lie on the machines that write them."""
         return False
 
     def _key(self, name: str) -> str:

@@ -1,4 +1,4 @@
-"""Files of named tensors that nobody has vouched for: no pickle runs."""
+"""Reading untrusted files of named tensors: no pickle runs."""
 
 import pickle
 from pathlib import Path
@@ -12,7 +12,7 @@ from torch import Tensor
 from kinestore.store.errors import UsageError
 
 WRAPPERS = ("model_state", "state_dict")
-"""Keys under which pytorchvideo's files, and others, keep the state dict."""
+"""Keys under which pytorchvideo, and others, save the state dict."""
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

@@ -74,7 +74,7 @@ def test_good_clips_are_stored_and_bad_ones_are_in_the_ledger(
 def test_same_bytes_under_two_names_are_embedded_once(mixed: tuple[Path, ExtractionResult]) -> None:
     found = status(mixed[0])
     assert (found.num_clips, found.num_sources) == (NUM_GOOD, NUM_GOOD + 1)
-    assert [num_rows for _, num_rows in found.views] == [NUM_GOOD]
+    assert [view["rows"] for view in found.views] == [NUM_GOOD]
     assert found.labels == {"even": 3, "odd": 3}
 
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from kinestore.pipeline.training.networks.data.clip_source import Source
 from kinestore.store import Features, Store
-from kinestore.store.features import describe_clips
+from kinestore.store.load import describe_clips
 
 
 def rows_of(store: Store, source: Source) -> Features:
