@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.legend import Legend
+from matplotlib.text import Text
 from numpy.typing import NDArray
 
 from kinestore.pipeline.plotting import scatter_panels as panels
-from kinestore.pipeline.plotting.legend import Legend
-from kinestore.pipeline.plotting.scatter_panels import Panel, draw_panels
+from kinestore.pipeline.plotting.legend import PointNames
+from kinestore.pipeline.plotting.scatter_panels import ScatterPanel, draw_panels
 from kinestore.store import Clip, Features, Source, Store, ViewSpec
 from tests.helpers.stored import INFO
 
@@ -57,7 +59,7 @@ def draw(
     title: str = "motion",
 ) -> Path:
     drawn = [
-        Panel(
+        ScatterPanel(
             points=random_points(len(features.labels), seed=number),
             title=f"(a) {title}",
             note="silhouette \N{MINUS SIGN}0.12, 5-NN 0.34, trust 0.56",
@@ -67,7 +69,7 @@ def draw(
     views = "motion@0123456789abcdef, 891 features; " * num_panels
     draw_panels(
         drawn,
-        Legend(title="label", names=[features.classes[label] for label in features.labels]),
+        PointNames(title="label", names=[features.classes[label] for label in features.labels]),
         title="60 clips by label",
         caption=f"{views}\nUMAP, seed 0\n" + "Below each panel: " * 9,
         out=out,
@@ -83,6 +85,7 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
     def keep(figure: Figure, **told: Any) -> None:
         seen.append(figure)
         save(figure, **told)
+        figure.draw_without_rendering()  # places are in pixels
 
     monkeypatch.setattr(panels, "_save", keep)
     return seen
@@ -92,12 +95,24 @@ def num_points(axes: Axes) -> int:
     return sum(np.asarray(line.get_xydata()).shape[0] for line in axes.lines)
 
 
+def texts(figure: Figure) -> list[Text]:
+    """Titles and notes of the panels, the legend's title, and title and caption of all."""
+    found = [text for axes in figure.axes for text in axes.findobj(Text)]
+    found += [legend_of(figure).get_title(), *figure.texts]
+    return [text for text in found if isinstance(text, Text) and text.get_text()]
+
+
 def words(figure: Figure) -> list[str]:
-    return [text.get_text() for text in figure.texts]
+    return [text.get_text() for text in texts(figure)]
+
+
+def legend_of(figure: Figure) -> Legend:
+    (legend,) = figure.subfigs[0].legends
+    return legend
 
 
 def legend_words(figure: Figure) -> list[str]:
-    return [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+    return [text.get_text() for text in legend_of(figure).get_texts()]
 
 
 def vectors(rows: Sequence[int], *, width: int, seed: int = 0) -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""What the colours and markers of a scatter plot stand for.
+"""The legend of a scatter plot: colors and markers, and the names that they stand for.
 
 Shape legend: N points.
 """
@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.legend import Legend as Box
+from matplotlib.figure import FigureBase
+from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from kinestore.pipeline.plotting.text import Ruler, clean, fraction, line_in, write
+from kinestore.pipeline.plotting.text import Ruler, clean
 
-_COLOURS = (  # Okabe and Ito, "Color Universal Design", 2008
+_COLORS = (  # Okabe and Ito, "Color Universal Design", 2008
     "#0072B2",
     "#E69F00",
     "#009E73",
@@ -27,18 +27,18 @@ _COLOURS = (  # Okabe and Ito, "Color Universal Design", 2008
 )
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">", "p", "h", "d")
 _SCALES = {"D": 0.8, "*": 1.4}  # so that all look equally large
-NUM_STYLES = len(_COLOURS) * len(_MARKERS)
-"""Names that colour and marker tell apart: 104. Then styles repeat."""
+NUM_STYLES = len(_COLORS) * len(_MARKERS)
+"""Names that color and marker tell apart: 104. Then styles repeat."""
+PAD_IN = 0.08  # around panels and texts
 _LONGEST = 32  # characters of a name
 _NORMAL, _SMALL = 8.0, 6.5  # sizes of letters in points
 _HANDLE, _PAD, _APART = 1.0, 0.4, 1.2  # around a name, in sizes of its letters
-_BETWEEN = 0.3  # below a name, in sizes of its letters
-_GAP_IN = 0.16  # between the panels and the legend
+_LINE = 1.25 + 0.3  # height of a name and the space below it, in sizes of its letters
 
 
 @dataclass(frozen=True, kw_only=True)
-class Legend:
-    """What the colours stand for.
+class PointNames:
+    """The names that colors stand for.
 
     Attributes:
         title: Such as "label".
@@ -49,29 +49,22 @@ class Legend:
     names: Sequence[str]
 
     def numbered(self) -> tuple[list[str], NDArray[np.int64]]:
-        """The names in alphabetical order, and each point's number among them, shape (N,)."""
+        """Return the names in alphabetical order, and each point's number among them, (N,)."""
         names, numbers = np.unique(np.array(self.names, dtype=object), return_inverse=True)
         return names.tolist(), numbers.astype(np.int64)
 
 
 def style(number: int) -> tuple[str, str]:
-    """Colour and marker of the nth name."""
-    turn, place = divmod(number, len(_COLOURS))
-    return _COLOURS[place], _MARKERS[turn % len(_MARKERS)]
+    """Return color and marker of the nth name."""
+    turn, place = divmod(number, len(_COLORS))
+    return _COLORS[place], _MARKERS[turn % len(_MARKERS)]
 
 
-def shorten(name: str) -> str:
-    """A name as a legend has room for: its beginning and its end."""
-    if len(name) <= _LONGEST:
-        return name
-    return f"{name[: _LONGEST - 12]}…{name[-11:]}"
-
-
-def look(number: int, *, side: float) -> dict[str, Any]:
-    """What matplotlib's lines take: a point of the nth name, `side` points large."""
-    colour, marker = style(number)
+def point_style(number: int, *, side: float) -> dict[str, Any]:
+    """Return keywords of matplotlib's `Line2D` for a point of the nth name, `side` points large."""
+    color, marker = style(number)
     return {
-        "color": colour,
+        "color": color,
         "marker": marker,
         "markersize": side * _SCALES.get(marker, 1.0),
         "linestyle": "",
@@ -81,90 +74,65 @@ def look(number: int, *, side: float) -> dict[str, Any]:
     }
 
 
-def displayed(names: Sequence[str]) -> list[str]:
-    """Names as a legend shows them; none where they are too many to be told apart."""
+def legend_names(names: Sequence[str]) -> list[str]:
+    """Return names as a legend shows them; none where they are too many to be told apart."""
     if len(names) > NUM_STYLES:
         return []
-    return [shorten(clean(name)) or "(blank)" for name in names]
+    return [_shorten(clean(name)) or "(blank)" for name in names]
+
+
+def _shorten(name: str) -> str:
+    if len(name) <= _LONGEST:
+        return name
+    return f"{name[: _LONGEST - 12]}…{name[-11:]}"
 
 
 def add_legend(
-    figure: Figure,
+    figure: FigureBase,
     names: Sequence[str],
     *,
     title: str,
     room_in: tuple[float, float],
     ruler: Ruler,
-) -> float:
-    """List names right of a grid of panels where two columns hold them, else below it.
+) -> Legend:
+    """List names outside right of the panels where two columns hold them, else below.
 
     Names that are too many to be told apart are counted.
 
     Args:
-        figure: What the grid fills.
+        figure: With a constrained layout.
         names: In the order of their styles, 1 or more.
-        title: What they are names of, such as "label".
-        room_in: The grid's width, and its height up to its first box, in inches.
+        title: Such as "label".
+        room_in: Width and height of the panels in inches.
         ruler: To measure names.
-
-    Returns:
-        How far up the lower end of grid and legend is, in inches from the grid's: 0 or less.
     """
-    shown = displayed(names)
-    width, height = room_in
-    beside_in = (width + _GAP_IN, height)
+    shown = legend_names(names)
     if not shown:
-        told = [f"{len(names):,} {title}s,", "colours repeat"]
-        write(figure, told, corner_in=beside_in, size=_NORMAL)
-        return 0.0
-    rows = int(height / line_in(_NORMAL + _BETWEEN * _NORMAL)) - 1  # one is the title's
+        title = f"{len(names):,} {title}s,\ncolors repeat"
+    rows = int(room_in[1] / (_LINE * _NORMAL / 72)) - 1  # one is the title's
     if len(shown) <= 2 * rows:
-        _add_box(figure, shown, title, beside_in, size=_NORMAL, columns=-(-len(shown) // rows))
-        return 0.0
-    columns = _num_columns([ruler.width_in(name, _SMALL) for name in shown], room_in=width)
-    box = _add_box(figure, shown, title, (0, -_GAP_IN), size=_SMALL, columns=columns)
-    return float(box.get_window_extent().y0 / figure.dpi)
-
-
-def _num_columns(widths_in: Sequence[float], *, room_in: float) -> int:
-    """As many columns of small names as there is room for, 1 at least."""
-    em = _SMALL / 72
-    for columns in range(len(widths_in), 1, -1):
-        parts = np.array_split(widths_in, columns)  # as matplotlib does it
-        wide = sum(part.max() + (_HANDLE + _PAD + _APART) * em for part in parts)
-        if wide - _APART * em <= room_in:
-            return columns
-    return 1
-
-
-def _add_box(
-    figure: Figure,
-    names: Sequence[str],
-    title: str,
-    corner_in: tuple[float, float],
-    *,
-    size: float,
-    columns: int,
-) -> Box:
-    """Add matplotlib's legend, its upper left corner so far from the figure's lower left one."""
-    box = figure.legend(
-        [Line2D([], [], **look(number, side=0.75 * size)) for number in range(len(names))],
-        [str(number) for number in range(len(names))],  # one with a leading _ would be left out
+        below, size, columns = False, _NORMAL, -(-len(shown) // rows)
+    else:
+        below, size, em = True, _SMALL, _SMALL / 72
+        widest = max(ruler.width_in(name, size) for name in shown)
+        columns = int((room_in[0] + _APART * em) / (widest + (_HANDLE + _PAD + _APART) * em))
+    legend = figure.legend(
+        [Line2D([], [], **point_style(number, side=0.75 * size)) for number in range(len(shown))],
+        [str(number) for number in range(len(shown))],  # one with a leading _ would be left out
         title=title,
-        loc="upper left",
-        bbox_to_anchor=fraction(figure, corner_in),
-        ncols=columns,
+        loc="outside lower left" if below else "outside right upper",
+        ncols=max(1, columns),
         fontsize=size,
         title_fontsize=size,
         alignment="left",
         frameon=False,
         borderpad=0,
-        borderaxespad=0,
+        borderaxespad=PAD_IN * 72 / size,
         handlelength=_HANDLE,
         handletextpad=_PAD,
         columnspacing=_APART,
-        labelspacing=_BETWEEN,
+        labelspacing=0.3,
     )
-    for text, name in zip(box.get_texts(), names, strict=True):
+    for text, name in zip(legend.get_texts(), shown, strict=True):
         text.set_text(name)
-    return box
+    return legend

@@ -1,4 +1,4 @@
-"""Pictures of a run, drawn without a display and without matplotlib's global state."""
+"""Charts of a run, drawn without a display and without matplotlib's global state."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,18 +11,24 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
-"""Okabe and Ito, "Color Universal Design", 2008: told apart by colour-blind readers."""
+from kinestore.pipeline.plotting.figure_size import fit_figure
+from kinestore.pipeline.plotting.text import clean, drawing, one_line
+
+_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
+"""Okabe and Ito, "Color Universal Design", 2008: told apart by color-blind readers."""
+
+MOST_NAMED = 150
+"""Up to so many classes or clients a picture grows with them."""
 
 _MARKS = ("-", "--", "-.", ":")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Panel:
+class LinePanel:
     """One chart of a figure.
 
     Attributes:
-        title: What it shows, with the unit.
+        title: Its title, with the unit.
         lines: Each line's values by its name, float64, shape (num_folds, num_steps), NaN where a
             fold has none: the mean over the folds that have one is drawn, with their range behind.
         is_fraction: Whether to draw from 0 to 1.
@@ -33,7 +39,7 @@ class Panel:
     is_fraction: bool = False
 
 
-def draw_curves(path: Path, panels: Sequence[Panel], *, x_label: str) -> None:
+def draw_curves(path: Path, panels: Sequence[LinePanel], *, x_label: str) -> None:
     """Draw the panels side by side over steps 1, 2, ... into a PNG file."""
     figure = Figure(figsize=(5.2 * len(panels), 3.8), dpi=150, layout="constrained")
     all_axes = figure.subplots(1, len(panels), squeeze=False)[0]
@@ -43,16 +49,16 @@ def draw_curves(path: Path, panels: Sequence[Panel], *, x_label: str) -> None:
     figure.savefig(path)
 
 
-def _draw_panel(axes: Axes, panel: Panel) -> None:
+def _draw_panel(axes: Axes, panel: LinePanel) -> None:
     for number, (name, values) in enumerate(panel.lines.items()):
         steps = np.arange(1, values.shape[1] + 1)
-        colour, mark = _COLOURS[number], _MARKS[number]
+        color, mark = _COLORS[number], _MARKS[number]
         marker = "o" if len(steps) == 1 else ""  # a line through one point is invisible
         known = np.ma.masked_invalid(values)
-        axes.plot(steps, known.mean(0), mark, marker=marker, color=colour, label=name, lw=1.8)
+        axes.plot(steps, known.mean(0), mark, marker=marker, color=color, label=name, lw=1.8)
         if len(values) > 1:
             axes.fill_between(
-                steps, known.min(0), known.max(0), color=colour, alpha=0.15, linewidth=0
+                steps, known.min(0), known.max(0), color=color, alpha=0.15, linewidth=0
             )
     num_folds = max(len(values) for values in panel.lines.values())
     title = panel.title if num_folds == 1 else f"{panel.title}: mean and range of {num_folds} folds"
@@ -75,7 +81,7 @@ def draw_confusion(path: Path, confusion: NDArray[np.int64], *, classes: Sequenc
     that its size stays and no class is named. Counts are written into the cells of up to 20.
 
     Args:
-        path: Where.
+        path: File to write.
         confusion: Counts, int64, shape (K, K): rows are labels, columns predictions.
         classes: K names.
     """
@@ -84,51 +90,48 @@ def draw_confusion(path: Path, confusion: NDArray[np.int64], *, classes: Sequenc
     cell_in = 0.55 if num_classes <= 20 else 0.2
     side_in = max(4.0, cell_in * num_classes) if named else 16.0
     shown = [_shorten(name) for name in classes] if named else []
-    longest_in = 0.08 * max(map(len, shown), default=0)
-    figure = Figure(
-        figsize=(side_in + longest_in + 1.6, side_in + longest_in + 0.8),
-        dpi=150,
-        layout="constrained",
-    )
-    axes = figure.subplots()
-    shares = confusion / np.maximum(confusion.sum(1, keepdims=True), 1)
-    # The square root lifts a single mistake among many clips off the white.
-    # Where a cell is less than a pixel, "nearest" would leave cells out.
-    how = "nearest" if named else "antialiased"
-    image = axes.imshow(shares, cmap="Blues", norm=PowerNorm(0.5, 0, 1), interpolation=how)
-    if named:
-        _name_cells(axes, shown)
-    axes.tick_params(which="both", length=0)
-    axes.set_xlabel("predicted" if named else f"predicted, {num_classes} classes")
-    axes.set_ylabel("true")
-    axes.set_title(f"{int(confusion.sum())} clips scored", fontsize=10, loc="left")
-    if num_classes <= 20:
-        _write_counts(axes, confusion, shares)
-    figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.6, pad=0.02)
-    figure.savefig(path)
+    with drawing(shown):
+        figure = Figure(dpi=150, layout="constrained")
+        axes = figure.subplots()
+        shares = confusion / np.maximum(confusion.sum(1, keepdims=True), 1)
+        # The square root lifts a single mistake among many clips off the white.
+        # Where a cell is less than a pixel, "nearest" would leave cells out.
+        how = "nearest" if named else "antialiased"
+        image = axes.imshow(shares, cmap="Blues", norm=PowerNorm(0.5, 0, 1), interpolation=how)
+        if named:
+            _name_cells(axes, shown)
+        axes.tick_params(which="both", length=0)
+        axes.set_xlabel("predicted" if named else f"predicted, {num_classes} classes")
+        axes.set_ylabel("true")
+        axes.set_title(f"{int(confusion.sum())} test clips", fontsize=10, loc="left")
+        if num_classes <= 20:
+            _write_counts(axes, confusion, shares)
+        figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.6, pad=0.02)
+        fit_figure(figure, axes, panel_in=(side_in, side_in))
+        figure.savefig(path)
 
 
 def _name_cells(axes: Axes, names: Sequence[str]) -> None:
     """Name rows and columns, with thin lines between them."""
     size = 9 if len(names) <= 20 else 7
     ticks = np.arange(len(names))
-    axes.set_xticks(ticks, names, rotation=90, fontsize=size, parse_math=False)
-    axes.set_yticks(ticks, names, fontsize=size, parse_math=False)
+    axes.set_xticks(ticks, names, rotation=90, fontsize=size)
+    axes.set_yticks(ticks, names, fontsize=size)
     axes.set_xticks(ticks[1:] - 0.5, minor=True)
     axes.set_yticks(ticks[1:] - 0.5, minor=True)
     axes.grid(which="minor", color="0.92", linewidth=0.5)
 
 
 def _shorten(name: str) -> str:
-    """At most 40 characters: a label can be a sentence, and a picture cannot be that wide."""
-    return name if len(name) <= 40 else f"{name[:39]}…"
+    """Cut to 40 characters: a label can be a sentence, and a picture cannot be that wide."""
+    return one_line(clean(name), most=40)
 
 
 def _write_counts(axes: Axes, confusion: NDArray[np.int64], shares: NDArray[np.float64]) -> None:
     for row, column in np.argwhere(confusion):
-        colour = "white" if shares[row, column] > 0.35 else "black"
+        color = "white" if shares[row, column] > 0.35 else "black"
         axes.text(
-            column, row, str(confusion[row, column]), ha="center", va="center", color=colour, size=9
+            column, row, str(confusion[row, column]), ha="center", va="center", color=color, size=9
         )
 
 
@@ -141,11 +144,11 @@ def draw_clients(path: Path, fractions: Sequence[float | None]) -> None:
     wide_in = max(4.0, 0.25 * min(len(values), MOST_NAMED)) + 1.2
     figure = Figure(figsize=(wide_in, 3.2), dpi=150, layout="constrained")
     axes = figure.subplots()
-    axes.bar(np.arange(len(values)), np.nan_to_num(values), color=_COLOURS[0], width=0.8)
+    axes.bar(np.arange(len(values)), np.nan_to_num(values), color=_COLORS[0], width=0.8)
     scored = values[~np.isnan(values)]
     title = f"{len(scored)} of {len(values)} clients scored on their own clips"
     if len(scored):
-        axes.axhline(scored.mean(), color=_COLOURS[1], linestyle="--", linewidth=1.2)
+        axes.axhline(scored.mean(), color=_COLORS[1], linestyle="--", linewidth=1.2)
         title += f"; mean {scored.mean():.3f}"
     axes.set_title(title, fontsize=10, loc="left")
     axes.set_ylim(0, 1.02)
@@ -156,33 +159,32 @@ def draw_clients(path: Path, fractions: Sequence[float | None]) -> None:
     figure.savefig(path)
 
 
-MOST_NAMED = 150
-"""Classes or clients whose picture still grows with them."""
-
-
 def draw_partition(path: Path, counts: NDArray[np.int64], *, classes: Sequence[str]) -> None:
-    """Draw who holds how much of what into a PNG file: a row for a client, a column for a class.
+    """Draw the clips by client (row) and class (column) into a PNG file.
 
     Args:
-        path: Where.
+        path: File to write.
         counts: Clips by client and class, int64, shape (C, K).
         classes: K names.
     """
     num_clients, num_classes = counts.shape
     named = num_classes <= MOST_NAMED
-    longest_in = 0.08 * max(len(name) for name in classes) if named else 0.0
-    wide_in = max(4.0, 0.25 * min(num_classes, MOST_NAMED)) + 1.6
-    high_in = max(2.0, 0.25 * min(num_clients, MOST_NAMED)) + longest_in + 0.8
-    figure = Figure(figsize=(wide_in, high_in), dpi=150, layout="constrained")
-    axes = figure.subplots()
-    image = axes.imshow(counts, cmap="Blues", aspect="auto", interpolation="nearest", vmin=0)
-    if named:
-        axes.set_xticks(np.arange(num_classes), classes, rotation=90, fontsize=7, parse_math=False)
-    else:
-        axes.set_xlabel(f"{num_classes} classes")
-    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_ylabel("client")
-    axes.tick_params(length=0)
-    axes.set_title(f"{int(counts.sum())} clips with {num_clients} clients", fontsize=10, loc="left")
-    figure.colorbar(image, ax=axes, label="clips", shrink=0.6, pad=0.02)
-    figure.savefig(path)
+    wide_in = max(4.0, 0.25 * min(num_classes, MOST_NAMED))
+    high_in = max(2.0, 0.25 * min(num_clients, MOST_NAMED))
+    shown = [_shorten(name) for name in classes] if named else []
+    with drawing(shown):
+        figure = Figure(dpi=150, layout="constrained")
+        axes = figure.subplots()
+        image = axes.imshow(counts, cmap="Blues", aspect="auto", interpolation="nearest", vmin=0)
+        if named:
+            axes.set_xticks(np.arange(num_classes), shown, rotation=90, fontsize=7)
+        else:
+            axes.set_xlabel(f"{num_classes} classes")
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_ylabel("client")
+        axes.tick_params(length=0)
+        title = f"{int(counts.sum())} clips with {num_clients} clients"
+        axes.set_title(title, fontsize=10, loc="left")
+        figure.colorbar(image, ax=axes, label="clips", shrink=0.6, pad=0.02)
+        fit_figure(figure, axes, panel_in=(wide_in, high_in))
+        figure.savefig(path)

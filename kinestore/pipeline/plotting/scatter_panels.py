@@ -1,45 +1,50 @@
 """Scatter plots for paper: panels side by side with one legend, titles and notes.
 
-Names are whatever a user's files say: they are drawn as text, never read as markup. Everything is
-placed in inches from the lower left corner of the grid of panels; the file is cut around it.
+Names are whatever a user's files say: they are drawn as text, never read as markup. Matplotlib's
+constrained layout places everything; the figure is as large as panels of a fixed size need.
 
 Shape legend: N points.
 """
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import NDArray
 
-from kinestore.pipeline.plotting.legend import NUM_STYLES, Legend, add_legend, displayed, look
-from kinestore.pipeline.plotting.text import DPI, Ruler, clean, families, fraction, line_in, write
+from kinestore.pipeline.plotting.figure_size import fit_figure
+from kinestore.pipeline.plotting.legend import (
+    NUM_STYLES,
+    PAD_IN,
+    PointNames,
+    add_legend,
+    legend_names,
+    point_style,
+)
+from kinestore.pipeline.plotting.text import DPI, Ruler, clean, drawing
 
 MOST_PANELS = 12
-_METADATA = {  # what the format calls title, description and creator; and what holds a date
+_METADATA = {  # names of title, description and creator in the format; and of the date
     ".png": (("Title", "Description", "Software"), ()),
     ".svg": (("Title", "Description", "Creator"), ("Date",)),
     ".pdf": (("Title", "Subject", "Creator"), ("CreationDate",)),
 }
-SUFFIXES = tuple(_METADATA)
+FIGURE_SUFFIXES = tuple(_METADATA)
 
 _COLUMNS = (1, 2, 3, 2, 3, 3, 4, 4, 3, 4, 4, 4)  # of 1 to 12 panels
 _WIDTH_IN = {1: 5.0, 2: 3.4, 3: 2.4, 4: 2.2}  # of a panel, by columns
 _FLATNESS = 0.8  # height of a panel by its width
-_GAP_IN = 0.16  # between what does not belong together
-_PAD_IN = 0.06  # between a panel and its texts
 _MOST_POINTS = 20_000  # that are drawn as shapes
 _TITLE, _NOTE = 9.0, 7.0  # sizes of letters in points
+_GRAY = "0.35"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Panel:
+class ScatterPanel:
     """One picture of the points.
 
     Attributes:
@@ -53,112 +58,68 @@ class Panel:
     note: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Grid:
-    """Where panels lie: `title_in` and `note_in` is the room for the highest of their texts."""
-
-    num_panels: int
-    title_in: float
-    note_in: float
-
-    @property
-    def columns(self) -> int:
-        return _COLUMNS[self.num_panels - 1]
-
-    @property
-    def side_in(self) -> tuple[float, float]:
-        """Width and height of the box around a panel's points."""
-        width = _WIDTH_IN[self.columns]
-        return width, _FLATNESS * width
-
-    @property
-    def step_in(self) -> tuple[float, float]:
-        """From a panel to the next one, right and down."""
-        wide, high = self.side_in
-        return wide + _GAP_IN, self.title_in + high + self.note_in + _GAP_IN
-
-    @property
-    def size_in(self) -> tuple[float, float]:
-        """Width and height of the whole."""
-        rows = -(-self.num_panels // self.columns)
-        return self.columns * self.step_in[0] - _GAP_IN, rows * self.step_in[1] - _GAP_IN
-
-    def corner_in(self, number: int) -> tuple[float, float]:
-        """The upper left corner of the nth box."""
-        row, column = divmod(number, self.columns)
-        top = self.size_in[1] - row * self.step_in[1] - self.title_in
-        return column * self.step_in[0], top
-
-
 def draw_panels(
-    panels: Sequence[Panel], legend: Legend, *, title: str, caption: str, out: Path
+    panels: Sequence[ScatterPanel], legend: PointNames, *, title: str, caption: str, out: Path
 ) -> None:
     """Draw points of the same names as often as there are panels, in a grid.
 
-    Up to 104 names are told apart by colour and marker, and listed; more are counted.
+    Up to 104 names are told apart by color and marker, and listed; more are counted.
 
     Args:
         panels: 1 to 12.
-        legend: What the colours stand for.
+        legend: The names that the colors stand for.
         title: Above all.
         caption: Below all, a paragraph a line.
-        out: File to write, with one of `SUFFIXES`; its folder is made if absent. The same
+        out: File to write, with one of `FIGURE_SUFFIXES`; its folder is made if absent. The same
             arguments give the same bytes.
     """
     names, numbers = legend.numbered()
-    texts = [*displayed(names), legend.title, title, caption, *(panel.title for panel in panels)]
-    rules: Any = {
-        "font.family": families(map(clean, texts)),
-        "text.parse_math": False,
-        "svg.hashsalt": "kinestore",
-        "pdf.fonttype": 42,
-    }
-    with mpl.rc_context(rules), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)  # a box is drawn
-        ruler = Ruler()
-        figure, grid = _draw_grid(panels, numbers, ruler)
-        width, height = grid.size_in
-        write(figure, [clean(title)], corner_in=(0, height + _PAD_IN), size=11, va="bottom")
-        room_in = (width, height - grid.title_in)
-        bottom = add_legend(figure, names, title=legend.title, room_in=room_in, ruler=ruler)
-        told = [part for line in caption.splitlines() for part in ruler.wrap(line, width, _NOTE)]
-        write(figure, told, corner_in=(0, bottom - _GAP_IN), size=_NOTE, color="0.35")
+    panel_titles = (panel.title for panel in panels)
+    with drawing([*legend_names(names), legend.title, title, caption, *panel_titles]):
+        figure = _draw(panels, names, numbers, legend.title, title=title, caption=caption)
         _save(figure, title=title, description=_described(panels, caption), out=out)
 
 
-def _draw_grid(
-    panels: Sequence[Panel], numbers: NDArray[np.int64], ruler: Ruler
-) -> tuple[Figure, _Grid]:
-    wide = _WIDTH_IN[_COLUMNS[len(panels) - 1]]
-    titles = [ruler.fit(panel.title, wide, _TITLE, num_lines=2) for panel in panels]
-    notes = [ruler.wrap(panel.note, wide, _NOTE) for panel in panels]
-    grid = _Grid(
-        num_panels=len(panels),
-        title_in=max(map(len, titles)) * line_in(_TITLE) + _PAD_IN,
-        note_in=max(map(len, notes)) * line_in(_NOTE) + _PAD_IN,
-    )
-    side = float(np.clip(36 / len(numbers) ** 0.25, 3, 9)) * (wide / 5) ** 0.5  # in points
+def _draw(
+    panels: Sequence[ScatterPanel],
+    names: Sequence[str],
+    numbers: NDArray[np.int64],
+    legend_title: str,
+    *,
+    title: str,
+    caption: str,
+) -> Figure:
+    columns = _COLUMNS[len(panels) - 1]
+    grid, ruler = (columns, -(-len(panels) // columns)), Ruler()
+    side_in = (_WIDTH_IN[columns], _FLATNESS * _WIDTH_IN[columns])
+    width_in = columns * (side_in[0] + 2 * PAD_IN) - 2 * PAD_IN
+    engine = ConstrainedLayoutEngine(w_pad=PAD_IN, h_pad=PAD_IN, wspace=0, hspace=0)
+    figure = Figure(dpi=DPI, layout=engine)
+    # A legend of its own figure does not lie over the title and the caption around it.
+    body = figure.add_subfigure(figure.add_gridspec(1, 1)[0])
+    all_axes = body.subplots(grid[1], grid[0], squeeze=False).ravel()
+    point_side = float(np.clip(36 / len(numbers) ** 0.25, 3, 9)) * (side_in[0] / 5) ** 0.5
     as_pixels = len(panels) * len(numbers) > _MOST_POINTS
-    figure = Figure(figsize=grid.size_in, dpi=DPI)
-    for number, (panel, title, note) in enumerate(zip(panels, titles, notes, strict=True)):
-        left, top = grid.corner_in(number)
-        below = top - grid.side_in[1] - _PAD_IN
-        axes = _add_axes(figure, grid, number)
-        _scatter(axes, panel.points, numbers, side=side, as_pixels=as_pixels)
-        write(figure, title, corner_in=(left, top + _PAD_IN), size=_TITLE, va="bottom")
-        write(figure, note, corner_in=(left, below), size=_NOTE, color="0.35")
-    return figure, grid
-
-
-def _add_axes(figure: Figure, grid: _Grid, number: int) -> Axes:
-    (left, top), side_in = grid.corner_in(number), grid.side_in
-    corner, side = fraction(figure, (left, top - side_in[1])), fraction(figure, side_in)
-    axes = figure.add_axes((*corner, *side))
-    axes.set(xticks=[], yticks=[])
-    axes.spines[:].set_color("0.8")
-    axes.margins(0.06)
-    axes.set_aspect("equal", adjustable="datalim")
-    return axes
+    for axes, panel in zip(all_axes, panels, strict=False):
+        _scatter(axes, panel.points, numbers, side=point_side, as_pixels=as_pixels)
+        lines = ruler.fit(panel.title, side_in[0], _TITLE, num_lines=2)
+        axes.set_title("\n".join(lines), loc="left", fontsize=_TITLE)
+        lines = ruler.wrap(panel.note, side_in[0], _NOTE)
+        axes.set_xlabel("\n".join(lines), loc="left", fontsize=_NOTE, color=_GRAY)
+    for axes in all_axes[len(panels) :]:
+        axes.remove()
+    heading = figure.suptitle(clean(title), ha="left", fontsize=11)
+    lines = [part for line in caption.splitlines() for part in ruler.wrap(line, width_in, _NOTE)]
+    footing = figure.supxlabel("\n".join(lines), ha="left", fontsize=_NOTE, color=_GRAY)
+    listed = add_legend(
+        body, names, title=legend_title, room_in=(width_in, grid[1] * side_in[1]), ruler=ruler
+    )
+    box = listed.get_window_extent()
+    room_in = (box.width / DPI + 2, box.height / DPI + 4 + grid[1])
+    fit_figure(figure, all_axes[0], panel_in=side_in, grid=grid, room_in=room_in)
+    for text in (heading, footing):
+        text.set_x(PAD_IN / figure.get_size_inches()[0])
+    return figure
 
 
 def _scatter(
@@ -173,12 +134,16 @@ def _scatter(
 
     Very many become pixels, also in a file of lines: it would be too large to look at.
     """
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_color("0.8")
+    axes.margins(0.06)
+    axes.set_aspect("equal", adjustable="datalim")
     for number in range(min(NUM_STYLES, int(numbers.max()) + 1)):
         rows = numbers % NUM_STYLES == number
-        axes.plot(*points[rows].T, rasterized=as_pixels, **look(number, side=side))
+        axes.plot(*points[rows].T, rasterized=as_pixels, **point_style(number, side=side))
 
 
-def _described(panels: Sequence[Panel], caption: str) -> str:
+def _described(panels: Sequence[ScatterPanel], caption: str) -> str:
     notes = (f"{panel.title}: {panel.note}" for panel in panels)
     return "\n".join(clean(line) for line in (*caption.splitlines(), *notes))
 
@@ -186,7 +151,7 @@ def _described(panels: Sequence[Panel], caption: str) -> str:
 def _save(figure: Figure, *, title: str, description: str, out: Path) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     suffix = out.suffix.lower()
-    called, dates = _METADATA[suffix]
-    told = (clean(title), description, "Kinestore")
-    metadata = dict(zip(called, told, strict=True)) | dict.fromkeys(dates)
-    figure.savefig(out, format=suffix[1:], metadata=metadata, bbox_inches="tight")
+    keys, dates = _METADATA[suffix]
+    values = (clean(title), description, "Kinestore")
+    metadata = dict(zip(keys, values, strict=True)) | dict.fromkeys(dates)
+    figure.savefig(out, format=suffix[1:], metadata=metadata)

@@ -1,9 +1,12 @@
 """Text of a user's files on a picture: cleaned, measured, and in fonts that have its letters."""
 
+import contextlib
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+import warnings
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib import font_manager
@@ -15,13 +18,12 @@ from matplotlib.font_manager import FontProperties
 DPI = 200  # of figures
 _BASE = "DejaVu Sans"  # comes with matplotlib
 _JOINERS = "\u200c\u200d"  # between letters, in several scripts
-_LINE = 1.25  # height of a line by the size of its letters
 _UNSEEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
-"""Unicode's categories of what controls a line, turns its direction or is half a character."""
+"""Unicode's categories of characters that control a line or are half a character."""
 
 
 def clean(text: str) -> str:
-    """Text in one line, without what would control that line instead of being seen.
+    """Return text in one line, without characters that control the line instead of being seen.
 
     All white space becomes single spaces, but for those that do not break.
     """
@@ -33,21 +35,38 @@ def clean(text: str) -> str:
     return re.sub(r"[^\S\u00a0]+", " ", seen).strip()
 
 
+@contextlib.contextmanager
+def drawing(texts: Iterable[str]) -> Iterator[None]:
+    """Draw texts as they are, never as markup, in fonts that have their letters.
+
+    Files get the same bytes each time.
+    """
+    rules: Any = {
+        "font.family": families(map(clean, texts)),
+        "text.parse_math": False,
+        "svg.hashsalt": "kinestore",
+        "pdf.fonttype": 42,
+    }
+    with mpl.rc_context(rules), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)  # a box is drawn
+        yield
+
+
 def families(texts: Iterable[str]) -> list[str]:
-    """Fonts that draw texts, the first that has a letter before all others.
+    """Choose fonts that draw texts, the first that has a letter before all others.
 
     Matplotlib's own font, and then, for letters that it lacks, as many of this machine's fonts as
-    help, those that help most first. What no font has is drawn as a box.
+    help, those that help most first. A letter that no font has is drawn as a box.
     """
-    lacking = {ord(letter) for text in texts for letter in text} - _letters(_own_font())
-    if not lacking:
+    missing = {ord(letter) for text in texts for letter in text} - _letters(_own_font())
+    if not missing:
         return [_BASE]
-    known = {name: _letters(path) & lacking for name, path in _installed().items()}
+    known = {name: _letters(path) & missing for name, path in _installed().items()}
     chosen = [_BASE]
     for name in sorted(known, key=lambda name: (-len(known[name]), name)):
-        if known[name] & lacking:
+        if known[name] & missing:
             chosen.append(name)
-            lacking -= known[name]
+            missing -= known[name]
     return chosen
 
 
@@ -56,9 +75,9 @@ def _own_font() -> str:
 
 
 def _installed() -> dict[str, str]:
-    """Where this machine's upright fonts of normal weight lie, by family.
+    """Return files of this machine's upright fonts of normal weight, by family.
 
-    Without those that matplotlib brings, which are for mathematics.
+    Those that matplotlib brings are left out: they are for mathematics.
     """
     own = Path(mpl.get_data_path())
     return {
@@ -73,51 +92,6 @@ def _letters(path: str) -> set[int]:
     return set(font_manager.get_font(path).get_charmap())
 
 
-def line_in(size: float) -> float:
-    """The height in inches of a line whose letters have so many points."""
-    return _LINE * size / 72
-
-
-def fraction(figure: Figure, corner_in: tuple[float, float]) -> tuple[float, float]:
-    """A place in inches from a figure's lower left corner, as a fraction of its size.
-
-    Matplotlib moves what is placed by fractions, and not what is placed in inches, when it cuts a
-    file around all that is drawn.
-    """
-    (right, up), (width, height) = corner_in, figure.get_size_inches()
-    return float(right / width), float(up / height)
-
-
-def write(
-    figure: Figure,
-    lines: Sequence[str],
-    *,
-    corner_in: tuple[float, float],
-    size: float,
-    va: str = "top",
-    color: str = "black",
-) -> None:
-    """Write lines onto a figure.
-
-    Args:
-        figure: Where.
-        lines: From above.
-        corner_in: Their left end and their upper (or lower) one, in inches from the lower left
-            corner of the figure.
-        size: Of the letters, in points.
-        va: "top" or "bottom": which end the corner is.
-        color: Matplotlib's name of it.
-    """
-    figure.text(
-        *fraction(figure, corner_in),
-        "\n".join(lines),
-        fontsize=size,
-        linespacing=_LINE,
-        verticalalignment=va,
-        color=color,
-    )
-
-
 class Ruler:
     """Measures text as matplotlib will draw it, by the fonts that are set when it is made."""
 
@@ -127,7 +101,7 @@ class Ruler:
         self._dpi = figure.dpi
 
     def width_in(self, text: str, size: float) -> float:
-        """The width of a line in inches, its letters `size` points large."""
+        """Return the width of a line in inches, its letters `size` points large."""
         font = FontProperties(size=size)
         width, _, _ = self._renderer.get_text_width_height_descent(text, font, ismath=False)
         return float(width) / self._dpi
@@ -145,7 +119,7 @@ class Ruler:
         return lines
 
     def fit(self, text: str, width_in: float, size: float, *, num_lines: int) -> list[str]:
-        """The same, but what needs more lines ends in an ellipsis."""
+        """Do the same, but end a text that needs more lines in an ellipsis."""
         lines = self.wrap(text, width_in, size)
         if len(lines) <= num_lines:
             return lines
@@ -164,13 +138,11 @@ class Ruler:
 
 
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
-
-
 _DIRECTIONS = re.compile(r"[\u202a-\u202e\u2066-\u2069]")
-"""Marks that turn the direction of what follows, and could turn more of the page than their own."""
+"""Marks that turn the direction of the text after them, also beyond their own words."""
 
 
 def one_line(text: object, *, most: int = 1000) -> str:
-    """In one line and no longer than so many characters; it is no HTML."""
+    """Return text in one line of at most so many characters; HTML is not escaped."""
     line = _CONTROLS.sub(" ", _DIRECTIONS.sub("", str(text))).strip() or "(blank)"
     return f"{line[: most - 1]}…" if len(line) > most else line

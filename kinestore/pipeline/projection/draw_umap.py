@@ -10,8 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinestore.pipeline.explorer import write_explorer
-from kinestore.pipeline.plotting.legend import Legend
-from kinestore.pipeline.plotting.scatter_panels import MOST_PANELS, SUFFIXES, Panel, draw_panels
+from kinestore.pipeline.plotting.legend import PointNames
+from kinestore.pipeline.plotting.scatter_panels import (
+    FIGURE_SUFFIXES,
+    MOST_PANELS,
+    ScatterPanel,
+    draw_panels,
+)
 from kinestore.pipeline.projection.color_by import (
     check_color,
     check_one_width,
@@ -117,10 +122,10 @@ def umap(
     else:
         draw_panels(
             [
-                Panel(points=layout.points, title=title, note=panel.note)
+                ScatterPanel(points=layout.points, title=title, note=panel.note)
                 for layout, title, panel in zip(layouts, drawn.titles, drawn.panels, strict=True)
             ],
-            Legend(title=color, names=_names(chosen, clients, color=color)),
+            PointNames(title=color, names=_names(chosen, clients, color=color)),
             title=drawn.title,
             caption=f"{drawn.caption}\n{drawn.key}",
             out=path,
@@ -168,12 +173,12 @@ def _lay_out(
 
 def _check_out(out: Path, *, num_features: int, color: str) -> None:
     suffix = out.suffix.lower()
-    if suffix not in (*SUFFIXES, _PAGE):
-        raise UsageError(f"out={out}: must end in one of {', '.join((*SUFFIXES, _PAGE))}")
+    if suffix not in (*FIGURE_SUFFIXES, _PAGE):
+        raise UsageError(f"out={out}: must end in one of {', '.join((*FIGURE_SUFFIXES, _PAGE))}")
     if not 1 <= num_features <= MOST_PANELS:
         raise UsageError(f"features: {num_features} panels, must be 1 to {MOST_PANELS}")
     if suffix == _PAGE and num_features > 1 and color != "extractor":
         raise UsageError(
             f"out={out}: a page shows one panel; draw the {num_features} one at a time, "
-            f"or into one of {', '.join(SUFFIXES)}"
+            f"or into one of {', '.join(FIGURE_SUFFIXES)}"
         )

@@ -25,7 +25,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from kinestore.heads import Scores, Standardiser
-from kinestore.pipeline.plotting.run_charts import Panel, draw_confusion, draw_curves
+from kinestore.pipeline.plotting.run_charts import LinePanel, draw_confusion, draw_curves
 from kinestore.pipeline.runs.client_partition import CLIENT_PARTITION, EARLIER_CLIENT_PARTITION
 from kinestore.pipeline.runs.predictions import PREDICTIONS, Predictions, write_predictions
 from kinestore.pipeline.runs.reader import is_run, read_object
@@ -96,7 +96,7 @@ class Run:
         scores: Scores,
         predictions: Predictions,
         classes: Sequence[str],
-        panels: Sequence[Panel],
+        panels: Sequence[LinePanel],
         x_label: str,
         summary: Mapping[str, Any],
         private: Mapping[int, Mapping[str, Tensor]] = MappingProxyType({}),

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kinestore.pipeline.plotting.run_charts import Panel
+from kinestore.pipeline.plotting.run_charts import LinePanel
 from kinestore.pipeline.runs.predictions import Predictions
 from kinestore.pipeline.training.folds import Fold, divide, hold_validation
 from kinestore.pipeline.training.head_trainer import EpochRecord, FoldResult
@@ -85,7 +85,7 @@ def by_fold(
     }
 
 
-def panels(results: list[FoldResult]) -> list[Panel]:
+def panels(results: list[FoldResult]) -> list[LinePanel]:
     """What curves.png shows: the epochs' figures, a line a part of the rows."""
     losses = {"fitted": _curves(results, lambda epoch: epoch.train_loss)}
     accuracies = {"fitted": _curves(results, lambda epoch: epoch.train_accuracy)}
@@ -96,8 +96,8 @@ def panels(results: list[FoldResult]) -> list[Panel]:
         title = "Cross-entropy"
     accuracies["unseen"] = _curves(results, lambda epoch: epoch.test_accuracy)
     return [
-        Panel(title=title, lines=losses),
-        Panel(title="Accuracy", lines=accuracies, is_fraction=True),
+        LinePanel(title=title, lines=losses),
+        LinePanel(title="Accuracy", lines=accuracies, is_fraction=True),
     ]
 
 

@@ -16,7 +16,16 @@ from PIL import Image
 
 from kinestore.pipeline.plotting.legend import NUM_STYLES
 from kinestore.pipeline.plotting.text import Ruler, clean, families
-from tests.helpers.mapped import draw, labelled, legend_words, num_points, watch, words
+from tests.helpers.mapped import (
+    draw,
+    labelled,
+    legend_of,
+    legend_words,
+    num_points,
+    texts,
+    watch,
+    words,
+)
 
 HOSTILE = [
     "",
@@ -50,10 +59,11 @@ def figures(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
 
 def boxes(figure: Figure) -> list[tuple[str, Bbox]]:
     """What is drawn, and where: all but empty texts, whose boxes are points."""
-    texts = [text for text in figure.texts if text.get_text()]
-    found = [(text.get_text(), text.get_window_extent()) for text in texts]
+    legend = legend_of(figure)
+    shown = [text for text in texts(figure) if text is not legend.get_title()]
+    found = [(text.get_text(), text.get_window_extent()) for text in shown]
     found += [("axes", axes.get_window_extent()) for axes in figure.axes]
-    return found + [("legend", legend.get_window_extent()) for legend in figure.legends]
+    return [*found, ("legend", legend.get_window_extent())]
 
 
 def named(num_names: int) -> list[str]:
@@ -83,8 +93,9 @@ def test_a_long_legend_fills_the_width_of_the_panels_and_no_more(
     num_panels: int, figures: list[Figure], tmp_path: Path
 ) -> None:
     draw(labelled(named(101), 101), tmp_path / "map.png", num_panels=num_panels)
-    box = figures[0].legends[0].get_window_extent()
-    assert 0.75 < box.width / figures[0].bbox.width <= 1 and box.y1 < 0
+    box = legend_of(figures[0]).get_window_extent()
+    assert 0.75 < box.width / figures[0].bbox.width <= 1
+    assert box.y1 < min(axes.get_window_extent().y0 for axes in figures[0].axes)
 
 
 @pytest.mark.parametrize("names", [["x" * 300] * 2, named(101), named(200)])
@@ -100,7 +111,7 @@ def test_nothing_is_cut_off(names: list[str], tmp_path: Path) -> None:
 def test_a_title_and_a_note_stay_within_their_panel(figures: list[Figure], tmp_path: Path) -> None:
     draw(labelled(["a"], 9), tmp_path / "map.png", num_panels=12, title="word " * 30 + "x" * 200)
     panels = [axes.get_window_extent() for axes in figures[0].axes]
-    of_panels = figures[0].texts[:-2]  # then come the title and the caption of all
+    of_panels = texts(figures[0])[:-3]  # then come the legend's title, and two texts of all
     assert len(of_panels) == 24 and sum(text.get_text().endswith("…") for text in of_panels) == 12
     for text in of_panels:
         box = text.get_window_extent()
@@ -115,7 +126,7 @@ def looks(line: Line2D) -> tuple[object, object]:
 def test_all_panels_share_one_legend_and_its_colours(figures: list[Figure], tmp_path: Path) -> None:
     names = [f"name {number:03d}" for number in range(101)]
     draw(labelled(names, 303), tmp_path / "map.png", num_panels=3)
-    (legend,) = figures[0].legends
+    legend = legend_of(figures[0])
     assert legend_words(figures[0]) == names
     of_legend = [looks(line) for line in legend.get_lines()]
     assert len(set(of_legend)) == 101
@@ -131,7 +142,7 @@ def test_15_000_labels_are_counted_and_drawn_in_few_megabytes(
     features = labelled([f"name {number:05d}" for number in range(15_000)], 15_000)
     path = draw(features, tmp_path / f"map{suffix}", num_panels=num_panels)
     assert path.stat().st_size < 5e6
-    assert not figures[0].legends and "15,000 labels,\ncolours repeat" in words(figures[0])
+    assert not legend_words(figures[0]) and "15,000 labels,\ncolors repeat" in words(figures[0])
     assert [len(axes.lines) for axes in figures[0].axes] == [NUM_STYLES] * num_panels
     assert num_points(figures[0].axes[-1]) == 15_000
 
@@ -141,8 +152,8 @@ def test_a_legend_never_names_more_than_it_tells_apart(
 ) -> None:
     for number in (NUM_STYLES, NUM_STYLES + 1):
         draw(labelled(named(number), 300), tmp_path / "map.png")
-    assert len(legend_words(figures[0])) == NUM_STYLES and not figures[1].legends
-    assert "105 labels,\ncolours repeat" in words(figures[1])
+    assert len(legend_words(figures[0])) == NUM_STYLES and not legend_words(figures[1])
+    assert "105 labels,\ncolors repeat" in words(figures[1])
 
 
 # Names of any kind.
@@ -221,4 +232,4 @@ def test_a_font_that_has_the_letters_is_taken(
     assert families([rare]) == ["DejaVu Sans", "Made Two", "Made One"]
     assert families(["plain"]) == ["DejaVu Sans"]
     assert draw(labelled([rare], 6), tmp_path / "drawn.png").read_bytes() != boxed
-    assert figures[1].legends[0].get_texts()[0].get_fontfamily() == families([rare])
+    assert legend_of(figures[1]).get_texts()[0].get_fontfamily() == families([rare])

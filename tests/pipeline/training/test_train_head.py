@@ -14,7 +14,12 @@ from safetensors.torch import load_file
 
 from kinestore.federated.standardization import federated_standardizer
 from kinestore.heads import FitSettings, Standardiser, create, fit, moments_of, predict
-from kinestore.pipeline.plotting.run_charts import MOST_NAMED, Panel, draw_confusion, draw_curves
+from kinestore.pipeline.plotting.run_charts import (
+    MOST_NAMED,
+    LinePanel,
+    draw_confusion,
+    draw_curves,
+)
 from kinestore.pipeline.runs.writer import open_run
 from kinestore.pipeline.training.folds import by_left_out_group, by_stratified_folds, keep_labelled
 from kinestore.pipeline.training.head_trainer import balanced_weights
@@ -388,7 +393,7 @@ def test_confusion_chart_darkens_the_diagonal_of_a_perfect_head(
 
 def test_curves_are_drawn_for_one_epoch_and_for_missing_values(tmp_path: Path) -> None:
     for values in ([[0.5]], [[np.nan, np.nan]], [[1.0, 0.5], [0.8, np.nan]]):
-        panel = Panel(title="Loss", lines={"fitted": np.array(values)})
+        panel = LinePanel(title="Loss", lines={"fitted": np.array(values)})
         draw_curves(tmp_path / "curves.png", [panel], x_label="epoch")
         assert imread(tmp_path / "curves.png").shape[0] > 300
 
@@ -420,7 +425,7 @@ def test_confusion_chart_shortens_labels_that_are_whole_texts(tmp_path: Path) ->
 
 def test_curves_go_on_as_the_mean_of_the_folds_that_do(tmp_path: Path) -> None:
     def blue(values: list[list[float]]) -> Any:
-        panel = Panel(title="Loss", lines={"fitted": np.array(values)}, is_fraction=True)
+        panel = LinePanel(title="Loss", lines={"fitted": np.array(values)}, is_fraction=True)
         draw_curves(tmp_path / "curves.png", [panel], x_label="epoch")
         picture = imread(tmp_path / "curves.png")[..., :3]
         return (picture[..., 2] > picture[..., 0] + 0.5).any(0)

@@ -15,7 +15,7 @@ from kinestore.federated.privacy import check_accountant, privacy_of
 from kinestore.federated.round_record import RoundRecord
 from kinestore.federated.simulation import CheckpointConfig, History
 from kinestore.heads import among_best
-from kinestore.pipeline.plotting.run_charts import Panel, draw_clients, draw_partition
+from kinestore.pipeline.plotting.run_charts import LinePanel, draw_clients, draw_partition
 from kinestore.pipeline.runs.client_partition import write_client_partition
 from kinestore.pipeline.runs.predictions import count_by_client
 from kinestore.pipeline.runs.writer import Run, open_run, read_finished, versions
@@ -244,14 +244,16 @@ def _privacy(job: Federation, last: FoldResult) -> dict[str, float] | None:
     return None if spent is None else asdict(spent)
 
 
-def _panels(histories: Sequence[History]) -> list[Panel]:
+def _panels(histories: Sequence[History]) -> list[LinePanel]:
     losses = np.array([[record.train_loss for record in each.rounds] for each in histories])
     lines = {"model": [[record.accuracy for record in each.rounds] for each in histories]}
     for name in histories[0].rounds[0].others:
         lines[name] = [[record.others[name] for record in each.rounds] for each in histories]
     return [
-        Panel(title="Cross-entropy in the clients, last local epoch", lines={"clients": losses}),
-        Panel(
+        LinePanel(
+            title="Cross-entropy in the clients, last local epoch", lines={"clients": losses}
+        ),
+        LinePanel(
             title="Accuracy on unseen clips",
             lines={name: np.array(line, dtype=np.float64) for name, line in lines.items()},
             is_fraction=True,
