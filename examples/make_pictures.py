@@ -24,9 +24,7 @@ def main() -> None:
         store = Store(where / "store")
         panels = [store.load(view) for view in ("cnn-efficientnet-lite0:mean", "motion")]
         umap(panels, out=PICTURES / "umap-panels.png")
-        shutil.copy(
-            where / "runs" / "federated" / "curves.png", PICTURES / "kinestore.federated.png"
-        )
+        shutil.copy(where / "runs" / "federated" / "curves.png", PICTURES / "federated.png")
         run = where / "runs" / "frames"  # it errs, which is worth a look
         drawn = umap(store.load("motion"), store=store, run=run, out=where / "explorer.html")
         photograph(drawn.path, PICTURES / "explorer.png")

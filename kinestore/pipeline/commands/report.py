@@ -1,6 +1,5 @@
 """The command `kinestore report`."""
 
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -34,5 +33,5 @@ def report_command(
     from kinestore.pipeline.report import report
 
     with progress() as show:
-        written = report(run, out=out, store=store, on_progress=partial(show, "thumbnails"))
-    say(f"Report written to {written}")
+        result = report(run, out=out, store=store, progress=show)
+    say(f"Report written to {result.path}")

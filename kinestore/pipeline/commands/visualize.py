@@ -1,8 +1,6 @@
 """The commands that draw: `keyframes`, `umap` and `explain`."""
 
 import json
-from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -96,7 +94,7 @@ def umap_command(
     as_json: JsonOption = False,
 ) -> None:
     """Draw a UMAP projection of embeddings, as a figure or an interactive page."""
-    from kinestore.pipeline.projection import umap
+    from kinestore.pipeline.projection import UmapConfig, umap
     from kinestore.pipeline.projection.common_clips import named_classes
     from kinestore.store import Store
 
@@ -104,21 +102,23 @@ def umap_command(
     chosen = named_classes(opened, classes) if classes else None
     loaded = [opened.load(one.split(","), labels=chosen) for one in features]
     with progress() as show:
-        drawn = umap(
+        result = umap(
             loaded,
-            color=color,
-            seed=seed,
-            fast=fast,
-            afresh=afresh,
+            out=out,
+            config=UmapConfig(
+                color=color,
+                seed=seed,
+                fast=fast,
+                recompute_layout=afresh,
+                thumbnails=not no_thumbnails,
+            ),
             store=opened,
             run=run,
-            thumbnails=not no_thumbnails,
-            on_progress=partial(show, "thumbnails"),
-            out=out,
+            progress=show,
         )
-    left_out = f"; {drawn.num_left_out} left out (feature missing)" if drawn.num_left_out else ""
-    text = f"{drawn.num_clips} clips drawn in {out}{left_out}"
-    say(json.dumps(asdict(drawn), default=str) if as_json else text)
+    left_out = f"; {result.num_left_out} left out (feature missing)" if result.num_left_out else ""
+    text = f"Map of {result.num_clips} clips written to {out}{left_out}"
+    say(json.dumps(result.to_json()) if as_json else text)
 
 
 def explain_command(
@@ -158,4 +158,4 @@ def explain_command(
     from kinestore.pipeline.explain import explain
 
     result = explain(run, video=video, out=out, label=label, layer=layer)
-    say(json.dumps(result) if as_json else explanation_text(result))
+    say(json.dumps(result.to_json()) if as_json else explanation_text(result.to_json()))

@@ -1,6 +1,6 @@
-"""Where in a clip a trained net sees what it names."""
+"""Explanations of a trained network's predictions by Grad-CAM."""
 
-from kinestore.pipeline.explain.explain_video import explain
+from kinestore.pipeline.explain.explain_video import Explanation, explain
 from kinestore.pipeline.explain.grad_cam import grad_cam
 
-__all__ = ["explain", "grad_cam"]
+__all__ = ["Explanation", "explain", "grad_cam"]

@@ -1,9 +1,9 @@
-"""A clip, a trained net, and a picture of where the net sees what it names.
+"""A picture of the places in a video that are evidence for a class to a trained network.
 
 Shape legend: S segments of L frames, T frames of a clip, F that are shown, H and W pixels.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from kinestore.pipeline.explain.grad_cam import grad_cam
-from kinestore.pipeline.explain.overlay import SUFFIXES, Shown, draw
-from kinestore.pipeline.explain.trained_network import TrainedNet, frame_numbers, read_net
-from kinestore.pipeline.explain.upsample import Peak, find_peak, spread
+from kinestore.pipeline.explain.overlay import OVERLAY_SUFFIXES, OverlayFrames, draw_overlay
+from kinestore.pipeline.explain.trained_network import TrainedNetwork, frame_numbers, read_network
+from kinestore.pipeline.explain.upsample import Peak, find_peak, upsample
 from kinestore.pipeline.runs.reader import unusable
 from kinestore.pipeline.training.networks.data import transforms as augment
 from kinestore.pipeline.video.decoded_video import DecodedVideo
@@ -25,21 +25,62 @@ from kinestore.store import UsageError
 
 
 @dataclass(frozen=True, kw_only=True)
-class SeenClip:
-    """What a net is shown of a video.
+class InputClip:
+    """The input of a network from a video.
 
     Attributes:
-        clip: A batch of one, as the net takes it.
-        pictures: What there is to draw: all frames, or each segment's middle one; uint8, shape
+        clip: A batch of one, as the network takes it.
+        pictures: The frames to draw: all, or each segment's middle one; uint8, shape
             (F, H, W, 3).
-        numbers: Of these frames in the video, length F.
-        times_s: When they are shown, in seconds, length F.
+        numbers: Numbers of these frames in the video, length F.
+        times_s: Their presentation times in seconds, length F.
     """
 
     clip: Tensor
     pictures: NDArray[np.uint8]
     numbers: list[int]
     times_s: list[float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoPeak:
+    """The place of the strongest evidence: frame of the video, pixels of the network's input."""
+
+    frame: int
+    time_s: float
+    x: int
+    y: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explanation:
+    """A picture of the evidence for a class.
+
+    Attributes:
+        path: Path of the picture.
+        label: The class.
+        probability: Its softmax probability.
+        predicted: The class with the highest.
+        layer: Layer of the maps.
+        frames: Numbers of the frames that are drawn.
+        size: Side of the network's input in pixels.
+        peak: Place of the strongest evidence; None where the layer has none.
+    """
+
+    path: Path
+    label: str
+    probability: float
+    predicted: str
+    layer: str
+    frames: list[int]
+    size: int
+    peak: VideoPeak | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all as values of JSON, the class as "class" and the path as "out"."""
+        values = asdict(self)
+        label, path = values.pop("label"), values.pop("path")
+        return {"class": label, **values, "out": str(path)}
 
 
 def explain(
@@ -49,70 +90,67 @@ def explain(
     out: str | Path,
     label: str | None = None,
     layer: str | None = None,
-) -> dict[str, Any]:
-    """Draw where in a video a trained net sees a class, by Grad-CAM.
+) -> Explanation:
+    """Draw where in a video a trained network sees the evidence for a class, by Grad-CAM.
 
-    The net gets one centre look at the video, as it does after each epoch of its training.
+    The network gets the center clip of the video, as after each epoch of its training.
 
     Args:
-        run: A finished run of a net that takes frames.
+        run: A finished run of a network on frames.
         video: A file, or an address that `extract` takes.
         out: A .png of all frames, or a .gif that plays them; its folder is made if absent.
-        label: The class to look for; the one that the net names where it is None.
-        layer: Whose maps: "res2" to "res5", of c3d "conv1" to "conv5"; the last where it is None.
+        label: Class to explain; None for the predicted one.
+        layer: Layer of the maps: "res2" to "res5", for c3d "conv1" to "conv5"; None for the last.
 
     Returns:
-        class, probability, predicted, layer, frames (those that are drawn), size, peak and out.
-        peak has frame, time_s, x and y, in pixels of the cut that the net sees; it is None where
-        nothing in the layer speaks for the class.
+        The probability of the class, and the place of its strongest evidence.
 
     Raises:
-        UsageError: If the run, the class, the layer or the file's ending is none that there is.
+        UsageError: If the run cannot be used, or the class, layer or file ending does not exist.
         VideoError: If the video cannot be read.
     """
     path = Path(out)
-    if path.suffix.lower() not in SUFFIXES:
-        raise UsageError(f"out={out}: must end in {' or '.join(SUFFIXES)}")
-    trained = read_net(run)
+    if path.suffix.lower() not in OVERLAY_SUFFIXES:
+        raise UsageError(f"out={out}: must end in {' or '.join(OVERLAY_SUFFIXES)}")
+    trained = read_network(run)
     chosen = _choose(layer, trained)
     _check_class(label, trained.classes)
-    seen = _look_at(video, trained)
-    probabilities = _ask(run, trained, seen.clip)
+    seen = _read_clip(video, trained)
+    probabilities = _predict(run, trained, seen.clip)
     predicted = int(probabilities.argmax())
     target = predicted if label is None else trained.classes.index(label)
-    looked_at = trained.layers[chosen]
-    maps = grad_cam(trained.net, seen.clip, looked_at.module, target)
+    hooked = trained.layers[chosen]
+    maps = grad_cam(trained.net, seen.clip, hooked.module, target)
     frames = {"num_frames": len(seen.pictures), "size": trained.size}
-    peak = find_peak(maps, looked_at, **frames)
+    peak = find_peak(maps, hooked, **frames)
     named, probability = trained.classes[target], float(probabilities[target])
-    draw(
+    draw_overlay(
         path,
-        Shown(
+        OverlayFrames(
             title=f"{named} {probability:.3f}",
             subtitle=f"Grad-CAM of {chosen}",
             pictures=seen.pictures,
-            maps=spread(maps, looked_at, **frames).numpy(),
+            maps=upsample(maps, hooked, **frames).numpy(),
             numbers=seen.numbers,
             times_s=seen.times_s,
             peak=peak,
         ),
     )
-    return {
-        "class": named,
-        "probability": probability,
-        "predicted": trained.classes[predicted],
-        "layer": chosen,
-        "frames": seen.numbers,
-        "size": trained.size,
-        "peak": None if peak is None else _tell(peak, seen),
-        "out": str(path),
-    }
+    return Explanation(
+        path=path,
+        label=named,
+        probability=probability,
+        predicted=trained.classes[predicted],
+        layer=chosen,
+        frames=seen.numbers,
+        size=trained.size,
+        peak=None if peak is None else _in_video(peak, seen),
+    )
 
 
-def _tell(peak: Peak, seen: SeenClip) -> dict[str, Any]:
-    """A peak in frames and seconds of the video."""
+def _in_video(peak: Peak, seen: InputClip) -> VideoPeak:
     number, time_s = seen.numbers[peak.frame], seen.times_s[peak.frame]
-    return {"frame": number, "time_s": time_s, "x": peak.x, "y": peak.y}
+    return VideoPeak(frame=number, time_s=time_s, x=peak.x, y=peak.y)
 
 
 def _check_class(label: str | None, classes: list[str]) -> None:
@@ -121,30 +159,30 @@ def _check_class(label: str | None, classes: list[str]) -> None:
         raise UsageError(f"class={label!r}: must be one of {known}")
 
 
-def _choose(layer: str | None, trained: TrainedNet) -> str:
+def _choose(layer: str | None, trained: TrainedNetwork) -> str:
     names = list(trained.layers)
     if layer is not None and layer not in names:
         raise UsageError(f"layer={layer!r}: must be one of {', '.join(names)}")
     return layer or names[-1]
 
 
-def _look_at(video: str | Path, trained: TrainedNet) -> SeenClip:
-    """Decode a video, and take, cut and scale what the net sees of it."""
-    look = trained.look
+def _read_clip(video: str | Path, trained: TrainedNetwork) -> InputClip:
+    """Decode a video, and choose, crop and scale the frames that the network takes."""
+    center = trained.center
     with local_video(str(video), {}) as path:
         decoded = DecodedVideo(path)
         try:
-            frames = look.choose(look.taken.frames_of(decoded))
+            frames = center.choose(center.taken.frames_of(decoded))
         except RuntimeError as error:  # what torch raises on a bad picture
             raise VideoError("unfit", f"{video}: {' '.join(str(error).split())[:200]}") from error
-    numbers = frame_numbers(look, decoded.num_frames)
+    numbers = frame_numbers(center, decoded.num_frames)
     cut = augment.views(torch.from_numpy(frames), size=trained.size, num_crops=1)  # (1, T, ...)
     clip, shown = augment.normalise(cut), np.arange(len(frames))
     if trained.in_segments:
-        by_segment = look.num_segments, look.length
+        by_segment = center.num_segments, center.length
         clip = clip.reshape(1, *by_segment, *clip.shape[2:])
-        shown = shown.reshape(by_segment)[:, look.length // 2]
-    return SeenClip(
+        shown = shown.reshape(by_segment)[:, center.length // 2]
+    return InputClip(
         clip=clip,
         pictures=cut[0].permute(0, 2, 3, 1).numpy()[shown],
         numbers=numbers[shown].tolist(),
@@ -152,14 +190,14 @@ def _look_at(video: str | Path, trained: TrainedNet) -> SeenClip:
     )
 
 
-def _ask(run: str | Path, trained: TrainedNet, clip: Tensor) -> Tensor:
-    """Softmax probabilities of the classes, shape (K,)."""
+def _predict(run: str | Path, trained: TrainedNetwork, clip: Tensor) -> Tensor:
+    """Return softmax probabilities of the classes, shape (K,)."""
     try:
         with torch.inference_mode():
             logits: Tensor = trained.net(clip)
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]
-        raise unusable(run, f"its net does not take its own clips: {reason}") from error
+        raise unusable(run, f"its network does not take its own clips: {reason}") from error
     if not logits.isfinite().all():
-        raise unusable(run, "its net gives logits that are not finite")
+        raise unusable(run, "its network gives logits that are not finite")
     return logits[0].double().softmax(0)

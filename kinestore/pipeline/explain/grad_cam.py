@@ -1,4 +1,4 @@
-"""Where in a clip the evidence for a class lies: Grad-CAM.
+"""Grad-CAM: where in a clip the evidence for a class lies.
 
 Source: Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization, 2017,
 section 3, Eqs. 1 and 2: alpha_k is the mean over places of the gradient of the class's score with
@@ -16,17 +16,17 @@ from torch import Tensor, nn
 
 
 def grad_cam(net: nn.Module, clip: Tensor, layer: nn.Module, target: int) -> Tensor:
-    """The evidence for a class, as large as the layer's maps.
+    """Return the evidence for a class, as large as the layer's maps.
 
     Args:
-        net: From a batch of clips to logits (B, K); it is used as it is, in train or in eval mode.
+        net: Network from a batch of clips to logits (B, K), used in its present mode.
         clip: A batch of one.
         layer: Gives maps (T, C, h, w), or (1, C, T, h, w), each time that the net is called once.
         target: The class, from 0 to K - 1.
 
     Returns:
-        From 0 to 1, float32, shape (T, h, w); the highest is 1, unless nothing speaks for the
-        class: then all are 0.
+        From 0 to 1, float32, shape (T, h, w); the highest is 1, unless there is no evidence for
+        the class: then all are 0.
 
     Raises:
         ValueError: If it is not one clip, or the layer gives something else.
@@ -37,13 +37,13 @@ def grad_cam(net: nn.Module, clip: Tensor, layer: nn.Module, target: int) -> Ten
 
 
 def signed_evidence(net: nn.Module, clip: Tensor, layer: nn.Module, target: int) -> Tensor:
-    """The sum over k of alpha_k A_k: float32, shape (T, h, w); arguments as for `grad_cam`.
+    """Return the sum over k of alpha_k A_k: float32, shape (T, h, w); arguments as for `grad_cam`.
 
     Where the logits are the mean over places and times of the maps, times a matrix, the sum of it
     all is the class's logit, less its bias.
     """
     if len(clip) != 1:
-        raise ValueError(f"clip: a batch of {len(clip)}, must be of 1")
+        raise ValueError(f"clip: a batch of {len(clip)}, must be one clip")
     maps, gradients = _maps_and_gradients(net, clip, layer, target)
     if maps.ndim == 4:  # (T, C, h, w): a frame's channels have weights of their own
         return (gradients.mean((2, 3), keepdim=True) * maps).sum(1)
@@ -55,7 +55,7 @@ def signed_evidence(net: nn.Module, clip: Tensor, layer: nn.Module, target: int)
 def _maps_and_gradients(
     net: nn.Module, clip: Tensor, layer: nn.Module, target: int
 ) -> tuple[Tensor, Tensor]:
-    """What the layer gives, and the gradient of the class's logit with respect to it."""
+    """Return the layer's output, and the gradient of the class's logit with respect to it."""
     found: list[Tensor] = []
 
     def cut(module: nn.Module, given: object, maps: Tensor) -> Tensor:

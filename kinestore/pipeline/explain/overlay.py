@@ -1,4 +1,4 @@
-"""Frames with their heat laid over: side by side as a PNG, one after the other as a GIF.
+"""Frames under their heat maps: side by side as a PNG, one after the other as a GIF.
 
 Shape legend: F frames, H and W pixels.
 """
@@ -21,30 +21,30 @@ from kinestore.pipeline.plotting.text import one_line
 from kinestore.store.io.atomic import written_whole
 
 OPACITY = 0.65
-"""Of the heat where it is highest; where there is none, the frame shows as it is."""
+"""Opacity of the heat where it is highest; where there is none, the frame shows as it is."""
 
 SHEET = 960
-"""Pixels across a sheet of several columns, and about those of an animation's side by three."""
+"""Pixels across a sheet of several columns, and about three times the side of an animation."""
 
 GAP, LINE = 8, 22
 """Pixels between pictures, and of a line of text."""
 
 PACE_MS = (100, 500)
-"""How long an animation shows a frame, at the least and at the most."""
+"""Shortest and longest time that an animation shows a frame."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shown:
-    """What there is to draw.
+class OverlayFrames:
+    """Frames, their heat maps and texts to draw.
 
     Attributes:
         title: First line.
         subtitle: Second line.
         pictures: uint8, shape (F, H, W, 3).
         maps: From 0 to 1, shape (F, H, W).
-        numbers: Of the frames in the video, length F.
-        times_s: When they are shown, in seconds, length F; they do not fall.
-        peak: A ring goes round it.
+        numbers: Numbers of the frames in the video, length F.
+        times_s: Presentation times in seconds, length F; they do not decrease.
+        peak: Place to mark with a ring.
     """
 
     title: str
@@ -56,22 +56,22 @@ class Shown:
     peak: Peak | None
 
 
-def draw(path: Path, shown: Shown) -> None:
-    """Write a file by its ending, one of SUFFIXES; the same input gives the same bytes."""
+def draw_overlay(path: Path, shown: OverlayFrames) -> None:
+    """Write a file by its ending, one of OVERLAY_SUFFIXES; the same input gives the same bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with written_whole(path) as unfinished:
         _WRITERS[path.suffix.lower()](unfinished, shown)
 
 
 def overlay(picture: NDArray[np.uint8], heat: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """A picture (H, W, 3) under heat (H, W) from 0 to 1, the more opaque the hotter it is."""
+    """Return a picture (H, W, 3) under heat (H, W) from 0 to 1, more opaque where it is hotter."""
     levels = np.rint(255 * heat).astype(np.uint8)
-    colours = cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO)[..., ::-1]
+    colors = cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO)[..., ::-1]
     share = OPACITY * heat[..., None]
-    return np.rint((1 - share) * picture + share * colours).astype(np.uint8)
+    return np.rint((1 - share) * picture + share * colors).astype(np.uint8)
 
 
-def _write_sheet(path: Path, shown: Shown) -> None:
+def _write_sheet(path: Path, shown: OverlayFrames) -> None:
     count = len(shown.pictures)
     columns = min(count, 4 if count <= 16 else 8)
     tiles = _tiles(shown, side=SHEET // max(columns, 3))
@@ -86,34 +86,34 @@ def _write_sheet(path: Path, shown: Shown) -> None:
     sheet.save(path, "PNG")
 
 
-def _write_animation(path: Path, shown: Shown) -> None:
+def _write_animation(path: Path, shown: OverlayFrames) -> None:
     pages = []
     for tile in _tiles(shown, side=SHEET // 3):
         page = _page(tile.width + 2 * GAP, tile.height + 2 * LINE + 2 * GAP, shown=shown)
         page.paste(tile, (GAP, 2 * LINE + GAP))
-        pages.append(page.quantize(palette=page.quantize()))  # so dots smooth its 256 colours
+        pages.append(page.quantize(palette=page.quantize()))  # so dots smooth its 256 colors
     first, *others = pages
     first.save(
         path, "GIF", save_all=True, append_images=others, duration=pace_ms(shown.times_s), loop=0
     )
 
 
-_WRITERS: dict[str, Callable[[Path, Shown], None]] = {
+_WRITERS: dict[str, Callable[[Path, OverlayFrames], None]] = {
     ".png": _write_sheet,
     ".gif": _write_animation,
 }
-SUFFIXES = tuple(_WRITERS)
+OVERLAY_SUFFIXES = tuple(_WRITERS)
 
 
 def pace_ms(times_s: list[float]) -> int:
-    """How long each frame is shown: the median of the times between them, within `PACE_MS`."""
+    """Return the time that each frame is shown: the median of their distances, within `PACE_MS`."""
     least, most = PACE_MS
     gaps = [1000 * (later - earlier) for earlier, later in pairwise(times_s)]
     return round(min(max(median(gaps or [most]), least), most) / 10) * 10  # GIF counts hundredths
 
 
-def _tiles(shown: Shown, *, side: int) -> list[Image.Image]:
-    """Each frame with its heat, its number and time below, in about so many pixels."""
+def _tiles(shown: OverlayFrames, *, side: int) -> list[Image.Image]:
+    """Return each frame with its heat, its number and time below, in about so many pixels."""
     tiles = []
     for place, (picture, heat) in enumerate(zip(shown.pictures, shown.maps, strict=True)):
         scale = side / max(picture.shape[:2])
@@ -122,23 +122,23 @@ def _tiles(shown: Shown, *, side: int) -> list[Image.Image]:
         tile = Image.new("RGB", (width, height + LINE), "white")
         tile.paste(Image.fromarray(hot), (0, 0))
         pen = ImageDraw.Draw(tile)
-        told = f"frame {shown.numbers[place]} · {shown.times_s[place]:.2f} s"
+        text = f"frame {shown.numbers[place]} · {shown.times_s[place]:.2f} s"
         if shown.peak is not None and shown.peak.frame == place:
-            told += " · peak"
+            text += " · peak"
             _ring(pen, shown.peak, scale=scale)
-        pen.text((0, height + 3), _fitting(told, width, size=12), "black", _font(12))
+        pen.text((0, height + 3), _fitting(text, width, size=12), "black", _font(12))
         tiles.append(tile)
     return tiles
 
 
 def _ring(pen: ImageDraw.ImageDraw, peak: Peak, *, scale: float) -> None:
     x, y = (peak.x + 0.5) * scale, (peak.y + 0.5) * scale
-    for radius, colour in ((9, "black"), (8, "white"), (7, "white"), (6, "black")):
-        pen.ellipse((x - radius, y - radius, x + radius, y + radius), outline=colour)
+    for radius, color in ((9, "black"), (8, "white"), (7, "white"), (6, "black")):
+        pen.ellipse((x - radius, y - radius, x + radius, y + radius), outline=color)
 
 
-def _page(width: int, height: int, *, shown: Shown) -> Image.Image:
-    """White, with the two lines at its top."""
+def _page(width: int, height: int, *, shown: OverlayFrames) -> Image.Image:
+    """Return a white page with the two lines at its top."""
     page = Image.new("RGB", (width, height), "white")
     pen, room = ImageDraw.Draw(page), width - 2 * GAP
     pen.text((GAP, GAP / 2), _fitting(shown.title, room, size=15), "black", _font(15))
@@ -147,7 +147,7 @@ def _page(width: int, height: int, *, shown: Shown) -> Image.Image:
 
 
 def _fitting(text: str, width: int, *, size: int) -> str:
-    """In one line, cut where it would be wider than so many pixels."""
+    """Return text in one line, cut where it would be wider than so many pixels."""
     line = one_line(text, most=200)
     while len(line) > 1 and _font(size).getlength(line) > width:
         line = f"{line.removesuffix('…')[:-1]}…"
@@ -156,5 +156,5 @@ def _fitting(text: str, width: int, *, size: int) -> str:
 
 @cache
 def _font(size: int) -> ImageFont.FreeTypeFont:
-    """DejaVu Sans, as the charts have it."""
+    """Return DejaVu Sans, the font of the charts."""
     return ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSans.ttf"), size)

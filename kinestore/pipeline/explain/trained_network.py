@@ -1,4 +1,4 @@
-"""The net of a run folder that somebody hands us, and how it takes its clips.
+"""The trained network of a run folder, and the frames that it takes.
 
 Shape legend: S segments of L frames, N clips of a video.
 """
@@ -34,13 +34,13 @@ from kinestore.store.io.tensors import read_tensors
 
 
 @dataclass(frozen=True, kw_only=True)
-class Look:
-    """One centre look at a video, as an epoch's figures are measured by.
+class CenterClip:
+    """The frames of a video's center clip, by which each epoch is evaluated.
 
     Attributes:
-        name: What the run says it was trained on.
-        taken: The frames that are taken of a video.
-        num_clips: N that these are dealt to, of which the middle one is looked at.
+        name: Clips of frames that the run was trained on.
+        taken: The frames that are read of a video.
+        num_clips: N clips that these are divided into; the middle one is taken.
     """
 
     name: str
@@ -49,46 +49,46 @@ class Look:
 
     @property
     def num_segments(self) -> int:
-        """S."""
+        """Number of segments S."""
         return counts(self.taken.spec)[0] // self.num_clips
 
     @property
     def length(self) -> int:
-        """L."""
+        """Number of frames L of a segment."""
         return counts(self.taken.spec)[1]
 
     def choose(self, frames: NDArray[Any]) -> NDArray[Any]:
-        """Those of the clip, of all that are taken: (S * L, ...)."""
-        dealt = frames.reshape(self.num_segments, self.num_clips, self.length, *frames.shape[1:])
-        return dealt[:, (self.num_clips - 1) // 2].reshape(-1, *frames.shape[1:])
+        """Return the frames of the clip, of all that are read: (S * L, ...)."""
+        by_clip = frames.reshape(self.num_segments, self.num_clips, self.length, *frames.shape[1:])
+        return by_clip[:, (self.num_clips - 1) // 2].reshape(-1, *frames.shape[1:])
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainedNet:
-    """A net, ready to be asked.
+class TrainedNetwork:
+    """A trained network.
 
     Attributes:
-        net: In eval mode; of a federated run the common one.
-        layers: Where one can look, from its input to its output.
+        net: In eval mode; of a federated run the global one.
+        layers: Layers for Grad-CAM, from its input to its output.
         classes: K names.
-        look: Which frames it takes.
-        size: Pixels of a side of what it sees.
+        center: The frames that it takes.
+        size: Side of its input in pixels.
         in_segments: Whether it takes (B, S, L, 3, H, W), and not (B, T, 3, H, W).
     """
 
     net: nn.Module
     layers: Mapping[str, FeatureLayer]
     classes: list[str]
-    look: Look
+    center: CenterClip
     size: int
     in_segments: bool
 
 
-def read_net(run: str | Path) -> TrainedNet:
-    """Read the net of a finished run; no pickle is run.
+def read_network(run: str | Path) -> TrainedNetwork:
+    """Read the network of a finished run; no pickle is loaded.
 
     Raises:
-        UsageError: If it is no finished run of a net that takes frames, or cannot be used.
+        UsageError: If it is no finished run of a network on frames, or cannot be used.
     """
     config, classes = read_config(run), read_object(run, "summary.json").get("classes")
     head, views, size = (config.get(name) for name in ("head", "features", "size"))
@@ -96,42 +96,42 @@ def read_net(run: str | Path) -> TrainedNet:
         raise unusable(run, "config.json: names no head, or no features")
     if not heads.takes_frames(head.partition(":")[0]):
         raise UsageError(
-            f"run={Path(run)}: head {head!r} takes embeddings, which have no places to point at; "
-            "name a run of a net that takes frames, as `kinestore train --head differential "
+            f"run={Path(run)}: head {head!r} takes embeddings, which have no places in a frame; "
+            "name a run of a network on frames, as `kinestore train --head differential "
             "--input frames` makes it"
         )
     if not _are_names(classes) or len(set(classes)) < len(classes):
         raise unusable(run, "summary.json: names no classes, or one twice")
     if type(size) is not int:
         raise unusable(run, f"config.json: size={size!r} is no number of pixels")
-    look = _read_look(run, views, config.get("looks"))
-    net = _build(run, head, look=look, num_classes=len(classes), size=size)
-    return TrainedNet(
+    center = _read_center(run, views, config.get("looks"))
+    net = _build(run, head, center=center, num_classes=len(classes), size=size)
+    return TrainedNetwork(
         net=net.eval(),
         layers=net.feature_layers,
         classes=classes,
-        look=look,
-        size=choose_size(size, look.taken.size),
+        center=center,
+        size=choose_size(size, center.taken.size),
         in_segments=takes_segments(head),
     )
 
 
-def _read_look(run: str | Path, views: list[str], looks: object) -> Look:
+def _read_center(run: str | Path, views: list[str], looks: object) -> CenterClip:
     (name, *others), clips = views, looks.get("clips") if isinstance(looks, dict) else None
     if others or type(clips) is not int or clips < 1:
-        raise unusable(run, "config.json: does not say how the net looks at a video")
+        raise unusable(run, "config.json: has no valid test-time views")
     where, _, text = name.partition(":")
     if where == "videos":
         (taken,) = parse_clip_formats([text]).values()
-        return Look(name=name, taken=taken, num_clips=1)  # it draws as many segments as it takes
+        return CenterClip(name=name, taken=taken, num_clips=1)  # as many segments as it takes
     taken = parse_frames_name(name)
     if counts(taken.spec)[0] % clips:
         raise unusable(run, f"config.json: {clips} clips do not divide the segments of {name}")
-    return Look(name=name, taken=taken, num_clips=clips)
+    return CenterClip(name=name, taken=taken, num_clips=clips)
 
 
-def _build(run: str | Path, head: str, *, look: Look, num_classes: int, size: int) -> Any:
-    """The net with the run's weights: it takes memory only once its shapes are the file's."""
+def _build(run: str | Path, head: str, *, center: CenterClip, num_classes: int, size: int) -> Any:
+    """Build the network with the run's weights: memory is allocated after shapes are checked."""
     path = Path(run) / "model.safetensors"
     state = {
         name.removeprefix(RUN_PREFIX): tensor
@@ -141,7 +141,7 @@ def _build(run: str | Path, head: str, *, look: Look, num_classes: int, size: in
     try:
         with torch.device("meta"):
             net = build_net(
-                head, num_classes=num_classes, source=look, size=size, weights=None, seed=0
+                head, num_classes=num_classes, source=center, size=size, weights=None, seed=0
             )
     except (ArithmeticError, RuntimeError, TypeError) as error:
         reason = " ".join(str(error).split())[:200]
@@ -155,6 +155,6 @@ def _are_names(value: object) -> TypeGuard[list[str]]:
     return isinstance(value, list) and bool(value) and all(isinstance(one, str) for one in value)
 
 
-def frame_numbers(look: Look, num_frames: int) -> NDArray[np.int64]:
-    """The frames of a video of so many that the clip has: int64, shape (S * L,)."""
-    return look.choose(look.taken.indices(num_frames))
+def frame_numbers(center: CenterClip, num_frames: int) -> NDArray[np.int64]:
+    """Return the clip's frames in a video of so many: int64, shape (S * L,)."""
+    return center.choose(center.taken.indices(num_frames))

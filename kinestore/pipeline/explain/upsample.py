@@ -1,4 +1,4 @@
-"""From a layer's small maps to the frames that the net saw.
+"""Upsampling of a layer's small maps to the frames of the network's input.
 
 Shape legend: T maps, h and w cells down and across, F frames, S pixels of a side.
 """
@@ -13,10 +13,10 @@ from kinestore.heads import FeatureLayer
 
 @dataclass(frozen=True, kw_only=True)
 class Peak:
-    """Where a clip's evidence is highest.
+    """The place where a clip's evidence is highest.
 
     Attributes:
-        frame: Of those that the maps are spread over, from 0.
+        frame: Of those that the maps are upsampled to, from 0.
         x: Pixels from the left, from 0.
         y: Pixels from above, from 0.
     """
@@ -26,13 +26,13 @@ class Peak:
     y: int
 
 
-def spread(maps: Tensor, layer: FeatureLayer, *, num_frames: int, size: int) -> Tensor:
-    """Each cell's value at the place that it is about, and in between a mean by distance.
+def upsample(maps: Tensor, layer: FeatureLayer, *, num_frames: int, size: int) -> Tensor:
+    """Put each cell's value at its center, and in between a mean by distance.
 
     Args:
         maps: Shape (T, h, w).
-        layer: Whose maps they are.
-        num_frames: F; beyond the first and the last map, these go on.
+        layer: Layer of the maps.
+        num_frames: F; the first and the last map are repeated beyond.
         size: S; likewise.
 
     Returns:
@@ -46,9 +46,9 @@ def spread(maps: Tensor, layer: FeatureLayer, *, num_frames: int, size: int) -> 
 
 
 def find_peak(maps: Tensor, layer: FeatureLayer, *, num_frames: int, size: int) -> Peak | None:
-    """The place that the highest cell is about; None where no cell is above 0.
+    """Return the center of the highest cell; None where no cell is above 0.
 
-    Arguments as for `spread`. Of equal cells it is the first one.
+    Arguments as for `upsample`. Of equal cells it is the first one.
     """
     if maps.max() <= 0:
         return None
@@ -62,11 +62,11 @@ def find_peak(maps: Tensor, layer: FeatureLayer, *, num_frames: int, size: int) 
 
 
 def _hats(num_cells: int, num_places: int, *, stride: int, first: float) -> Tensor:
-    """Share of each cell in each place, linear between the two next: (num_places, num_cells)."""
+    """Return the share of each cell in each place, linear in between: (num_places, num_cells)."""
     nearest = ((torch.arange(num_places) - first) / stride).clamp(0, num_cells - 1)
     return (1 - (nearest[:, None] - torch.arange(num_cells)).abs()).relu()
 
 
 def _about(cell: int, num_places: int, *, stride: int, first: float) -> int:
-    """The place that a cell is about; of two, the earlier one."""
+    """Return the center of a cell; of two places, the earlier one."""
     return min(int(first + stride * cell), num_places - 1)

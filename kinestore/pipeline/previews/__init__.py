@@ -1,1 +1,1 @@
-"""Small pictures and captions of clips."""
+"""Thumbnails, captions and contact sheets of clips."""

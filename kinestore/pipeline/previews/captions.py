@@ -1,4 +1,4 @@
-"""What a store's extractors said of each clip in words."""
+"""Captions of clips, from the captioning extractors of a store."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from kinestore.store import Store
 
 LONGEST = 1_000
-"""Characters of a caption that are shown: a store may come from anywhere."""
+"""Longest caption that is shown, in characters: a store may come from anywhere."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,7 +15,7 @@ class Caption:
 
     Attributes:
         text: At most `LONGEST` characters.
-        frame: Index of the frame that it tells of; None where the store does not say.
+        frame: Index of the captioned frame; None where the store does not have it.
     """
 
     text: str
@@ -23,14 +23,14 @@ class Caption:
 
 
 def captions(store: Store, clip_ids: Collection[str]) -> dict[str, Caption]:
-    """The captions of some clips, those that have one.
+    """Return the captions of some clips, those that have one.
 
     Of several views with a caption for the same clip, the first by name is taken: `blip` before
     `blip-text`, which embeds the same words.
 
     Args:
-        store: Where they are kept.
-        clip_ids: Of which clips.
+        store: Store with the captions.
+        clip_ids: The clips.
     """
     wanted, found = set(clip_ids), dict[str, Caption]()
     for view in sorted(store.views(), key=lambda view: (view.spec.extractor, view.name)):

@@ -9,7 +9,7 @@ from kinestore.pipeline.video.decoded_video import DecodedVideo
 from kinestore.store import UsageError
 
 COLUMNS = 4
-SUFFIXES = (".png", ".pdf", ".svg")
+SHEET_SUFFIXES = (".png", ".pdf", ".svg")
 
 
 def contact_sheet(
@@ -24,7 +24,7 @@ def contact_sheet(
 
     Args:
         path: The video.
-        out: Where the picture goes: .png, .pdf or .svg.
+        out: File to write: .png, .pdf or .svg.
         num_keyframes: Frames to choose.
         space: Feature space in which frames are clustered, one of `extractors.SPACES`.
         seed: Joined with the clip's identity, so that a clip's choice depends on nothing else.
@@ -36,8 +36,8 @@ def contact_sheet(
         VideoError: If the video cannot be read.
         UsageError: If `out` has another suffix or num_keyframes is below 1.
     """
-    if Path(out).suffix.lower() not in SUFFIXES:
-        raise UsageError(f"out={out}: the suffix must be one of {', '.join(SUFFIXES)}")
+    if Path(out).suffix.lower() not in SHEET_SUFFIXES:
+        raise UsageError(f"out={out}: the suffix must be one of {', '.join(SHEET_SUFFIXES)}")
     video = DecodedVideo(path)
     chosen = video.keyframes(num_keyframes=num_keyframes, space=space, seed=seed)
     pictures = video.rgb(chosen)

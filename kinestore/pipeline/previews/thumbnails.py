@@ -1,14 +1,14 @@
 """A small picture of each clip, for a page.
 
-A file is looked at only if its bytes are still those that were extracted: they have been decoded
-before, where nothing could come of it.
+A file is decoded only if its bytes are still those that were extracted: they have been decoded
+before, in a process where a hostile file does no harm.
 
 Shape legend: H height, W width.
 """
 
 import contextlib
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
 import cv2
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinestore.pipeline.previews.captions import captions
+from kinestore.pipeline.progress import Progress
 from kinestore.pipeline.video.decoded_video import decode_frames
 from kinestore.pipeline.video.identity import identify
 from kinestore.pipeline.video.local_copy import local_video
@@ -25,10 +26,10 @@ SIDE = 160
 """The longer side of a thumbnail in pixels."""
 
 MOST = 10_000
-"""Thumbnails of one page: about 15 MB. Of more clips, these have one."""
+"""Thumbnails of one page: about 15 MB. Further clips have none."""
 
 _LATEST = 250
-"""Where nothing says which frame, the middle one is taken, but none after this."""
+"""Without a caption's frame the middle one is taken, but none after this."""
 
 _QUALITY = 70
 
@@ -37,27 +38,27 @@ def thumbnails(
     store: Store,
     clip_ids: Collection[str],
     *,
-    on_progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, bytes]:
     """Decode a frame of each clip: the one that its caption tells of, else one from its middle.
 
     Args:
-        store: Whose clips they are.
-        clip_ids: Of which clips; of more than `MOST`, those whose clip_ids come first, which are
-            hashes and so as good as drawn.
-        on_progress: Called with how many are done, and of how many.
+        store: Store of the clips.
+        clip_ids: The clips; of more than `MOST`, those whose clip_ids come first, which are hashes
+            and so as good as random.
+        progress: Called after each.
 
     Returns:
         WebP files by clip_id; none of a clip whose video is gone, has changed or does not decode.
     """
     wanted = set(sorted(set(clip_ids))[:MOST])
-    told = captions(store, wanted)
+    texts = captions(store, wanted)
     jobs = []
     for row in store.clips().select(["clip_id", "uri", "num_frames"]).to_pylist():
         if row["clip_id"] in wanted:
-            said = told.get(row["clip_id"])
+            caption = texts.get(row["clip_id"])
             middle = min((row["num_frames"] or 0) // 2, _LATEST)
-            frame = middle if said is None or said.frame is None else said.frame
+            frame = middle if caption is None or caption.frame is None else caption.frame
             jobs.append((row["clip_id"], row["uri"], frame))
     found: dict[str, bytes] = {}
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -66,13 +67,13 @@ def thumbnails(
             clip_id, picture = future.result()
             if picture is not None:
                 found.setdefault(clip_id, picture)
-            if on_progress is not None:
-                on_progress(done, len(futures))
+            if progress is not None:
+                progress("thumbnails", done, len(futures))
     return {clip_id: found[clip_id] for clip_id in sorted(found)}
 
 
 def _thumbnail(clip_id: str, uri: str, frame: int) -> tuple[str, bytes | None]:
-    """The clip, and its picture where there can be one."""
+    """Return the clip, and its picture where there can be one."""
     with contextlib.suppress(KinestoreError, OSError), local_video(uri, {}) as path:
         if identify(str(path)) == clip_id:
             return clip_id, _webp(decode_frames(path, [frame]).rgb[0])
@@ -80,7 +81,7 @@ def _thumbnail(clip_id: str, uri: str, frame: int) -> tuple[str, bytes | None]:
 
 
 def _webp(picture: NDArray[np.uint8]) -> bytes | None:
-    """A picture of shape (H, W, 3) as a WebP file, its longer side cut to `SIDE` pixels."""
+    """Encode a picture of shape (H, W, 3) as WebP, its longer side scaled to at most `SIDE`."""
     height, width = picture.shape[:2]
     scale = min(1.0, SIDE / max(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))

@@ -1,6 +1,7 @@
-"""A map of features, for paper and for a browser."""
+"""Maps of features as figures and as interactive pages."""
 
+from kinestore.pipeline.projection.config import UmapConfig
 from kinestore.pipeline.projection.draw_umap import umap
-from kinestore.pipeline.projection.result import Drawn, DrawnPanel
+from kinestore.pipeline.projection.result import UmapPanel, UmapResult
 
-__all__ = ["Drawn", "DrawnPanel", "umap"]
+__all__ = ["UmapConfig", "UmapPanel", "UmapResult", "umap"]

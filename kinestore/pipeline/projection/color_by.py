@@ -1,4 +1,4 @@
-"""What a map's colours can stand for: a value of each clip, or the feature of each point."""
+"""The meaning of a map's colors: a value of each clip, or the feature of each point."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ COLORS = ("label", "group", "split", "client", "extractor")
 
 
 def check_color(color: str, *, run: str | Path | None) -> None:
-    """Raise UsageError unless clips can be coloured by that."""
+    """Raise UsageError unless clips can be colored by that."""
     if color not in COLORS:
         raise UsageError(f"color={color!r}: must be one of {', '.join(COLORS)}")
     if color == "client" and run is None:
@@ -20,41 +20,51 @@ def check_color(color: str, *, run: str | Path | None) -> None:
 
 
 def clients_of(run: str | Path | None, *, color: str) -> dict[str, int] | None:
-    """The client of each clip that a federated run dealt out; None where there is no such run.
+    """Return the client of each clip of a federated run; None where there is no such run.
 
     Raises:
-        UsageError: If it is no finished run, or clients are the colours and it has none.
+        UsageError: If it is no finished run, or clients are the colors and it has none.
     """
     if run is None or (color != "client" and read_config(run)["job"] != "federate"):
         return None
     return read_client_partition(run)
 
 
-def columns_of(
-    features: Features, *, clients: Mapping[str, int] | None
+def point_columns(
+    features: Sequence[Features], *, clients: Mapping[str, int] | None, with_extractors: bool
 ) -> dict[str, list[str | None]]:
-    """What is known of each clip, by column; None where a clip has no value."""
+    """Return the values of each point, by column; None where a clip has no value.
+
+    Args:
+        features: Those that share a panel, of the same clips.
+        clients: Client by clip_id; None for no such column.
+        with_extractors: Add a column "extractor".
+    """
+    first = features[0]
     columns = {
-        "label": [features.classes[i] if i >= 0 else None for i in features.labels],
-        "group": features.groups,
-        "split": features.splits,
+        "label": [first.classes[i] if i >= 0 else None for i in first.labels],
+        "group": first.groups,
+        "split": first.splits,
     }
     if clients is not None:
         digits = len(str(max(clients.values(), default=0)))  # so that client 9 comes before 10
         name_of = {clip: f"client {client:0{digits}}" for clip, client in clients.items()}
-        columns["client"] = [name_of.get(clip) for clip in features.clip_ids]
+        columns["client"] = [name_of.get(clip) for clip in first.clip_ids]
+    columns = {name: list(values) * len(features) for name, values in columns.items()}
+    if with_extractors:
+        columns["extractor"] = [name for name in _extractors(features) for _ in first.clip_ids]
     return columns
 
 
-def extractors_of(features: Sequence[Features]) -> list[str]:
-    """A name for each feature: its extractors, and a number where several features have the same.
+def _extractors(features: Sequence[Features]) -> list[str]:
+    """Name each feature by its extractors, with a number where several have the same.
 
     Two pools of one view are such.
     """
     names = [" + ".join(view.partition("@")[0] for view in one.views) for one in features]
-    alike = Counter(names)
+    num_same = Counter(names)
     return [
-        name if alike[name] == 1 else f"{name} ({names[: number + 1].count(name)})"
+        name if num_same[name] == 1 else f"{name} ({names[: number + 1].count(name)})"
         for number, name in enumerate(names)
     ]
 
@@ -63,11 +73,11 @@ def check_one_width(features: Sequence[Features]) -> None:
     """Raise UsageError unless features can share a plane."""
     widths = [one.features.shape[-1] for one in features]
     if len(set(widths)) > 1:
-        told = ", ".join(
+        each = ", ".join(
             f"{name} has {width:,}"
-            for name, width in zip(extractors_of(features), widths, strict=True)
+            for name, width in zip(_extractors(features), widths, strict=True)
         )
         raise UsageError(
-            f"color='extractor': one plane takes features of one width, but {told}; "
+            f"color='extractor': one plane takes features of one width, but {each}; "
             "leave one out, or give each a panel with another color"
         )

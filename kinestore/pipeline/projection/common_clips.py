@@ -9,15 +9,15 @@ from numpy.typing import NDArray
 from kinestore.store import Features, Store, UsageError
 
 
-def same_clips(features: Sequence[Features]) -> tuple[list[Features], int]:
-    """Cut features down to the clips that every one has, in the order of the first.
+def common_clips(features: Sequence[Features]) -> tuple[list[Features], int]:
+    """Select the clips that every feature has, in the order of the first.
 
     Args:
         features: One or more.
 
     Returns:
-        Each with the shared rows alone, and how many clips are left out: those that one of the
-        features has, or was loaded without, but not all have.
+        Each with the shared rows alone, and the number of clips left out: those that one of
+        the features has, or was loaded without, but not all have.
 
     Raises:
         UsageError: If they share no clip.
@@ -37,8 +37,8 @@ def same_clips(features: Sequence[Features]) -> tuple[list[Features], int]:
     return cut, len(known) - len(shared)
 
 
-def rows_of(features: Features, classes: Sequence[str]) -> NDArray[np.int64]:
-    """Numbers of the rows that have one of some classes.
+def rows_of_classes(features: Features, classes: Sequence[str]) -> NDArray[np.int64]:
+    """Return the numbers of the rows that have one of some classes.
 
     Raises:
         UsageError: If a class is unknown.
@@ -53,12 +53,11 @@ def rows_of(features: Features, classes: Sequence[str]) -> NDArray[np.int64]:
 
 
 def named_classes(store: Store, given: Sequence[str]) -> list[str]:
-    """The labels that a person named on the command line.
+    """Return the labels that the user gave on the command line.
 
     Args:
-        store: Whose labels.
-        given: Each a label as it is, or several with commas between them where there is no such
-            label.
+        store: Store with the labels.
+        given: Each a label, or several with commas between them where there is no such label.
     """
     known = set(store.clips().column("label").to_pylist())
     named = (([one] if one in known else one.split(",")) for one in given)

@@ -1,13 +1,12 @@
-"""A map of features: every clip a point, near where its embedding's neighbours are.
+"""A map of features: every clip is a point, near the points with similar embeddings.
 
 Shape legend: N clips, B features that share a panel, mostly 1.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from kinestore.pipeline.explorer import write_explorer
 from kinestore.pipeline.plotting.legend import PointNames
@@ -17,19 +16,20 @@ from kinestore.pipeline.plotting.scatter_panels import (
     ScatterPanel,
     draw_panels,
 )
+from kinestore.pipeline.progress import Progress
 from kinestore.pipeline.projection.color_by import (
     check_color,
     check_one_width,
     clients_of,
-    columns_of,
-    extractors_of,
+    point_columns,
 )
-from kinestore.pipeline.projection.common_clips import rows_of, same_clips
-from kinestore.pipeline.projection.explorer_page import fill
-from kinestore.pipeline.projection.layout import Layout, lay_out
+from kinestore.pipeline.projection.common_clips import common_clips, rows_of_classes
+from kinestore.pipeline.projection.config import UmapConfig
+from kinestore.pipeline.projection.explorer_page import explorer_page
+from kinestore.pipeline.projection.layout import PlacedFeatures, compute_layout
 from kinestore.pipeline.projection.quality import MOST_MEASURED, measure
-from kinestore.pipeline.projection.reducer import check_seed, standardise
-from kinestore.pipeline.projection.result import Drawn, DrawnPanel
+from kinestore.pipeline.projection.reducer import check_layout_seed
+from kinestore.pipeline.projection.result import UmapPanel, UmapResult
 from kinestore.store import Features, Store, UsageError
 
 _PAGE = ".html"
@@ -38,137 +38,114 @@ _PAGE = ".html"
 def umap(
     features: Features | Sequence[Features],
     *,
-    classes: list[str] | None = None,
-    color: str = "label",
-    seed: int = 0,
-    fast: bool = False,
-    afresh: bool = False,
+    out: str | Path,
+    config: UmapConfig | None = None,
     store: Store | None = None,
     run: str | Path | None = None,
-    thumbnails: bool = True,
-    on_progress: Callable[[int, int], None] | None = None,
-    out: str | Path,
-) -> Drawn:
+    progress: Progress | None = None,
+) -> UmapResult:
     """Project features to the plane and draw them, a panel each, of the clips that all have.
 
     Args:
-        features: What `Store.load` gives, with one vector a clip; up to 12 of them.
-        classes: Draw clips of these classes only; None for all clips.
-        color: "label", "group", "split", "client" or "extractor": what the colours stand for.
-            Extractors share one panel, with a point for each clip and feature.
-        seed: Seed of the projection; the same seed gives the same file.
-        fast: Project on all cores, without the seed: each run gives another file.
-        afresh: Lay all clips out anew, whatever the store has kept.
-        store: Where the features are from: it keeps layouts, has its snapshot named, and gives a
-            page captions and thumbnails. None does without.
-        run: A run folder: a federated one gives clients, and a page shows what it predicted.
-        thumbnails: Whether a page shows a frame of each clip.
-        on_progress: Called with the thumbnails done and those in all.
-        out: File to write: .png, .svg, .pdf, or .html for one panel to look around in.
+        features: Results of `Store.load` with one vector for each clip; up to 12 of them.
+        out: File to write: .png, .svg, .pdf, or .html for one panel as an interactive page.
+        config: Settings of the map.
+        store: Store of the features: layouts are cached in it, the map names its snapshot, and a
+            page shows captions and thumbnails.
+        run: A run folder: a federated one gives clients, and a page shows its predictions.
+        progress: Called after each thumbnail.
 
     Returns:
-        The file that was written, and what its panels are worth.
+        The file that was written, and the quality of each panel.
 
     Raises:
         UsageError: If a class, color or run is unknown, the ending is none of the above, there are
             too many panels, they share no clip, or `project` cannot lay one out.
     """
-    asked, path = [features] if isinstance(features, Features) else list(features), Path(out)
-    _check_out(path, num_features=len(asked), color=color)
-    check_color(color, run=run)
-    check_seed(seed)
-    clients = clients_of(run, color=color)
-    chosen, num_left_out = same_clips(asked)
-    if classes is not None:
-        rows = rows_of(chosen[0], classes)
+    config = config or UmapConfig()
+    given, path = [features] if isinstance(features, Features) else list(features), Path(out)
+    _check_out(path, num_features=len(given), color=config.color)
+    check_color(config.color, run=run)
+    check_layout_seed(config.seed)
+    clients = clients_of(run, color=config.color)
+    chosen, num_left_out = common_clips(given)
+    if config.classes is not None:
+        rows = rows_of_classes(chosen[0], config.classes)
         chosen = [one.select(rows) for one in chosen]
-    if color == "extractor":
+    share_panel = config.color == "extractor"
+    if share_panel:
         check_one_width(chosen)
-    together = [chosen] if color == "extractor" else [[one] for one in chosen]
-    root = None if store is None else store.storage.local_root
-    layouts = [
-        _lay_out(some, seed=None if fast else seed, root=root, afresh=afresh, of=len(together))
-        for some in together
+    panels = [
+        _lay_out(some, config, store=store, is_alone=share_panel or len(chosen) == 1)
+        for some in ([chosen] if share_panel else [[one] for one in chosen])
     ]
-    spaces = [standardise(*(one.features for one in some)) for some in together]
-    drawn = Drawn(
+    result = UmapResult(
         path=path,
-        color=color,
+        color=config.color,
         num_clips=len(chosen[0].clip_ids),
         num_left_out=num_left_out,
-        num_measured=min(len(spaces[0]), MOST_MEASURED),
+        num_measured=min(len(panels[0].standardized), MOST_MEASURED),
         snapshot=None if store is None or store.pinned is None else store.pinned.name,
-        seed=seed,
-        fast=fast,
-        panels=[
-            _panel(some, layout, space, seed=seed)
-            for some, layout, space in zip(together, layouts, spaces, strict=True)
-        ],
+        seed=config.seed,
+        fast=config.fast,
+        panels=[_measured(panel, seed=config.seed) for panel in panels],
     )
+    columns = point_columns(panels[0].features, clients=clients, with_extractors=share_panel)
     if path.suffix.lower() == _PAGE:
-        page = fill(
-            chosen[0],
-            drawn,
-            points=layouts[0].points,
-            standardised=spaces[0],
-            extractors=extractors_of(chosen) if color == "extractor" else [],
-            clients=clients,
+        pictures = store if config.thumbnails else None
+        page = explorer_page(
+            panels[0],
+            result,
+            columns=columns,
             store=store,
+            thumbnails_from=pictures,
             run=run,
-            thumbnails=thumbnails,
-            on_progress=on_progress,
+            progress=progress,
         )
         write_explorer(page, path)
     else:
+        missing = f"(no {config.color})"
+        names = [missing if value is None else value for value in columns[config.color]]
         draw_panels(
             [
-                ScatterPanel(points=layout.points, title=title, note=panel.note)
-                for layout, title, panel in zip(layouts, drawn.titles, drawn.panels, strict=True)
+                ScatterPanel(points=placed.points, title=title, note=panel.note)
+                for placed, title, panel in zip(panels, result.titles, result.panels, strict=True)
             ],
-            PointNames(title=color, names=_names(chosen, clients, color=color)),
-            title=drawn.title,
-            caption=f"{drawn.caption}\n{drawn.key}",
+            PointNames(title=config.color, names=names),
+            title=result.title,
+            caption=f"{result.caption}\n{result.key}",
             out=path,
         )
-    return drawn
-
-
-def _names(
-    features: Sequence[Features], clients: Mapping[str, int] | None, *, color: str
-) -> list[str]:
-    """What the colour of each point stands for."""
-    if color == "extractor":
-        return [name for name in extractors_of(features) for _ in features[0].clip_ids]
-    values = columns_of(features[0], clients=clients)[color]
-    return [f"(no {color})" if value is None else value for value in values]
-
-
-def _panel(
-    features: Sequence[Features], layout: Layout, space: NDArray[np.float32], *, seed: int
-) -> DrawnPanel:
-    """What one panel shows: its figures are of the labels or, of several features, of those."""
-    labels = features[0].labels
-    if len(features) > 1:
-        labels = np.repeat(np.arange(len(features)), len(labels))
-    return DrawnPanel(
-        views=features[0].views if len(features) == 1 else [" + ".join(f.views) for f in features],
-        num_features=features[0].features.shape[1],
-        num_points=len(layout.points),
-        num_placed=layout.num_placed,
-        quality=measure(space, layout.points, labels, seed=seed),
-    )
+    return result
 
 
 def _lay_out(
-    features: Sequence[Features], *, seed: int | None, root: Path | None, afresh: bool, of: int
-) -> Layout:
-    """Lay one of several panels out; what cannot be laid out is named."""
+    features: list[Features], config: UmapConfig, *, store: Store | None, is_alone: bool
+) -> PlacedFeatures:
+    """Lay one panel out; if it is not the only one, an error names it."""
+    root = None if store is None else store.storage.local_root
+    seed = None if config.fast else config.seed
     try:
-        return lay_out(features, seed=seed, root=root, afresh=afresh)
+        return compute_layout(features, seed=seed, root=root, recompute=config.recompute_layout)
     except UsageError as error:
-        if of == 1:
+        if is_alone:
             raise
         raise UsageError(f"{' + '.join(features[0].views)}: {error}") from None
+
+
+def _measured(panel: PlacedFeatures, *, seed: int) -> UmapPanel:
+    """Measure a panel: by its labels or, of several features, by these."""
+    features = panel.features
+    labels = features[0].labels
+    if len(features) > 1:
+        labels = np.repeat(np.arange(len(features)), len(labels))
+    return UmapPanel(
+        views=features[0].views if len(features) == 1 else [" + ".join(f.views) for f in features],
+        num_features=features[0].features.shape[1],
+        num_points=len(panel.points),
+        num_placed=panel.num_placed,
+        quality=measure(panel.standardized, panel.points, labels, seed=seed),
+    )
 
 
 def _check_out(out: Path, *, num_features: int, color: str) -> None:

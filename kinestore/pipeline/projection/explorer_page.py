@@ -1,81 +1,66 @@
-"""What the page for a browser is given."""
+"""The content of the interactive page."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
 
 from kinestore.pipeline.explorer import Page
 from kinestore.pipeline.previews.captions import captions
-from kinestore.pipeline.previews.thumbnails import thumbnails as draw_thumbnails
-from kinestore.pipeline.projection.color_by import columns_of
+from kinestore.pipeline.previews.thumbnails import thumbnails
+from kinestore.pipeline.progress import Progress
+from kinestore.pipeline.projection.layout import PlacedFeatures
 from kinestore.pipeline.projection.neighbors import nearest
-from kinestore.pipeline.projection.result import Drawn
-from kinestore.pipeline.runs.predictions import Predictions, read_predictions
-from kinestore.store import Features, Store
+from kinestore.pipeline.projection.result import UmapResult
+from kinestore.pipeline.runs.predictions import read_predictions
+from kinestore.store import Store
 
 
-def fill(
-    features: Features,
-    drawn: Drawn,
+def explorer_page(
+    panel: PlacedFeatures,
+    result: UmapResult,
     *,
-    points: NDArray[np.float32],
-    standardised: NDArray[np.float32],
-    extractors: Sequence[str],
-    clients: Mapping[str, int] | None,
+    columns: Mapping[str, Sequence[str | None]],
     store: Store | None,
+    thumbnails_from: Store | None,
     run: str | Path | None,
-    thumbnails: bool,
-    on_progress: Callable[[int, int], None] | None,
+    progress: Progress | None,
 ) -> Page:
-    """Put together all that is known of each clip.
+    """Collect all that a page shows of a map.
 
     Args:
-        features: N clips.
-        drawn: How they were laid out.
-        points: Where, shape (N, 2), or (E * N, 2) of E extractors one after another.
-        standardised: What was laid out, shape (N, D) or (E * N, D).
-        extractors: The name of each that has a point for each clip; empty where there is one.
-        clients: The client of a clip, by clip_id; None where there are none.
-        store: Where captions and videos are looked up; None for neither.
-        run: Whose predictions are shown; None for none.
-        thumbnails: Whether to decode a frame of each clip.
-        on_progress: Called with the thumbnails done and those in all.
+        panel: The only panel of the map.
+        result: Its title and caption.
+        columns: A value for each point, by name.
+        store: Store of the captions; None for none.
+        thumbnails_from: Store of the videos whose frames are shown; None for none.
+        run: Run whose predictions are shown; None for none.
+        progress: Called after each thumbnail.
 
     Raises:
         UsageError: If the run is none, or is not finished.
     """
-    said = {} if run is None else _by_clip(read_predictions(run))
-    ids = features.clip_ids
-    told = {} if store is None else captions(store, ids)
+    features, times = panel.features[0], len(panel.features)
+    ids = features.clip_ids * times
+    texts = {} if store is None else captions(store, features.clip_ids)
+    predicted: dict[str, str] = {}
+    confidence: dict[str, float] = {}
+    if run is not None:
+        read = read_predictions(run)
+        predicted = dict(zip(read.clip_ids, read.predicted, strict=True))
+        confidence = dict(zip(read.clip_ids, read.confidence.tolist(), strict=True))
     pictures: dict[str, bytes] = {}
-    if store is not None and thumbnails:
-        pictures = draw_thumbnails(store, ids, on_progress=on_progress)
-    times = max(1, len(extractors))
-    columns = {
-        name: values * times for name, values in columns_of(features, clients=clients).items()
-    }
-    if extractors:
-        columns["extractor"] = [name for name in extractors for _ in ids]
-    shown = ids * times
+    if thumbnails_from is not None:
+        pictures = thumbnails(thumbnails_from, features.clip_ids, progress=progress)
     return Page(
-        title=drawn.title,
-        caption=drawn.caption,
-        points=points,
-        clip_ids=shown,
+        title=result.title,
+        caption=result.caption,
+        points=panel.points,
+        clip_ids=ids,
         uris=features.uris * times,
         columns=columns,
-        color=drawn.color,
-        captions=[told[clip].text if clip in told else None for clip in shown] if told else [],
+        color=result.color,
+        captions=[texts[clip].text if clip in texts else None for clip in ids] if texts else [],
         thumbnails=pictures,
-        neighbors=nearest(standardised, seed=drawn.seed),
-        predicted=[said[clip][0] if clip in said else None for clip in shown] if said else [],
-        confidence=[said[clip][1] if clip in said else None for clip in shown] if said else [],
+        neighbors=nearest(panel.standardized, seed=result.seed),
+        predicted=[predicted.get(clip) for clip in ids] if predicted else [],
+        confidence=[confidence.get(clip) for clip in ids] if predicted else [],
     )
-
-
-def _by_clip(said: Predictions) -> dict[str, tuple[str, float]]:
-    """The predicted class, and how sure of it the run was."""
-    rows = zip(said.clip_ids, said.predicted, said.confidence.tolist(), strict=True)
-    return {clip: (predicted, confidence) for clip, predicted, confidence in rows}

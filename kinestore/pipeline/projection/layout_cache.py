@@ -1,7 +1,7 @@
-"""Layouts that are kept beside a store's parts.
+"""A cache of layouts beside a store's parts.
 
-`cache/layout-<key>-<hash>.h5`: a hash of how it was laid out, and one of the file's own bytes. All
-of it can be made again: it is safe to delete, and what is not as it should be is passed over.
+`cache/layout-<key>-<hash>.h5`: a hash of the settings, and one of the file's own bytes. All of it
+can be made again: it is safe to delete, and files that are not as they should be are ignored.
 
 Shape legend: N clips, B features that share a plane, mostly 1; D columns.
 """
@@ -24,25 +24,25 @@ from kinestore.store.io.mapped_array import create_array, map_array, read_note
 from kinestore.store.join_cache import CACHE_FOLDER, LAYOUT_NAME
 from kinestore.store.parts import digest
 
-VERSION = 1
-"""Of how features are laid out and others placed."""
+LAYOUT_VERSION = 1
+"""Version of the way to lay out features and to place others."""
 
 MOST_KEPT = 32
-"""Of more layouts in a store, the oldest are removed."""
+"""Layouts in a store; the oldest of more are removed."""
 
 _ARRAY = "points"
 _FARTHEST = 1e6
-"""From the origin: UMAP's layouts are tens wide."""
+"""Largest distance from the origin: UMAP's layouts are tens wide."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kept:
-    """A layout as it was drawn.
+class CachedLayout:
+    """A layout in the cache.
 
     Attributes:
-        clip_ids: Of each row, length N.
+        clip_ids: Clip of each row, length N.
         points: Shape (N, B, 2), float32.
-        num_placed: How many of the clips were placed into a layout of the others.
+        num_placed: Number of the clips that were placed into a layout of the others.
         features: `digest_of` the features of these clips.
     """
 
@@ -53,18 +53,18 @@ class Kept:
 
 
 def key_of(views: Sequence[Sequence[str]], *, seed: int) -> str:
-    """16 hex digits of all that a layout depends on besides the features themselves.
+    """Hash all that a layout depends on besides the features, to 16 hex digits.
 
     Args:
-        views: Those of each feature.
-        seed: Of the layout.
+        views: Views of each feature.
+        seed: Seed of the layout.
     """
-    made_by = [VERSION, version("umap-learn"), NUM_NEIGHBORS, MIN_DIST]
+    made_by = [LAYOUT_VERSION, version("umap-learn"), NUM_NEIGHBORS, MIN_DIST]
     return hashlib.sha256(json.dumps([made_by, views, seed]).encode()).hexdigest()[:16]
 
 
 def digest_of(features: Sequence[NDArray[np.float32]]) -> str:
-    """A hash of the values, each of shape (N, D): they tell pools apart, which views do not."""
+    """Hash the values, each of shape (N, D): they tell pools apart, which views do not."""
     hashed = hashlib.sha256()
     for one in features:
         hashed.update(json.dumps(one.shape).encode())
@@ -72,13 +72,13 @@ def digest_of(features: Sequence[NDArray[np.float32]]) -> str:
     return hashed.hexdigest()
 
 
-def find(root: Path, key: str) -> list[Kept]:
-    """The layouts under that key, in an order that the files alone decide."""
+def find_layouts(root: Path, key: str) -> list[CachedLayout]:
+    """Return the layouts under a key, in an order that the files alone decide."""
     found = (_read(path) for path in sorted((root / CACHE_FOLDER).glob(f"layout-{key}-*.h5")))
     return [kept for kept in found if kept is not None]
 
 
-def keep(root: Path, key: str, kept: Kept) -> None:
+def keep_layout(root: Path, key: str, kept: CachedLayout) -> None:
     """Keep a layout, where the folder can be written and has room."""
     folder, note = root / CACHE_FOLDER, json.dumps([kept.features, kept.num_placed])
     shape = kept.points.shape[1:]
@@ -93,8 +93,8 @@ def keep(root: Path, key: str, kept: Kept) -> None:
             path.unlink(missing_ok=True)
 
 
-def _read(path: Path) -> Kept | None:
-    """A layout that can be drawn; None where the file holds none, whatever it holds."""
+def _read(path: Path) -> CachedLayout | None:
+    """Return a layout that can be drawn; None where the file holds none, whatever it holds."""
     named = LAYOUT_NAME.fullmatch(path.name)
     try:
         if named is None or not path.is_file() or digest(path)[:16] != named["hash"]:
@@ -110,4 +110,6 @@ def _read(path: Path) -> Kept | None:
     points = np.array(array)
     if not (np.abs(points) <= _FARTHEST).all():  # nor where one is no number
         return None
-    return Kept(clip_ids=clip_ids, points=points, num_placed=num_placed, features=str(features))
+    return CachedLayout(
+        clip_ids=clip_ids, points=points, num_placed=num_placed, features=str(features)
+    )

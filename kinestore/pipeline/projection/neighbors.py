@@ -1,6 +1,6 @@
-"""The clips that are nearest to each clip, in the space that was laid out.
+"""The nearest clips of each clip, in the space that was laid out.
 
-Shape legend: N clips, D columns, K neighbours.
+Shape legend: N clips, D columns, K neighbors.
 """
 
 import numpy as np
@@ -11,19 +11,19 @@ from kinestore.pipeline.projection.reducer import quiet
 
 NUM_LISTED = 10
 MOST_EXACT = 20_000
-"""Clips that are all compared with each other: with more, neighbours are approximate, since the
+"""Clips that are all compared with each other: with more, neighbors are approximate, since the
 comparisons take longer than compiling that search, some 30 s."""
 
 
 def nearest(standardised: NDArray[np.float32], *, seed: int) -> NDArray[np.int32]:
-    """Rows of the ten nearest others of each row, the nearest first; fewer where there are fewer.
+    """Return rows of up to ten nearest others of each row, the nearest first.
 
     Above `MOST_EXACT` rows by Efficient k-nearest neighbor graph construction for generic
     similarity measures, 2011, as UMAP does.
 
     Args:
         standardised: Shape (N, D).
-        seed: Of the approximate search.
+        seed: Seed of the approximate search.
 
     Returns:
         Shape (N, K).

@@ -1,6 +1,6 @@
-"""New clips in a layout that is there already.
+"""Placement of new clips in an existing layout.
 
-Shape legend: n points that are there, m new ones, D columns.
+Shape legend: n existing points, m new ones, D columns.
 """
 
 import numpy as np
@@ -17,18 +17,18 @@ def place(
     points: NDArray[np.float32],
     seed: int,
 ) -> NDArray[np.float32]:
-    """Place rows by UMAP's `transform`; the points that are there do not move.
+    """Place rows by UMAP's `transform`; the existing points do not move.
 
     A model that was kept in memory would do the same but for rounding. It is made again from the
-    points instead, with exact neighbours in place of its index, whose compilation alone takes as
+    points instead, with exact neighbors in place of its index, whose compilation alone takes as
     long as laying everything out.
 
     Args:
         new: Shape (m, D), m of 1 or more.
-        among: Rows of the points that are there, standardised as the new ones, shape (n, D), n of
-            4 or more.
-        points: Where they are, shape (n, 2).
-        seed: That they were laid out with.
+        among: Rows of the existing points, standardized as the new ones, shape (n, D), n of 4 or
+            more.
+        points: Their places, shape (n, 2).
+        seed: Seed of their layout.
 
     Returns:
         float32, shape (m, 2).
@@ -46,7 +46,7 @@ def place(
             metric="precomputed",
             precomputed_knn=(rows.astype(np.int32), distances.astype(np.float32), None),
             init="random",
-            n_epochs=0,  # the neighbours alone: the points are known
+            n_epochs=0,  # the neighbors alone: the points are known
         ).fit(own.maximum(own.T))
         model.embedding_, model.n_epochs = points, None
         placed = model.transform(search.kneighbors_graph(new, mode="distance"))

@@ -1,4 +1,4 @@
-"""How good a feature and its layout in the plane are, in three figures that readers know.
+"""Three standard figures of the quality of a feature and of its layout in the plane.
 
 Shape legend: N clips, D features.
 """
@@ -11,23 +11,23 @@ from sklearn.manifold import trustworthiness
 from sklearn.metrics import pairwise_distances, silhouette_score
 from sklearn.neighbors import NearestNeighbors
 
-NUM_NEIGHBORS = 5
+QUALITY_NEIGHBORS = 5
 MOST_MEASURED = 2_000
 """Clips whose distances to each other are computed: with more, as many are drawn at random."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Quality:
-    """What a feature and its layout are worth; None where a figure is not defined.
+    """Quality of a feature and its layout; None where a figure is not defined.
 
     Attributes:
         silhouette: Of the labels, in the feature's space, -1 to 1. Silhouettes: a graphical aid to
             the interpretation and validation of cluster analysis, 1987.
-        knn_accuracy: Fraction of clips that the label of most of their five nearest others names
-            rightly, in the feature's space; of labels that tie, the first. Nearest neighbor
-            pattern classification, 1967.
-        trustworthiness: Of the layout, 0 to 1: how seldom its five nearest are far in the feature's
-            space. Neighborhood preservation in nonlinear projection methods, 2001.
+        knn_accuracy: Fraction of clips whose label is that of most of their five nearest others, in
+            the feature's space; of labels that tie, the first. Nearest neighbor pattern
+            classification, 1967.
+        trustworthiness: Of the layout, 0 to 1: lower the more of the five nearest in it are far in
+            the feature's space. Neighborhood preservation in nonlinear projection methods, 2001.
     """
 
     silhouette: float | None
@@ -36,7 +36,7 @@ class Quality:
 
 
 def measure(
-    standardised: NDArray[np.float32],
+    standardized: NDArray[np.float32],
     points: NDArray[np.float32],
     labels: NDArray[np.int64],
     *,
@@ -48,15 +48,15 @@ def measure(
     than two, or one for each clip; neighbours where there are too few clips.
 
     Args:
-        standardised: What was laid out, shape (N, D).
-        points: Where it was laid, shape (N, 2).
+        standardized: Columns that were laid out, shape (N, D).
+        points: Layout, shape (N, 2).
         labels: int64, shape (N,), -1 where a clip has none.
-        seed: Of the sample that more than `MOST_MEASURED` clips are measured by.
+        seed: Seed of the sample that more than `MOST_MEASURED` clips are measured by.
     """
-    if standardised.shape[1] == 0:
+    if standardized.shape[1] == 0:
         return Quality(silhouette=None, knn_accuracy=None, trustworthiness=None)
     rows = measured_rows(len(points), seed=seed)
-    distances = pairwise_distances(standardised[rows])
+    distances = pairwise_distances(standardized[rows])
     labelled = np.flatnonzero(labels[rows] >= 0)
     between, known = distances[np.ix_(labelled, labelled)], labels[rows][labelled]
     return Quality(
@@ -67,7 +67,7 @@ def measure(
 
 
 def measured_rows(num_clips: int, *, seed: int) -> NDArray[np.int64]:
-    """Which clips are measured, in order: all, or a sample that the seed alone decides."""
+    """Return the rows to measure, in order: all, or a sample that the seed alone decides."""
     if num_clips <= MOST_MEASURED:
         return np.arange(num_clips)
     drawn = np.random.default_rng(seed).choice(num_clips, MOST_MEASURED, replace=False)
@@ -75,15 +75,15 @@ def measured_rows(num_clips: int, *, seed: int) -> NDArray[np.int64]:
 
 
 def _silhouette(distances: NDArray[np.float32], labels: NDArray[np.int64]) -> float | None:
-    if not _say_something(labels):
+    if not _are_informative(labels):
         return None
     return float(silhouette_score(distances, labels, metric="precomputed"))
 
 
 def _knn_accuracy(distances: NDArray[np.float32], labels: NDArray[np.int64]) -> float | None:
-    if len(labels) <= NUM_NEIGHBORS or not _say_something(labels):
+    if len(labels) <= QUALITY_NEIGHBORS or not _are_informative(labels):
         return None
-    search = NearestNeighbors(n_neighbors=NUM_NEIGHBORS, metric="precomputed").fit(distances)
+    search = NearestNeighbors(n_neighbors=QUALITY_NEIGHBORS, metric="precomputed").fit(distances)
     others = search.kneighbors(return_distance=False)  # without X: of each clip but itself
     _, numbers = np.unique(labels, return_inverse=True)
     votes = np.zeros((len(labels), numbers.max() + 1), dtype=np.int64)
@@ -92,12 +92,12 @@ def _knn_accuracy(distances: NDArray[np.float32], labels: NDArray[np.int64]) -> 
 
 
 def _trustworthiness(distances: NDArray[np.float32], points: NDArray[np.float32]) -> float | None:
-    if len(points) <= 2 * NUM_NEIGHBORS:
+    if len(points) <= 2 * QUALITY_NEIGHBORS:
         return None
     return float(
-        trustworthiness(distances, points, n_neighbors=NUM_NEIGHBORS, metric="precomputed")
+        trustworthiness(distances, points, n_neighbors=QUALITY_NEIGHBORS, metric="precomputed")
     )
 
 
-def _say_something(labels: NDArray[np.int64]) -> bool:
+def _are_informative(labels: NDArray[np.int64]) -> bool:
     return 2 <= len(np.unique(labels)) < len(labels)

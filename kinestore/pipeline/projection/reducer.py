@@ -1,4 +1,4 @@
-"""From a feature to the plane.
+"""Projection of features to the plane by UMAP.
 
 Shape legend: B features that share a plane, mostly 1; N clips; D columns.
 """
@@ -24,7 +24,7 @@ _NUM_TRIED = 64
 
 
 def project(*features: NDArray[np.float32], seed: int | None) -> NDArray[np.float32]:
-    """Lay standardised features out in the plane by UMAP.
+    """Lay standardized features out in the plane by UMAP.
 
     UMAP: Uniform Manifold Approximation and Projection for Dimension Reduction, 2018. With fewer
     than four points the principal axes are taken instead: they keep every distance.
@@ -40,44 +40,44 @@ def project(*features: NDArray[np.float32], seed: int | None) -> NDArray[np.floa
         UsageError: If there is no row, rows are not vectors, are all equal or hold NaN or infinity,
             or the seed is out of range.
     """
-    check_seed(seed)
+    check_layout_seed(seed)
     for one in features:
-        check(one)
-    standardised = standardise(*features)
-    if len(standardised) < FEWEST:
-        return _principal_axes(standardised)
-    if standardised.shape[1] == 0:
+        check_features(one)
+    standardized = standardize(*features)
+    if len(standardized) < FEWEST:
+        return _principal_axes(standardized)
+    if standardized.shape[1] == 0:
         raise UsageError(
             f"features: all {len(features[0])} rows are equal, so there is nothing to lay out; "
             "choose another view"
         )
-    return _umap(standardised, seed=seed)
+    return _umap(standardized, seed=seed)
 
 
-def describe(num_points: int, *, seed: int | None) -> str:
-    """What `project` does with so many points, in a line."""
+def describe_layout(num_points: int, *, seed: int | None) -> str:
+    """Describe in a line what `project` does with so many points."""
     if num_points < FEWEST:
-        return "Principal axes of standardised columns (too few points for UMAP)"
+        return "Principal axes of standardized columns (too few points for UMAP)"
     told = f"n_neighbors {num_neighbors(num_points)}, min_dist {MIN_DIST}"
     how = "all cores, no seed: each run differs" if seed is None else f"seed {seed}"
-    return f"UMAP of standardised columns: {told}, {how}"
+    return f"UMAP of standardized columns: {told}, {how}"
 
 
-def check_seed(seed: int | None) -> None:
+def check_layout_seed(seed: int | None) -> None:
     """Raise UsageError unless it can be a seed."""
     if seed is not None and not 0 <= seed < 2**32:
         raise UsageError(f"seed={seed}: must be 0 or more and below 2^32")
 
 
-def standardise(
+def standardize(
     *features: NDArray[np.float32], by: NDArray[np.int64] | None = None
 ) -> NDArray[np.float32]:
-    """Columns at mean 0 and deviation 1, without those that vary by no more than rounding.
+    """Scale columns to mean 0 and deviation 1, without those that vary by no more than rounding.
 
     Args:
-        features: One or more of shape (N, D), each standardised by itself.
-        by: Rows whose mean and deviation are taken; None for all. Others may come out far away,
-            up to a million deviations.
+        features: One or more of shape (N, D), each standardized by itself.
+        by: Rows to take mean and deviation of; None for all. Others may come out far away, up to
+            a million deviations.
 
     Returns:
         float32, shape (B N, those of the D columns that vary in a feature).
@@ -93,7 +93,7 @@ def standardise(
     return np.asarray(stacked.clip(-_FARTHEST, _FARTHEST), dtype=np.float32)
 
 
-def check(features: NDArray[np.float32]) -> None:
+def check_features(features: NDArray[np.float32]) -> None:
     """Raise UsageError unless there are rows, all of them vectors of numbers."""
     if features.ndim != 2:
         raise UsageError(
@@ -101,7 +101,7 @@ def check(features: NDArray[np.float32]) -> None:
             "pool the view, as in NAME:mean"
         )
     if len(features) == 0:
-        raise UsageError("features: no clip to draw; check the views and classes asked for")
+        raise UsageError("features: no clip to draw; check the requested views and classes")
     num_broken = int((~np.isfinite(features)).any(axis=1).sum())
     if num_broken:
         raise UsageError(
@@ -112,10 +112,10 @@ def check(features: NDArray[np.float32]) -> None:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[Any]:
-    """UMAP's class, silent for as long.
+    """Yield UMAP's class, without its warnings.
 
-    Its remarks are on its Keras variant, on how it starts and on threads: none that a person can
-    act on, and it goes on by itself after each.
+    They are on its Keras variant, on its initialization and on threads: the user can act on none,
+    and UMAP continues after each.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"umap\b|pynndescent\b|numba\b")
@@ -125,35 +125,35 @@ def quiet() -> Iterator[Any]:
 
 
 def num_neighbors(num_points: int) -> int:
-    """How many neighbours UMAP looks at, the point itself among them."""
+    """Return the number of neighbors that UMAP considers, the point itself among them."""
     return min(NUM_NEIGHBORS, num_points - 1)
 
 
-def _principal_axes(standardised: NDArray[np.float32]) -> NDArray[np.float32]:
-    left, length, _ = np.linalg.svd(standardised.astype(np.float64), full_matrices=False)
+def _principal_axes(standardized: NDArray[np.float32]) -> NDArray[np.float32]:
+    left, length, _ = np.linalg.svd(standardized.astype(np.float64), full_matrices=False)
     axes = (left * length)[:, :2]
     return np.pad(axes, ((0, 0), (0, 2 - axes.shape[1]))).astype(np.float32)
 
 
-def _umap(standardised: NDArray[np.float32], *, seed: int | None) -> NDArray[np.float32]:
-    flat = _is_flat(standardised)
-    if standardised.shape[1] == 1:
-        standardised = np.repeat(standardised, 2, axis=1)  # principal axes want two columns
+def _umap(standardized: NDArray[np.float32], *, seed: int | None) -> NDArray[np.float32]:
+    flat = _is_flat(standardized)
+    if standardized.shape[1] == 1:
+        standardized = np.repeat(standardized, 2, axis=1)  # principal axes want two columns
     with quiet() as model_class:
         model = model_class(
-            n_neighbors=num_neighbors(len(standardised)),
+            n_neighbors=num_neighbors(len(standardized)),
             min_dist=MIN_DIST,
             random_state=seed,
             init="pca" if flat else "spectral",
-            n_jobs=-1 if seed is None else 1,  # what a seed makes of it anyhow, with a warning
+            n_jobs=-1 if seed is None else 1,  # with a seed UMAP takes one anyway, with a warning
         )
-        return np.asarray(model.fit_transform(standardised), dtype=np.float32)
+        return np.asarray(model.fit_transform(standardized), dtype=np.float32)
 
 
-def _is_flat(standardised: NDArray[np.float32]) -> bool:
-    """Whether the rows, or a sample of them, lie on a line or in a plane.
+def _is_flat(standardized: NDArray[np.float32]) -> bool:
+    """Return whether the rows, or a sample of them, lie on a line or in a plane.
 
     The spectral start of a long line takes minutes; its principal axes are the line itself.
     """
-    rows = np.linspace(0, len(standardised) - 1, num=_NUM_TRIED, dtype=np.int64)
-    return int(np.linalg.matrix_rank(standardised[rows])) <= 2
+    rows = np.linspace(0, len(standardized) - 1, num=_NUM_TRIED, dtype=np.int64)
+    return int(np.linalg.matrix_rank(standardized[rows])) <= 2

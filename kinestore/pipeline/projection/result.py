@@ -1,25 +1,26 @@
-"""What a map of features shows, as a record and in the words around the map."""
+"""The result of a map: its figures, and the texts around it."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
-from kinestore.pipeline.projection.quality import NUM_NEIGHBORS, Quality
-from kinestore.pipeline.projection.reducer import describe
+from kinestore.pipeline.projection.quality import QUALITY_NEIGHBORS, Quality
+from kinestore.pipeline.projection.reducer import describe_layout
 
 _TIED = "\N{NO-BREAK SPACE}"
 
 
 @dataclass(frozen=True, kw_only=True)
-class DrawnPanel:
+class UmapPanel:
     """One panel of a map.
 
     Attributes:
-        views: Joined into one vector a clip, `<extractor>@<fingerprint>`; where extractors are
-            the colours, there is a vector for each, and those of a vector are joined by " + ".
-        num_features: Of a vector.
+        views: `<extractor>@<fingerprint>` of each, joined into one vector for a clip; where
+            extractors are the colors, there is a vector for each, its views joined by " + ".
+        num_features: Length of a vector.
         num_points: Clips, times vectors of each.
         num_placed: Clips that were placed into a layout of the others.
-        quality: What the vectors and their layout are worth.
+        quality: Quality of the vectors and their layout.
     """
 
     views: list[str]
@@ -31,28 +32,28 @@ class DrawnPanel:
     @property
     def note(self) -> str:
         """The quality, in short."""
-        told = {
+        figures = {
             "silhouette": self.quality.silhouette,
-            f"{NUM_NEIGHBORS}-NN": self.quality.knn_accuracy,
+            f"{QUALITY_NEIGHBORS}-NN": self.quality.knn_accuracy,
             "trust": self.quality.trustworthiness,
         }
-        return ", ".join(f"{name} {_rounded(value)}" for name, value in told.items())
+        return ", ".join(f"{name} {_rounded(value)}" for name, value in figures.items())
 
 
 @dataclass(frozen=True, kw_only=True)
-class Drawn:
-    """A map.
+class UmapResult:
+    """A map that was drawn.
 
     Attributes:
-        path: The file.
-        color: What the colours stand for.
-        num_clips: In each panel.
+        path: Path of the file.
+        color: Meaning of the colors.
+        num_clips: Clips in each panel.
         num_left_out: Clips that are not drawn since a view lacks them.
-        num_measured: Points that the panels' qualities are measured by.
-        snapshot: The snapshot that the store was opened at, or None.
-        seed: Of the layouts, unless they are fast, and of the choice of what is measured.
+        num_measured: Points that the quality is measured by.
+        snapshot: Snapshot that the store was opened at, or None.
+        seed: Seed of the layouts, unless they are fast, and of the sample that is measured.
         fast: Whether the layouts had no seed.
-        panels: In the order in which they were asked for.
+        panels: In the requested order.
     """
 
     path: Path
@@ -63,12 +64,16 @@ class Drawn:
     snapshot: str | None
     seed: int
     fast: bool
-    panels: list[DrawnPanel]
+    panels: list[UmapPanel]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all figures as values of JSON."""
+        return {**asdict(self), "path": str(self.path)}
 
     @property
     def title(self) -> str:
-        """What is shown, and what the colours stand for."""
-        return f"{clips(self.num_clips)} by {self.color}"
+        """Number of clips and meaning of the colors."""
+        return f"{_clips(self.num_clips)} by {self.color}"
 
     @property
     def titles(self) -> list[str]:
@@ -80,14 +85,14 @@ class Drawn:
 
     @property
     def caption(self) -> str:
-        """The views and, in a second line, how and which clips were laid out."""
-        each = self._apart("", " each, each standardised by itself")
+        """The views and, in a second line, the clips and the settings of the layout."""
+        each = self._apart("", " each, each standardized by itself")
         views = "; ".join(
             f"{letter}{self._apart(' + ', ', ').join(panel.views)}, "
             f"{panel.num_features:,} features{each}"
             for letter, panel in zip(self._tied_letters, self.panels, strict=True)
         )
-        shown = clips(self.num_clips)
+        shown = _clips(self.num_clips)
         if self.snapshot is not None:
             shown += f" of snapshot {self.snapshot}"
         if self.num_left_out:
@@ -95,36 +100,37 @@ class Drawn:
             shown += f", without {self.num_left_out:,} that {lack} a view"
         seed = None if self.fast else self.seed
         laid_out = min(_laid_out(panel, self.num_clips) for panel in self.panels)
-        return f"{views}\n{shown}; {describe(laid_out, seed=seed)}{self._placed}"
+        return f"{views}\n{shown}; {describe_layout(laid_out, seed=seed)}{self._placed}"
 
     @property
     def key(self) -> str:
-        """What the panels' notes say."""
+        """The meaning of the panels' notes."""
         points = self._apart("clips", "points")
         sampled = self.num_measured < max(panel.num_points for panel in self.panels)
         which = f", on a sample of {self.num_measured:,} {points}" if sampled else ""
         return (
             f"Below each panel{which}: silhouette of the {self._apart('labels', 'extractors')} and "
-            f"leave-one-out accuracy of {NUM_NEIGHBORS} nearest neighbours ({NUM_NEIGHBORS}-NN), "
-            f"both in the standardised columns; trustworthiness of the layout (trust, "
-            f"{NUM_NEIGHBORS} neighbours)."
+            f"leave-one-out accuracy of {QUALITY_NEIGHBORS} nearest neighbors "
+            f"({QUALITY_NEIGHBORS}-NN), "
+            f"both in the standardized columns; trustworthiness of the layout (trust, "
+            f"{QUALITY_NEIGHBORS} neighbors)."
         )
 
     @property
     def _placed(self) -> str:
-        """Which clips came later than the layout that they are in."""
+        """Number of clips that came later than the layout that they are in."""
         growths = [panel.num_placed for panel in self.panels]
         alike = len(set(growths)) == 1
-        told = [
-            f"; {'' if alike else letter}{clips(grown)} placed into a layout of "
+        parts = [
+            f"; {'' if alike else letter}{_clips(grown)} placed into a layout of "
             f"{self.num_clips - grown:,}"
             for letter, grown in zip(self._tied_letters, growths, strict=True)
             if grown
         ]
-        return "".join(told[:1] if alike else told)
+        return "".join(parts[:1] if alike else parts)
 
     def _apart(self, together: str, apart: str) -> str:
-        """One or the other: by whether a clip has a point for each of a panel's views."""
+        """Choose by whether a clip has a point for each of a panel's views."""
         return apart if self.color == "extractor" else together
 
     @property
@@ -137,8 +143,8 @@ class Drawn:
         return [f"({letter}) " if several else "" for letter in "abcdefghijkl"[: len(self.panels)]]
 
 
-def clips(num_clips: int) -> str:
-    """So many clips, in words."""
+def _clips(num_clips: int) -> str:
+    """Return a number of clips in words."""
     return "1 clip" if num_clips == 1 else f"{num_clips:,} clips"
 
 
@@ -146,8 +152,8 @@ def _rounded(value: float | None) -> str:
     return "-" if value is None else f"{value:z.2f}".replace("-", "\N{MINUS SIGN}")
 
 
-def _laid_out(panel: DrawnPanel, num_clips: int) -> int:
-    """Points that a layout began with."""
+def _laid_out(panel: UmapPanel, num_clips: int) -> int:
+    """Return the number of points that a layout began with."""
     return panel.num_points // num_clips * (num_clips - panel.num_placed)
 
 

@@ -1,5 +1,5 @@
 """The HTML report of a run."""
 
-from kinestore.pipeline.report.write_report import report
+from kinestore.pipeline.report.write_report import ReportResult, report
 
-__all__ = ["report"]
+__all__ = ["ReportResult", "report"]

@@ -1,11 +1,12 @@
 """Thumbnails, captions and file names of the misclassified clips."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from kinestore.pipeline.previews.captions import captions
 from kinestore.pipeline.previews.thumbnails import thumbnails
+from kinestore.pipeline.progress import Progress
 from kinestore.store import Store, UsageError
 
 
@@ -28,7 +29,7 @@ def read_clip_cards(
     store: Store,
     clip_ids: Sequence[str],
     *,
-    on_progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, ClipCard]:
     """Read the cards of those of some clips that the store has.
 
@@ -44,7 +45,7 @@ def read_clip_cards(
             "from"
         )
     texts = captions(store, known)
-    pictures = thumbnails(store, known, on_progress=on_progress)
+    pictures = thumbnails(store, known, progress=progress)
     return {
         clip_id: ClipCard(
             file=PurePosixPath(uris[clip_id]).name,

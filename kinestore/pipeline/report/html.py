@@ -11,7 +11,7 @@ from kinestore.pipeline.plotting.text import one_line
 UNDEFINED = "\N{EN DASH}"
 
 
-def named(text: object, *, most: int = 60) -> Markup:
+def user_text(text: object, *, most: int = 60) -> Markup:
     """Return a user's words with a direction of their own; the whole is in the title if cut."""
     whole, shown = one_line(text), one_line(text, most=most)
     title = Markup("") if shown == whole else Markup(' title="{}"').format(whole)
@@ -44,7 +44,7 @@ def _base64(data: bytes) -> str:
 FILTERS: dict[str, Callable[..., object]] = {
     "base64": _base64,
     "bytes": size,
-    "named": named,
+    "user_text": user_text,
     "one_line": one_line,
     "rounded": rounded,
     "thousands": count,

@@ -1,8 +1,10 @@
 """Write a run as one page, to open in a browser, print or put into a wiki."""
 
-from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
+from kinestore.pipeline.progress import Progress
 from kinestore.pipeline.report.class_statistics import mistakes
 from kinestore.pipeline.report.clip_cards import read_clip_cards
 from kinestore.pipeline.report.report_page import MOST_MISTAKES, render_report
@@ -11,13 +13,34 @@ from kinestore.store import Store, UsageError
 from kinestore.store.io.atomic import write_text
 
 
+@dataclass(frozen=True, kw_only=True)
+class ReportResult:
+    """A report that was written.
+
+    Attributes:
+        path: Path of the page.
+        num_test_clips: Clips with a prediction.
+        num_mistakes: Those of them that are misclassified.
+        num_thumbnails: Clips that are shown with a picture.
+    """
+
+    path: Path
+    num_test_clips: int
+    num_mistakes: int
+    num_thumbnails: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all figures as values of JSON."""
+        return {**asdict(self), "path": str(self.path)}
+
+
 def report(
     run: str | Path,
     *,
     out: str | Path,
     store: Store | str | Path | None = None,
-    on_progress: Callable[[int, int], None] | None = None,
-) -> Path:
+    progress: Progress | None = None,
+) -> ReportResult:
     """Write a self-contained HTML page of a finished run.
 
     Args:
@@ -25,10 +48,10 @@ def report(
         out: The .html file to write; its folder is made if absent.
         store: Store with the run's clips: for thumbnails, captions and file names of the most
             confident errors, which without it are listed by clip_id.
-        on_progress: Called with the number of thumbnails done and of all.
+        progress: Called after each thumbnail.
 
     Returns:
-        Path of the page; the same run, store and versions give the same bytes.
+        The page that was written; the same run, store and versions give the same bytes.
 
     Raises:
         UsageError: If the file has another ending, the folder holds no finished run that can be
@@ -44,7 +67,12 @@ def report(
     if store is not None:
         opened = store if isinstance(store, Store) else Store(store)
         wanted = [one.clip_id for one in found[:MOST_MISTAKES]]
-        cards = read_clip_cards(opened, wanted, on_progress=on_progress)
+        cards = read_clip_cards(opened, wanted, progress=progress)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, render_report(record, found, cards))
-    return path
+    return ReportResult(
+        path=path,
+        num_test_clips=len(record.predictions.clip_ids),
+        num_mistakes=len(found),
+        num_thumbnails=sum(card.picture is not None for card in cards.values()),
+    )

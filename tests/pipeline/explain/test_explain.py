@@ -21,11 +21,11 @@ from kinestore import heads
 from kinestore.__main__ import app
 from kinestore.heads import FeatureLayer
 from kinestore.pipeline.explain import explain, grad_cam
-from kinestore.pipeline.explain.explain_video import _look_at
+from kinestore.pipeline.explain.explain_video import _read_clip
 from kinestore.pipeline.explain.grad_cam import signed_evidence
 from kinestore.pipeline.explain.overlay import overlay, pace_ms
-from kinestore.pipeline.explain.trained_network import read_net
-from kinestore.pipeline.explain.upsample import Peak, find_peak, spread
+from kinestore.pipeline.explain.trained_network import read_network
+from kinestore.pipeline.explain.upsample import Peak, find_peak, upsample
 from kinestore.pipeline.runs.predictions import read_predictions
 from kinestore.pipeline.synthetic.moving_dots import MotionDots
 from kinestore.pipeline.training.federated.federate_network import federate_net
@@ -218,7 +218,7 @@ def test_other_clips_and_layers_are_refused() -> None:
 def test_cells_are_spread_by_hand() -> None:
     """Two cells at pixels 0 and 4, of 8: a quarter more each pixel, and then on as the last."""
     layer = FeatureLayer(module=nn.Identity(), stride=4)
-    found = spread(torch.tensor([[[0.0, 1.0], [0.0, 1.0]]]), layer, num_frames=1, size=8)
+    found = upsample(torch.tensor([[[0.0, 1.0], [0.0, 1.0]]]), layer, num_frames=1, size=8)
     assert found[0].tolist() == [[0, 0.25, 0.5, 0.75, 1, 1, 1, 1]] * 8
 
 
@@ -226,7 +226,7 @@ def test_maps_of_pools_are_spread_as_torch_resizes() -> None:
     layer = FeatureLayer(module=nn.Identity(), stride=4, first=1.5, time_stride=2, first_time=0.5)
     maps = torch.rand(3, 5, 5, generator=torch.Generator().manual_seed(0))
     resized = interpolate(maps[None, None], (6, 20, 20), mode="trilinear", align_corners=False)
-    torch.testing.assert_close(spread(maps, layer, num_frames=6, size=20), resized[0, 0])
+    torch.testing.assert_close(upsample(maps, layer, num_frames=6, size=20), resized[0, 0])
 
 
 @pytest.mark.parametrize(("name", "layer"), EVERYWHERE)
@@ -235,7 +235,7 @@ def test_spread_maps_stay_in_range_and_peak_where_the_peak_is(name: str, layer: 
     where = net.feature_layers[layer]
     maps = grad_cam(net, clip, where.module, 0)
     num_frames = clip.shape[1]
-    whole = spread(maps, where, num_frames=num_frames, size=64)
+    whole = upsample(maps, where, num_frames=num_frames, size=64)
     assert whole.shape == (num_frames, 64, 64)
     assert whole.min() >= 0 and whole.max() <= 1 + 1e-6  # shares of cells are rounded
     peak = find_peak(maps, where, num_frames=num_frames, size=64)
@@ -362,12 +362,12 @@ def command(*arguments: object) -> str:
 def test_a_video_is_shown_as_the_net_was_tested(
     name: str, store: Store, runs: dict[str, Path]
 ) -> None:
-    trained = read_net(runs[name])
+    trained = read_network(runs[name])
     looks = RUNS[name].get("looks", Looks())
     source = open_source(store, RUNS[name]["clips"], num_clips=looks.clips)
     uris = {row["uri"]: row["clip_id"] for row in store.sources()}
     for number in range(3):
-        seen = _look_at(video_of(store, number), trained)
+        seen = _read_clip(video_of(store, number), trained)
         tested = source.testing(uris[str(video_of(store, number))], num_clips=1)[0]
         wanted = normalise(views(torch.from_numpy(tested), size=42, num_crops=1))
         assert torch.equal(seen.clip.flatten(1, -4), wanted.flatten(1, -4))
@@ -382,7 +382,7 @@ def test_the_probability_is_what_the_run_said_of_the_clip(
     for clip_id, predicted, confidence in zip(
         told.clip_ids, told.predicted, told.confidence, strict=True
     ):
-        found = explain(runs[name], video=uris[clip_id], out=tmp_path / "cam.png")
+        found = explain(runs[name], video=uris[clip_id], out=tmp_path / "cam.png").to_json()
         assert found["class"] == found["predicted"] == predicted
         assert found["probability"] == pytest.approx(confidence, abs=1e-5)  # another batch size
 
@@ -440,7 +440,7 @@ def test_another_layer_or_class_gives_another_picture(
     assert len(drawn) >= 2
     found = explain(
         runs["correlation"], video=video_of(store, 0), out=tmp_path / "x.png", layer="res3"
-    )
+    ).to_json()
     assert found["layer"] == "res3"
 
 
@@ -456,9 +456,9 @@ def test_the_common_net_of_a_federated_run_is_asked(store: Store, tmp_path: Path
     federate_net(store, out=run, split="column", settings=settings, device="cpu", **asked)
     state = load_file(run / "model.safetensors")
     assert any(name.startswith("client.0.") for name in state)
-    net = read_net(run).net.state_dict()
+    net = read_network(run).net.state_dict()
     assert all(torch.equal(value, state[f"head.{name}"]) for name, value in net.items())
-    found = explain(run, video=video_of(store, 0), out=tmp_path / "cam.gif")
+    found = explain(run, video=video_of(store, 0), out=tmp_path / "cam.gif").to_json()
     assert found["class"] in ("right", "down", "left", "up")
 
 
@@ -469,7 +469,9 @@ def test_names_of_classes_are_drawn_as_text_whatever_they_hold(
     hostile = ["long " * 100, "two\nlines\x00", "\u202e$x_1$ <b>", "\u8df3\ud7ff"]
     change(run / "summary.json", classes=hostile)
     for name in hostile:
-        found = explain(run, video=video_of(store, 0), out=tmp_path / "cam.png", label=name)
+        found = explain(
+            run, video=video_of(store, 0), out=tmp_path / "cam.png", label=name
+        ).to_json()
         assert found["class"] == name
         with Image.open(tmp_path / "cam.png") as picture:
             assert picture.size == (3 * 320 + 4 * 8, 2 * 22 + 8 + 320 + 22 + 8)

@@ -93,10 +93,10 @@ def test_a_video_that_is_gone_changed_or_broken_has_none(store: Store, tmp_path:
     ids = dict(zip(names, keep(store, *videos.values()), strict=True))
     videos["gone"].unlink()
     make_video(videos["changed"], first=77)
-    steps: list[tuple[int, int]] = []
-    found = thumbnails(store, list(ids.values()), on_progress=lambda *now: steps.append(now))
+    steps: list[tuple[object, ...]] = []
+    found = thumbnails(store, list(ids.values()), progress=lambda *now: steps.append(now))
     assert set(found) == {ids["good"]}
-    assert steps == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    assert steps == [("thumbnails", done, 4) for done in range(1, 5)]
 
 
 def test_a_frame_beyond_the_end_has_none(store: Store, tmp_path: Path) -> None:

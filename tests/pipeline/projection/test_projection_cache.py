@@ -14,12 +14,10 @@ import pytest
 from numpy.typing import NDArray
 from sklearn.manifold import trustworthiness
 
-from kinestore.pipeline.projection import Drawn, umap
-from kinestore.pipeline.projection import layout as laying
-from kinestore.pipeline.projection import layout_cache as kept
-from kinestore.pipeline.projection.layout import lay_out
+from kinestore.pipeline.projection import UmapConfig, UmapResult, layout, layout_cache, umap
+from kinestore.pipeline.projection.layout import compute_layout
 from kinestore.pipeline.projection.out_of_sample import place
-from kinestore.pipeline.projection.reducer import project, standardise
+from kinestore.pipeline.projection.reducer import project, standardize
 from kinestore.store import Features, Store
 from kinestore.store.io.mapped_array import create_array
 from kinestore.store.parts import digest
@@ -38,13 +36,13 @@ def files(store: Store) -> list[Path]:
     return sorted((store.path / "cache").glob("layout-*.h5"))
 
 
-def draw(store: Store, out: Path, features: str = "a", **options: Any) -> Drawn:
-    return umap(store.load(features), store=store, out=out, **options)
+def draw(store: Store, out: Path, features: str = "a", **options: Any) -> UmapResult:
+    return umap(store.load(features), store=store, out=out, config=UmapConfig(**options))
 
 
 def points_of(store: Store, features: str = "a", **options: Any) -> dict[str, list[float]]:
     loaded = store.load(features)
-    laid = lay_out([loaded], **{"seed": 0, "root": store.path, **options})
+    laid = compute_layout([loaded], **{"seed": 0, "root": store.path, **options})
     return dict(zip(loaded.clip_ids, laid.points.tolist(), strict=True))
 
 
@@ -54,7 +52,7 @@ def nothing_laid_out(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         raise AssertionError("laid out")
 
     with monkeypatch.context() as patch:
-        patch.setattr(laying, "project", refuse)
+        patch.setattr(layout, "project", refuse)
         yield
 
 
@@ -62,7 +60,7 @@ def nothing_laid_out(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("suffix", [".png", ".svg", ".html"])
-def test_the_same_clips_again_are_read_and_drawn_with_the_same_bytes(
+def test_the_common_clips_again_are_read_and_drawn_with_the_same_bytes(
     suffix: str, store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     fresh = umap(store.load("a"), out=tmp_path / f"fresh{suffix}").path.read_bytes()
@@ -72,7 +70,9 @@ def test_the_same_clips_again_are_read_and_drawn_with_the_same_bytes(
     with nothing_laid_out(monkeypatch):
         second = draw(store, tmp_path / f"second{suffix}").path.read_bytes()
     assert fresh == first == second
-    assert draw(store, tmp_path / f"third{suffix}", afresh=True).path.read_bytes() == fresh
+    assert (
+        draw(store, tmp_path / f"third{suffix}", recompute_layout=True).path.read_bytes() == fresh
+    )
     assert len(files(store)) == 1
 
 
@@ -86,7 +86,9 @@ def test_another_seed_view_pool_or_vector_has_a_layout_of_its_own(store: Store) 
     for changed in (loaded.features * np.float32(2), loaded.features + np.eye(40, 6, k=3)):
         other = Features(**{**vars(loaded), "features": changed.astype(np.float32)})
         fresh = project(other.features, seed=0)
-        np.testing.assert_array_equal(lay_out([other], seed=0, root=store.path).points, fresh)
+        np.testing.assert_array_equal(
+            compute_layout([other], seed=0, root=store.path).points, fresh
+        )
 
 
 def test_layouts_without_a_seed_or_without_need_are_not_kept(store: Store, tmp_path: Path) -> None:
@@ -114,7 +116,7 @@ def test_old_points_stay_and_the_caption_counts_the_new(
     described = next(ElementTree.parse(drawn.path).iter(of))
     assert told in (described.text or "")
     # Read, not placed again: the same bytes.
-    monkeypatch.setattr(laying, "place", None)
+    monkeypatch.setattr(layout, "place", None)
     again = draw(store, tmp_path / "again.svg")
     assert again.path.read_bytes() == drawn.path.read_bytes()
 
@@ -123,20 +125,22 @@ def test_a_fifth_may_be_new_and_one_more_may_not(store: Store) -> None:
     points_of(store)
     add_clips(store.path, range(1, 21, 2))
     loaded = store.load("a")
-    assert lay_out([loaded], seed=0, root=store.path).num_placed == 10  # of 50
+    assert compute_layout([loaded], seed=0, root=store.path).num_placed == 10  # of 50
     add_clips(store.path, [21])
     loaded = store.load("a")  # 11 of 51: what was placed before is no layout to place into
-    laid = lay_out([loaded], seed=0, root=store.path)
+    laid = compute_layout([loaded], seed=0, root=store.path)
     assert laid.num_placed == 0
     np.testing.assert_array_equal(laid.points, project(loaded.features, seed=0))
     add_clips(store.path, [23])
-    assert lay_out([store.load("a")], seed=0, root=store.path).num_placed == 1  # into the largest
+    assert (
+        compute_layout([store.load("a")], seed=0, root=store.path).num_placed == 1
+    )  # into the largest
 
 
 def test_fewer_clips_than_were_laid_out_are_laid_out_afresh(store: Store) -> None:
     points_of(store)
     fewer = store.load("a").select(np.arange(39))
-    laid = lay_out([fewer], seed=0, root=store.path)
+    laid = compute_layout([fewer], seed=0, root=store.path)
     assert laid.num_placed == 0
     np.testing.assert_array_equal(laid.points, project(fewer.features, seed=0))
 
@@ -148,8 +152,8 @@ def test_what_is_asked_for_afresh_takes_the_place_of_what_was_placed(
     add_clips(store.path, [1, 3, 5])
     assert draw(store, tmp_path / "map.png").panels[0].num_placed == 3
     fresh = umap(store.load("a"), out=tmp_path / "fresh.png").path.read_bytes()
-    for afresh in (True, False):
-        drawn = draw(store, tmp_path / "map.png", afresh=afresh)
+    for recompute in (True, False):
+        drawn = draw(store, tmp_path / "map.png", recompute_layout=recompute)
         assert drawn.panels[0].num_placed == 0 and "placed" not in drawn.caption
         assert drawn.path.read_bytes() == fresh
 
@@ -179,8 +183,8 @@ def test_each_panel_tells_its_own_growth(tmp_path: Path) -> None:
         "seed 0; (a)\N{NO-BREAK SPACE}1 clip placed into a layout of 41; "
         "(b)\N{NO-BREAK SPACE}2 clips placed into a layout of 40"
     )
-    points_of(store, "b", afresh=True)
-    points_of(store, "a", afresh=True)
+    points_of(store, "b", recompute=True)
+    points_of(store, "a", recompute=True)
     add_clips(store.path, [42], views=["a", "b"])
     both = [store.load("a"), store.load("b")]
     caption = umap(both, store=store, out=tmp_path / "map.png").caption
@@ -216,7 +220,7 @@ def test_placing_is_as_trustworthy_as_the_model_that_laid_out(seed: int) -> None
 def test_new_clips_have_the_units_of_the_old() -> None:
     # The old have mean 1 and deviation 1: 5 lies four deviations away, whatever it is among.
     rows = np.array([[0.0], [2.0], [5.0], [1e30]], dtype=np.float32)
-    scaled = standardise(rows, by=np.array([0, 1]))
+    scaled = standardize(rows, by=np.array([0, 1]))
     assert scaled.ravel().tolist() == [-1, 1, 4, 1e6]  # bounded, so that distances stay numbers
 
 
@@ -234,7 +238,7 @@ def test_few_and_equal_clips_are_placed_too(num_old: int) -> None:
 
 def rewrite(path: Path, **changes: Any) -> None:
     """Another layout under a name that fits its bytes."""
-    found = kept._read(path)
+    found = layout_cache._read(path)
     assert found is not None
     told: dict[str, Any] = {
         "clip_ids": found.clip_ids,
@@ -315,7 +319,7 @@ def test_a_file_that_is_broken_is_passed_over_and_repaired(spoil: str, store: St
         assert [finding.kind for finding in verify(store.path).findings] == ["broken-cache"]
     assert points_of(store) == expected
     if spoil != "folder":
-        assert kept._read(path) is not None and verify(store.path).sound
+        assert layout_cache._read(path) is not None and verify(store.path).sound
 
 
 def test_a_changed_byte_is_told_and_dropped(store: Store) -> None:
@@ -348,14 +352,14 @@ def test_a_folder_that_cannot_be_written_costs_the_layout_alone(store: Store) ->
 def test_the_oldest_of_many_layouts_are_removed(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kept, "MOST_KEPT", 3)
+    monkeypatch.setattr(layout_cache, "MOST_KEPT", 3)
     for age, seed in enumerate(range(4)):
         points_of(store, seed=seed)
         for path in files(store):
             stamp = path.stat().st_mtime_ns - 10**9
             os.utime(path, ns=(stamp, stamp))
         assert len(files(store)) == min(age + 1, 3)
-    assert not list((store.path / "cache").glob(f"*{kept.key_of([['a']], seed=0)}*"))
+    assert not list((store.path / "cache").glob(f"*{layout_cache.key_of([['a']], seed=0)}*"))
 
 
 def test_a_copied_cache_serves_the_copied_store(store: Store, tmp_path: Path) -> None:

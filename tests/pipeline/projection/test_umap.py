@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from kinestore.pipeline.plotting.legend import NUM_STYLES, style
-from kinestore.pipeline.projection import umap
+from kinestore.pipeline.projection import UmapConfig, umap
 from kinestore.pipeline.projection.reducer import project
 from kinestore.store import Features, UsageError
 from tests.helpers.mapped import draw
@@ -50,7 +50,7 @@ def test_clusters_stay_apart_and_a_seed_repeats_the_layout() -> None:
 
 
 def test_a_columns_unit_does_not_matter() -> None:
-    # Powers of two scale and standardise without rounding: the layout is the same to the bit.
+    # Powers of two scale and standardize without rounding: the layout is the same to the bit.
     features = clusters(30, 3)
     units = 2.0 ** np.arange(-10, 10)
     np.testing.assert_array_equal(
@@ -136,7 +136,9 @@ def test_dollars_and_underscores_of_a_name_are_drawn_as_they_are(tmp_path: Path)
 
 def test_a_legend_names_what_is_missing(tmp_path: Path) -> None:
     features = make_features(clusters(9, 3), list("abc"))
-    shown = svg_comments(umap(features, color="group", out=tmp_path / "plot.svg").path)
+    shown = svg_comments(
+        umap(features, out=tmp_path / "plot.svg", config=UmapConfig(color="group")).path
+    )
     assert {"(no group)", "group0", "group1", "group2"} <= set(shown)
 
 
@@ -152,9 +154,9 @@ def test_wrong_requests_are_told_before_anything_is_computed(tmp_path: Path) -> 
     with pytest.raises(UsageError, match=r"map.gif: must end in one of .png, .svg, .pdf, .html"):
         umap(features, out=tmp_path / "map.gif")
     with pytest.raises(UsageError, match=r"classes='walks': no such class; .* walk"):
-        umap(features, classes=["run", "walks"], out=tmp_path / "map.png")
+        umap(features, out=tmp_path / "map.png", config=UmapConfig(classes=["run", "walks"]))
     known = "label, group, split, client, extractor"
     with pytest.raises(UsageError, match=f"color='uri': must be one of {known}"):
-        umap(features, color="uri", out=tmp_path / "map.png")
+        umap(features, out=tmp_path / "map.png", config=UmapConfig(color="uri"))
     with pytest.raises(UsageError, match="no clip to draw"):
-        umap(features, classes=[], out=tmp_path / "map.png")
+        umap(features, out=tmp_path / "map.png", config=UmapConfig(classes=[]))

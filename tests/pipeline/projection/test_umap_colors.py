@@ -10,10 +10,10 @@ from matplotlib.figure import Figure
 from typer.testing import CliRunner
 
 from kinestore.__main__ import app
-from kinestore.pipeline.projection import umap
-from kinestore.pipeline.projection.color_by import columns_of
+from kinestore.pipeline.projection import UmapConfig, umap
+from kinestore.pipeline.projection.color_by import point_columns
 from kinestore.pipeline.projection.quality import measure
-from kinestore.pipeline.projection.reducer import project, standardise
+from kinestore.pipeline.projection.reducer import project, standardize
 from kinestore.pipeline.runs.client_partition import read_client_partition
 from kinestore.pipeline.training.federated.federate_head import federate
 from kinestore.pipeline.training.train_head import train
@@ -52,7 +52,7 @@ def test_clients_are_those_of_the_partition(
     store, run = federated
     out = tmp_path / "map.svg"
     job = (store.path, "--features", "a", "--out", out, "--color", "client", "--run", run)
-    assert "48 clips drawn" in answer(*job)
+    assert "Map of 48 clips written to" in answer(*job)
     partition = read_client_partition(run)
     assert legend_words(figures[0]) == ["(no client)", "client 0", "client 1", "client 2"]
     counts = [list(partition.values()).count(client) for client in range(3)]
@@ -63,23 +63,29 @@ def test_clients_are_those_of_the_partition(
 
 def test_more_than_ten_clients_are_in_the_order_of_their_numbers() -> None:
     clients = {f"{row:032x}": row for row in range(12)}
-    names = columns_of(make(range(13)), clients=clients)["client"]
+    names = point_columns([make(range(13))], clients=clients, with_extractors=False)["client"]
     assert names[:2] == ["client 00", "client 01"] and names[11:] == ["client 11", None]
-    assert columns_of(make(range(2)), clients={f"{0:032x}": 3})["client"] == ["client 3", None]
-    assert "client" not in columns_of(make(range(2)), clients=None)
+    few = point_columns([make(range(2))], clients={f"{0:032x}": 3}, with_extractors=False)
+    assert few["client"] == ["client 3", None]
+    assert "client" not in point_columns([make(range(2))], clients=None, with_extractors=False)
 
 
 def test_clients_want_a_federated_run(tmp_path: Path) -> None:
     features = make(range(24))
     with pytest.raises(UsageError, match="color='client': needs run, the folder of a federated"):
-        umap(features, color="client", out=tmp_path / "map.png")
+        umap(features, out=tmp_path / "map.png", config=UmapConfig(color="client"))
     with pytest.raises(UsageError, match="is no run folder"):
-        umap(features, color="client", run=tmp_path, out=tmp_path / "map.png")
+        umap(features, run=tmp_path, out=tmp_path / "map.png", config=UmapConfig(color="client"))
     with pytest.raises(UsageError, match="is no run folder"):
         umap(features, run=tmp_path / "absent", out=tmp_path / "map.png")
     train(features, out=tmp_path / "run", folds=2, settings=SHORT)
     with pytest.raises(UsageError, match="is not federated and has no clients"):
-        umap(features, color="client", run=tmp_path / "run", out=tmp_path / "map.png")
+        umap(
+            features,
+            run=tmp_path / "run",
+            out=tmp_path / "map.png",
+            config=UmapConfig(color="client"),
+        )
     assert not (tmp_path / "map.png").exists()
 
 
@@ -90,7 +96,7 @@ def test_extractors_share_a_plane_with_a_point_for_each_clip_and_feature(
     figures: list[Figure], tmp_path: Path
 ) -> None:
     first, second = make(range(20), name="slow"), make(range(2, 24), name="blip", seed=1)
-    drawn = umap([first, second], color="extractor", out=tmp_path / "map.png")
+    drawn = umap([first, second], out=tmp_path / "map.png", config=UmapConfig(color="extractor"))
     assert (drawn.num_clips, drawn.num_left_out, drawn.num_measured) == (18, 6, 36)
     assert legend_words(figures[0]) == ["blip", "slow"] and len(figures[0].axes) == 1
     axes = figures[0].axes[0]
@@ -101,27 +107,27 @@ def test_extractors_share_a_plane_with_a_point_for_each_clip_and_feature(
     np.testing.assert_array_equal(shown[0], points[18:])  # blip was asked for second
     np.testing.assert_array_equal(shown[1], points[:18])
     labels = np.repeat([0, 1], 18)
-    assert drawn.panels[0].quality == measure(standardise(*blocks), points, labels, seed=0)
+    assert drawn.panels[0].quality == measure(standardize(*blocks), points, labels, seed=0)
     told = "\n".join(words(figures[0])).replace("\n", " ")
     assert "slow, blip" in told and "18 clips by extractor" in told
     assert "slow@0123456789abcdef, blip@0123456789abcdef, 6 features each" in told
     assert "silhouette of the extractors" in told and "36" not in told
 
 
-def test_each_feature_is_standardised_by_itself() -> None:
+def test_each_feature_is_standardized_by_itself() -> None:
     # 0, 2 and 10, 30 both become -1, 1; what varies in one feature alone stays, at 0 elsewhere.
     one = np.array([[0, 5], [2, 5]], dtype=np.float32)
     other = np.array([[10, 1], [30, 3]], dtype=np.float32)
-    assert standardise(one, other).tolist() == [[-1, 0], [1, 0], [-1, -1], [1, 1]]
+    assert standardize(one, other).tolist() == [[-1, 0], [1, 0], [-1, -1], [1, 1]]
     constant = np.full((2, 1), 7, dtype=np.float32)
     wide = [np.concatenate([some, constant], axis=1) for some in (one, other)]
-    assert standardise(*wide).tolist() == standardise(one, other).tolist()
+    assert standardize(*wide).tolist() == standardize(one, other).tolist()
 
 
 def test_two_pools_of_a_view_are_told_apart(figures: list[Figure], tmp_path: Path) -> None:
     joined = replace(make(range(12)), views=["made@0123456789abcdef", "b@00112233aabbccdd"])
     features = [make(range(12)), make(range(12), seed=1), joined]
-    umap(features, color="extractor", out=tmp_path / "map.png")
+    umap(features, out=tmp_path / "map.png", config=UmapConfig(color="extractor"))
     assert legend_words(figures[0]) == ["made (1)", "made (2)", "made + b"]
 
 
@@ -129,7 +135,7 @@ def test_extractors_of_other_widths_are_a_sentence(tmp_path: Path) -> None:
     features = [make(range(12), name="slow"), make(range(12), name="blip", width=9)]
     message = "one plane takes features of one width, but slow has 6, blip has 9; leave one out"
     with pytest.raises(UsageError, match=message):
-        umap(features, color="extractor", out=tmp_path / "map.png")
+        umap(features, out=tmp_path / "map.png", config=UmapConfig(color="extractor"))
 
 
 def test_a_plane_of_extractors_is_kept_and_grows(tmp_path: Path) -> None:
@@ -138,7 +144,7 @@ def test_a_plane_of_extractors_is_kept_and_grows(tmp_path: Path) -> None:
     def both() -> list[Features]:
         return [store.load("a"), store.load("b")]
 
-    told = {"color": "extractor", "store": store, "out": tmp_path / "map.png"}
+    told = {"config": UmapConfig(color="extractor"), "store": store, "out": tmp_path / "map.png"}
     first = umap(both(), **told)  # type: ignore[arg-type]
     again = first.path.read_bytes()
     assert umap(both(), **told).path.read_bytes() == again  # type: ignore[arg-type]

@@ -64,7 +64,7 @@ def test_one_clip_or_two_are_drawn_without_a_warning(
     store = stored(tmp_path / "store", spread(num_clips), ["run", None][:num_clips])
     done = run(store, tmp_path / f"map{suffix}")
     assert (done.returncode, done.stderr) == (0, "")
-    assert f"{num_clips} clips drawn" in done.stdout
+    assert f"Map of {num_clips} clips written to" in done.stdout
     for other in (".svg", ".html"):
         answer(store, tmp_path / f"map{other}")
 
@@ -186,5 +186,5 @@ def test_a_map_of_a_snapshot_shows_its_clips_and_names_it(
     store.append_clips([clip("f" * 32, label="a")])
     store.append(store.view("a").spec, ["f" * 32], spread(1))
     told = answer(store, tmp_path / "map.png", "--snapshot", "before")
-    assert told.startswith("3 clips drawn")
+    assert told.startswith("Map of 3 clips written to")
     assert "of snapshot before" in " ".join(" ".join(words(figures[-1])).split())

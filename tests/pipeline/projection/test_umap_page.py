@@ -13,10 +13,10 @@ from typer.testing import CliRunner
 
 from kinestore.__main__ import app
 from kinestore.pipeline.explorer import Page, write_explorer
+from kinestore.pipeline.projection import UmapConfig, neighbors, umap
 from kinestore.pipeline.projection import draw_umap as draw
-from kinestore.pipeline.projection import neighbors, umap
 from kinestore.pipeline.projection.neighbors import nearest
-from kinestore.pipeline.projection.reducer import project, standardise
+from kinestore.pipeline.projection.reducer import project, standardize
 from kinestore.pipeline.runs.predictions import read_predictions
 from kinestore.pipeline.training.federated.federate_head import federate
 from kinestore.pipeline.training.train_head import train
@@ -92,7 +92,7 @@ def test_a_page_has_captions_and_thumbnails_of_the_stores_clips(
     filmed: Store, pages: list[Page], tmp_path: Path
 ) -> None:
     out = tmp_path / "map.html"
-    assert "3 clips drawn" in answer(filmed.path, "--features", "blip", "--out", out)
+    assert "Map of 3 clips written to" in answer(filmed.path, "--features", "blip", "--out", out)
     loaded = filmed.load("blip")
     (page,) = pages
     assert list(page.clip_ids) == loaded.clip_ids and list(page.uris) == loaded.uris
@@ -112,19 +112,23 @@ def test_a_page_has_captions_and_thumbnails_of_the_stores_clips(
 
 
 def test_progress_counts_the_thumbnails(filmed: Store, tmp_path: Path) -> None:
-    told: list[tuple[int, int]] = []
+    told: list[tuple[object, ...]] = []
     umap(
         filmed.load("blip"),
         store=filmed,
-        on_progress=lambda done, total: told.append((done, total)),
+        progress=lambda *now: told.append(now),
         out=tmp_path / "map.html",
     )
-    assert told == [(1, 3), (2, 3), (3, 3)]
+    assert told == [("thumbnails", done, 3) for done in range(1, 4)]
 
 
 def test_without_a_store_a_page_has_what_features_say(pages: list[Page], tmp_path: Path) -> None:
     features = make(range(24), classes="xyz")
-    drawn = umap(features, classes=["x", "z"], color="group", out=tmp_path / "new" / "map.html")
+    drawn = umap(
+        features,
+        out=tmp_path / "new" / "map.html",
+        config=UmapConfig(classes=["x", "z"], color="group"),
+    )
     (page,) = pages
     assert (tmp_path / "new" / "map.html").exists() and len(page.points) == 16
     assert page.title == "16 clips by group" and page.caption == drawn.caption
@@ -168,7 +172,7 @@ def by_hand(features: Any, num_listed: int) -> list[list[int]]:
     return [list(map(int, np.argsort(row)[:num_listed])) for row in far]
 
 
-def test_a_page_lists_the_ten_nearest_in_the_standardised_columns(
+def test_a_page_lists_the_ten_nearest_in_the_standardized_columns(
     pages: list[Page], tmp_path: Path
 ) -> None:
     features = make(range(30))
@@ -176,7 +180,7 @@ def test_a_page_lists_the_ten_nearest_in_the_standardised_columns(
     umap(features, out=tmp_path / "map.html")
     found = pages[0].neighbors
     assert found is not None and found.dtype == np.int32 and found.shape == (30, 10)
-    assert found.tolist() == by_hand(standardise(features.features).astype(np.float64), 10)
+    assert found.tolist() == by_hand(standardize(features.features).astype(np.float64), 10)
 
 
 def test_fewer_clips_have_fewer_neighbours() -> None:
@@ -207,7 +211,7 @@ def test_extractors_share_a_page_with_a_point_for_each_clip_and_extractor(
 ) -> None:
     slow, blip = make(range(12), name="slow"), make(range(12), name="blip", seed=1)
     out = tmp_path / "map.html"
-    umap([slow, blip], color="extractor", out=out)
+    umap([slow, blip], out=out, config=UmapConfig(color="extractor"))
     (page,) = pages
     assert page.points.shape == (24, 2) and page.color == "extractor"
     assert page.columns["extractor"] == ["slow"] * 12 + ["blip"] * 12

@@ -13,10 +13,10 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from kinestore.__main__ import app
-from kinestore.pipeline.projection import umap
-from kinestore.pipeline.projection.common_clips import same_clips
+from kinestore.pipeline.projection import UmapConfig, umap
+from kinestore.pipeline.projection.common_clips import common_clips
 from kinestore.pipeline.projection.quality import measure
-from kinestore.pipeline.projection.reducer import project, standardise
+from kinestore.pipeline.projection.reducer import project, standardize
 from kinestore.store import Clip, Embedding, Source, Store, UsageError, ViewSpec
 from tests.helpers.mapped import legend_words, make, num_points, watch, words
 from tests.helpers.stored import INFO
@@ -35,7 +35,7 @@ def test_panels_show_the_clips_that_every_feature_has(
 ) -> None:
     first = make(range(20), name="a")
     second = replace(make([*range(25, 4, -1)], name="b", width=9), missing=[f"{99:032x}"])
-    cut, num_left_out = same_clips([first, second])
+    cut, num_left_out = common_clips([first, second])
     shared = [f"{row:032x}" for row in range(5, 20)]
     assert [one.clip_ids for one in cut] == [shared, shared]
     np.testing.assert_array_equal(cut[0].features, first.features[5:20])
@@ -43,7 +43,7 @@ def test_panels_show_the_clips_that_every_feature_has(
     np.testing.assert_array_equal(cut[1].features, second.features[20:5:-1])
     np.testing.assert_array_equal(cut[1].labels, cut[0].labels)
     assert num_left_out == 5 + 6 + 1  # 0 to 4, 20 to 25, and the one that no row was loaded for
-    thrice, _ = same_clips([first, second, make([3, 9, 7, 22])])
+    thrice, _ = common_clips([first, second, make([3, 9, 7, 22])])
     assert [one.clip_ids for one in thrice] == [[f"{row:032x}" for row in (7, 9)]] * 3
 
     drawn = umap([first, second], out=tmp_path / "map.png")
@@ -62,17 +62,17 @@ def test_one_feature_tells_what_its_views_lack(tmp_path: Path) -> None:
 
 def test_classes_are_those_of_every_panel(figures: list[Figure], tmp_path: Path) -> None:
     both = [make(range(24), name="a", classes="xyz"), make(range(24), name="b", classes="xyz")]
-    drawn = umap(both, classes=["z", "x"], out=tmp_path / "map.png")
+    drawn = umap(both, out=tmp_path / "map.png", config=UmapConfig(classes=["z", "x"]))
     assert drawn.num_clips == 16 and legend_words(figures[0]) == ["x", "z"]
     assert all(len(axes.lines) == 2 for axes in figures[0].axes)
 
 
 def test_each_panel_is_the_one_drawn_alone(figures: list[Figure], tmp_path: Path) -> None:
     both = [make(range(20), name="a"), make(range(20), name="b", seed=1)]
-    drawn = umap(both, seed=3, out=tmp_path / "map.png")
+    drawn = umap(both, out=tmp_path / "map.png", config=UmapConfig(seed=3))
     for number, one in enumerate(both):
         points = project(one.features, seed=3)
-        quality = measure(standardise(one.features), points, one.labels, seed=3)
+        quality = measure(standardize(one.features), points, one.labels, seed=3)
         assert drawn.panels[number].quality == quality
         shown = [line.get_xydata() for line in figures[0].axes[number].lines]
         np.testing.assert_array_equal(shown[0], points[0::2])
@@ -119,7 +119,9 @@ def test_very_few_clips_have_a_map_with_dashes(
 
 def test_a_map_says_what_it_shows(figures: list[Figure], tmp_path: Path) -> None:
     joined = replace(make(range(20)), views=["blip@00112233aabbccdd", "slow@ffeeddcc99887766"])
-    drawn = umap([joined, make(range(20), name="b")], seed=7, out=tmp_path / "map.png")
+    drawn = umap(
+        [joined, make(range(20), name="b")], out=tmp_path / "map.png", config=UmapConfig(seed=7)
+    )
     told = [text.replace("\n", " ") for text in words(figures[0])]
     assert {"20 clips by label", "(a) blip + slow", "(b) b"} <= set(told)
     quality = drawn.panels[1].quality
@@ -146,7 +148,7 @@ def test_a_negative_figure_has_a_minus_and_a_sample_is_told(
 
 @pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf"])
 def test_a_file_carries_what_it_shows_and_no_date(suffix: str, tmp_path: Path) -> None:
-    path = umap(make(range(20)), seed=5, out=tmp_path / f"map{suffix}").path
+    path = umap(make(range(20)), out=tmp_path / f"map{suffix}", config=UmapConfig(seed=5)).path
     if suffix == ".png":
         with Image.open(path) as image:
             told: dict[str, str] = dict(image.text)  # type: ignore[attr-defined]
@@ -173,9 +175,15 @@ def test_a_file_carries_what_it_shows_and_no_date(suffix: str, tmp_path: Path) -
 @pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf"])
 def test_the_same_seed_and_arguments_give_the_same_bytes(suffix: str, tmp_path: Path) -> None:
     both = [make(range(20), name="a"), make(range(2, 22), name="b", width=9)]
-    first = umap(both, seed=1, out=tmp_path / f"first{suffix}").path.read_bytes()
-    assert umap(both, seed=1, out=tmp_path / f"second{suffix}").path.read_bytes() == first
-    assert umap(both, seed=2, out=tmp_path / f"third{suffix}").path.read_bytes() != first
+    first = umap(both, out=tmp_path / f"first{suffix}", config=UmapConfig(seed=1)).path.read_bytes()
+    assert (
+        umap(both, out=tmp_path / f"second{suffix}", config=UmapConfig(seed=1)).path.read_bytes()
+        == first
+    )
+    assert (
+        umap(both, out=tmp_path / f"third{suffix}", config=UmapConfig(seed=2)).path.read_bytes()
+        != first
+    )
 
 
 def test_fast_takes_no_seed_and_all_cores_and_says_so(
@@ -190,8 +198,8 @@ def test_fast_takes_no_seed_and_all_cores_and_says_so(
         return UMAP(**settings)
 
     monkeypatch.setattr("umap.UMAP", spy)
-    drawn = umap(make(range(20)), fast=True, out=tmp_path / "map.png")
-    umap(make(range(20)), seed=4, out=tmp_path / "map.png")
+    drawn = umap(make(range(20)), out=tmp_path / "map.png", config=UmapConfig(fast=True))
+    umap(make(range(20)), out=tmp_path / "map.png", config=UmapConfig(seed=4))
     assert drawn.fast and asked == [(None, -1), (4, 1)]
     fast, seeded = (words(figure)[-1].replace("\n", " ") for figure in figures)
     assert "all cores, no seed: each run differs" in fast and "seed 0" not in fast
@@ -245,7 +253,7 @@ def test_the_command_draws_a_panel_for_each_features(stored: Path, tmp_path: Pat
     ]
     assert (tmp_path / "again.png").read_bytes() == (tmp_path / "map.png").read_bytes()
     said = " ".join(answer(*job).split())
-    assert "22 clips drawn in" in said and "2 lack a view and are left out" in said
+    assert "Map of 22 clips written to" in said and "2 left out (feature missing)" in said
 
 
 def test_the_command_counts_what_is_left_out_among_the_labels_asked_for(

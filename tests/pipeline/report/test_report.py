@@ -23,7 +23,7 @@ from kinestore.pipeline.plotting.text import one_line
 from kinestore.pipeline.report import report
 from kinestore.pipeline.report.class_statistics import by_class
 from kinestore.pipeline.report.curves import read_curves
-from kinestore.pipeline.report.html import count, named, rounded, size
+from kinestore.pipeline.report.html import count, rounded, size, user_text
 from kinestore.pipeline.report.svg_curves import lay_out_curves
 from kinestore.pipeline.runs.client_partition import count_client_classes
 from kinestore.pipeline.runs.predictions import read_predictions, write_predictions
@@ -81,7 +81,7 @@ def together(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def told(run: Path) -> Page:
     """The page of a run."""
-    return Page(report(run, out=run.with_suffix(".html")))
+    return Page(report(run, out=run.with_suffix(".html")).path)
 
 
 def summary_of(run: Path) -> dict[str, Any]:
@@ -218,14 +218,14 @@ def test_what_sharing_a_part_saves_is_shown_where_there_is_something_to_compare(
 
 
 def test_the_partition_is_drawn_cell_by_cell(together: Path) -> None:
-    page = report(together, out=together.with_suffix(".html")).read_text("utf-8")
+    page = report(together, out=together.with_suffix(".html")).path.read_text("utf-8")
     drawn = re.findall(r"<title>client (\d), class (\w+): (\d+)</title>", page)
     held = Counter({(int(client), name): int(number) for client, name, number in drawn})
     assert held == count_client_classes(together)
 
 
 def test_the_confusion_is_drawn_cell_by_cell(folded: Path) -> None:
-    page = report(folded, out=folded.with_suffix(".html")).read_text("utf-8")
+    page = report(folded, out=folded.with_suffix(".html")).path.read_text("utf-8")
     drawn = re.findall(r"<title>true (\w+), predicted (\w+): (\d+)</title>", page)
     kept = read_predictions(folded)
     counted = Counter(zip(kept.labels, kept.predicted, strict=True))
@@ -285,7 +285,7 @@ def test_a_line_goes_where_its_values_are(tmp_path: Path, central: Path) -> None
     # from 44 to 470 right, and from 234 for 0 up to 10 for the highest, which is 4 and is 1
     assert lay_out_curves(losses).lines[0].mean == [(44, 10), (470, 178)]
     assert lay_out_curves(accuracies).lines[1].mean == [(44, 234), (257, 122), (470, 10)]
-    page = report(tmp_path / "run", out=tmp_path / "run.html").read_text("utf-8")
+    page = report(tmp_path / "run", out=tmp_path / "run.html").path.read_text("utf-8")
     assert 'line1" points="44.0,10.0 470.0,178.0"' in page
     assert 'line2" points="44.0,234.0 257.0,122.0 470.0,10.0"' in page
 
@@ -326,11 +326,11 @@ def test_a_store_shows_pictures_captions_and_file_names(tmp_path: Path, central:
     store.append(ViewSpec(extractor="blip", shape=(1,), settings={}), ids[:1], [seen])
     files[1].unlink()
     run = wrong_run(tmp_path, central, ids)
-    ticks: list[tuple[int, int]] = []
+    ticks: list[tuple[object, ...]] = []
 
     out = report(
-        run, out=tmp_path / "r.html", store=store, on_progress=lambda *tick: ticks.append(tick)
-    )
+        run, out=tmp_path / "r.html", store=store, progress=lambda *tick: ticks.append(tick)
+    ).path
     page = Page(out)
     assert "<b>x.mp4" in page.text and "<b>y.mp4" in page.text and "a <i>man</i>" in page.text
     assert ids[0] not in page.text and f"{4:032x}" in page.text  # the store has not all clips
@@ -339,7 +339,7 @@ def test_a_store_shows_pictures_captions_and_file_names(tmp_path: Path, central:
     assert [alt for _, alt in pictures] == ["a &lt;i&gt;man&lt;/i&gt;"]
     picture = cv2.imdecode(np.frombuffer(base64.b64decode(pictures[0][0]), np.uint8), 1)
     assert picture is not None and picture.shape == (64, 64, 3)
-    assert ticks[-1] == (2, 2)
+    assert ticks[-1] == ("thumbnails", 2, 2)
 
 
 def test_a_store_of_other_clips_is_refused(tmp_path: Path, central: Path) -> None:
@@ -370,9 +370,9 @@ def test_names_are_text_wherever_they_stand(tmp_path: Path, central: Path) -> No
 
 
 def test_pieces_of_text() -> None:
-    assert named("a<b") == '<bdi dir="auto">a&lt;b</bdi>'
-    assert named("abcd", most=3) == '<bdi dir="auto" title="abcd">ab\u2026</bdi>'
-    assert named('"' * 4, most=3).count("&#34;") == 6
+    assert user_text("a<b") == '<bdi dir="auto">a&lt;b</bdi>'
+    assert user_text("abcd", most=3) == '<bdi dir="auto" title="abcd">ab\u2026</bdi>'
+    assert user_text('"' * 4, most=3).count("&#34;") == 6
     assert one_line("\u2066x\ud800y\u202e") == "x y" and one_line(" \x00") == "(blank)"
     assert len(one_line("x" * 5000)) == 1000
     assert [size(n) for n in (0, 999, 1000, 15_000_000, 10**18)] == [
@@ -393,7 +393,7 @@ def test_pages_of_any_number_of_classes_stay_small(
     rng = np.random.default_rng(0)
     said = [(name, names[rng.integers(num_classes)], 0.5) for name in names for _ in range(4)]
     run = retold(central, tmp_path / "run", said, classes=names)
-    out = report(run, out=tmp_path / "r.html")
+    out = report(run, out=tmp_path / "r.html").path
     drawing = re.search(r'<svg class="map" width="(\d+)".*?</svg>', out.read_text(), re.DOTALL)
     assert drawing is not None and int(drawing[1]) <= 1600
     assert ("HandstandPushups 0001</text>" in drawing[0]) == (num_classes <= 150)
@@ -410,11 +410,11 @@ def test_pages_of_any_number_of_classes_stay_small(
 
 
 def test_the_same_run_gives_the_same_bytes(tmp_path: Path, together: Path) -> None:
-    first = report(together, out=tmp_path / "a" / "x.html").read_bytes()
+    first = report(together, out=tmp_path / "a" / "x.html").path.read_bytes()
     shutil.copytree(together, tmp_path / "b" / "together")
-    assert report(tmp_path / "b" / "together", out=tmp_path / "y.HTML").read_bytes() == first
+    assert report(tmp_path / "b" / "together", out=tmp_path / "y.HTML").path.read_bytes() == first
     (tmp_path / "a" / "x.html").write_text("of an earlier run")
-    assert report(together, out=tmp_path / "a" / "x.html").read_bytes() == first
+    assert report(together, out=tmp_path / "a" / "x.html").path.read_bytes() == first
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["x.html"]
 
 

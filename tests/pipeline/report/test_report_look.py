@@ -40,7 +40,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     many = [(name, names[row // 2], 0.5) for row, name in enumerate(names)]
     retold(folder / "run", folder / "many", many, classes=names)
     told = ("together", "hostile", "many")
-    return {name: report(folder / name, out=folder / f"{name}.html") for name in told}
+    return {name: report(folder / name, out=folder / f"{name}.html").path for name in told}
 
 
 @pytest.mark.parametrize(("width", "dark"), [(1200, False), (390, True)])
@@ -167,7 +167,7 @@ def test_a_dash_sorts_last_and_thousands_by_their_size(browser: Browser, tmp_pat
     train(clips(), out=tmp_path / "run", settings=QUICK)
     said = [("a", "a", 0.5)] * 1200 + [("b", "b", 0.5)] * 30 + [("c", "a", 0.5)] * 200
     run = retold(tmp_path / "run", tmp_path / "told", said, classes=["a", "b", "c"])
-    with opened(browser, report(run, out=tmp_path / "r.html")) as one:
+    with opened(browser, report(run, out=tmp_path / "r.html").path) as one:
         table = one.page.get_by_role("region", name="Figures of each class")
         for head, order in {"clips": "bca", "precision": "abc"}.items():
             table.get_by_role("button", name=head, exact=True).click()
