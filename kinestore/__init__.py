@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from kinestore.pipeline.explain import explain
     from kinestore.pipeline.extraction.config import ExtractionConfig
     from kinestore.pipeline.extraction.extract_videos import extract
-    from kinestore.pipeline.projection import umap
+    from kinestore.pipeline.projection import UmapConfig, umap
     from kinestore.pipeline.report import report
     from kinestore.pipeline.training.federated.federate_head import federate
     from kinestore.pipeline.training.federated.federate_network import federate_net
@@ -57,6 +57,7 @@ __all__ = [
     "StoreError",
     "StoreStatus",
     "StoredFrames",
+    "UmapConfig",
     "UsageError",
     "VerifyReport",
     "VideoInfo",
@@ -102,6 +103,7 @@ _HOMES = {
     "verify": "kinestore.store.verify",
     "ExtractionConfig": "kinestore.pipeline.extraction.config",
     "Store": "kinestore.store",
+    "UmapConfig": "kinestore.pipeline.projection",
     "decode_frames": "kinestore.pipeline.video.decoded_video",
     "explain": "kinestore.pipeline.explain",
     "extract": "kinestore.pipeline.extraction.extract_videos",

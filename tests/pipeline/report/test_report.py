@@ -210,7 +210,7 @@ def test_what_sharing_a_part_saves_is_shown_where_there_is_something_to_compare(
     for more in ({}, older):
         figures = {"frozen_parameters": frozen, "against_whole_network": saved, **more}
         change(run / "communication.json", reduction=figures)
-        page = report(run, out=tmp_path / "x.html").read_text("utf-8")
+        page = report(run, out=tmp_path / "x.html").path.read_text("utf-8")
         assert f"Clients share {sent['shared_parameters']:,} of the model" in page
         found = re.search(sentence or "This saves", page)
         assert (found is not None) == (sentence is not None)

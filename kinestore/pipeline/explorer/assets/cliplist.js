@@ -1,6 +1,6 @@
 import { byId } from "./dom.js";
 import { List } from "./list.js";
-import { summary } from "./told.js";
+import { summary } from "./clip_info.js";
 
 /** The clips that are shown, a line each, in the order of the rows. */
 export class ClipList {

@@ -2,38 +2,38 @@ import { byId } from "./dom.js";
 
 /** Read the page's clips: a row each, N in all. */
 export function readClips() {
-  const told = JSON.parse(byId("data").textContent);
-  const columns = told.columns.map(({ name, names, codes }) => ({
+  const data = JSON.parse(byId("data").textContent);
+  const columns = data.columns.map(({ name, names, codes }) => ({
     name,
     names,
     codes: unpack(codes),
   }));
   const column = (name) => columns.find((one) => one.name === name);
   const value = (name, row) => column(name)?.names[column(name).codes[row]] ?? null;
-  const points = unpack(told.points);
-  const num = told.clipIds.length;
-  const folders = unpack(told.folders.codes);
-  const confidence = told.confidence && unpack(told.confidence);
-  const neighbors = told.neighbors ? unpack(told.neighbors) : [];
+  const points = unpack(data.points);
+  const num = data.clipIds.length;
+  const folders = unpack(data.folders.codes);
+  const confidence = data.confidence && unpack(data.confidence);
+  const neighbors = data.neighbors ? unpack(data.neighbors) : [];
   const numNeighbors = neighbors.length / num;
   const outcome = column("outcome");
   const wrong = outcome ? outcome.names.indexOf("wrong") : -1;
   return {
     num,
     columns,
-    styles: told.styles,
-    /** Number of the column that is coloured first. */
-    color: columns.findIndex((one) => one.name === told.color),
-    scored: told.scored,
+    styles: data.styles,
+    /** Number of the column that is colored first. */
+    color: columns.findIndex((one) => one.name === data.color),
+    scored: data.scored,
     hasNeighbors: numNeighbors > 0,
     /** Coordinates, x and y of each row in turn: centred, the longer side from -1 to 1. */
     at: centred(points),
-    clipId: (row) => told.clipIds[row],
-    file: (row) => told.files[row],
-    uri: (row) => told.folders.names[folders[row]] + told.files[row],
-    caption: (row) => told.captions[row] ?? null,
+    clipId: (row) => data.clipIds[row],
+    file: (row) => data.files[row],
+    uri: (row) => data.folders.names[folders[row]] + data.files[row],
+    caption: (row) => data.captions[row] ?? null,
     label: (row) => value("label", row),
-    predicted: (row) => (told.scored ? value("prediction", row) : null),
+    predicted: (row) => (data.scored ? value("prediction", row) : null),
     /** Of the prediction, 0 to 1; null where unknown. */
     confidence: (row) => (confidence && !Number.isNaN(confidence[row]) ? confidence[row] : null),
     isWrong: (row) => wrong >= 0 && outcome.codes[row] === wrong,

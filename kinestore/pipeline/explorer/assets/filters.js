@@ -53,7 +53,7 @@ export class Filters {
   #texts() {
     const { label, caption, predicted, file } = this.clips;
     this.texts ??= Array.from({ length: this.clips.num }, (_, row) =>
-      normal([label, caption, predicted, file].map((told) => told(row) ?? "").join("\n")),
+      normal([label, caption, predicted, file].map((part) => part(row) ?? "").join("\n")),
     );
     return this.texts;
   }

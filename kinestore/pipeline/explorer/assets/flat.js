@@ -1,4 +1,4 @@
-import { DIMMED, look, trace } from "./looks.js";
+import { DIMMED, pointStyle, trace } from "./styles.js";
 
 /** Draws clips without WebGL: the same, but slower. */
 export class FlatPoints {
@@ -16,7 +16,7 @@ export class FlatPoints {
   paint({ column, dark, selected }) {
     const { names, codes } = this.clips.columns[column];
     this.codes = codes;
-    this.looks = names.map((_, code) => look(this.clips, column, code, dark));
+    this.styles = names.map((_, code) => pointStyle(this.clips, column, code, dark));
     this.selected = selected;
   }
 
@@ -30,7 +30,7 @@ export class FlatPoints {
     context.strokeStyle = `rgb(${ink})`;
     for (const row of this.rows) {
       const place = view.place(row);
-      const { color, marker } = this.looks[this.codes[row]];
+      const { color, marker } = this.styles[this.codes[row]];
       context.globalAlpha = this.selected.size && !this.selected.has(row) ? DIMMED : 0.9;
       context.fillStyle = color;
       trace(context, marker, place, 0.4 * size);

@@ -1,10 +1,10 @@
 import { byId, counted, make } from "./dom.js";
 import { List } from "./list.js";
-import { MARKERS, look, trace } from "./looks.js";
+import { MARKERS, pointStyle, trace } from "./styles.js";
 
 const FEW = 12; // names that are found without a search
 
-/** The names of the coloured column: what each looks like, how many there are, which are hidden. */
+/** The names of the colored column: what each styles like, how many there are, which are hidden. */
 export class Legend {
   /** changed() is called when names have been hidden or shown. */
   constructor(clips, filters, changed) {
@@ -77,7 +77,7 @@ export class Legend {
 
   /** A picture of the name's marker; names that look the same share it. */
   #swatch(code) {
-    const { color, marker } = look(this.clips, this.column, code, this.dark);
+    const { color, marker } = pointStyle(this.clips, this.column, code, this.dark);
     const key = color + MARKERS[marker];
     if (!this.swatches.has(key)) {
       const canvas = make("canvas", { width: 32, height: 32 });

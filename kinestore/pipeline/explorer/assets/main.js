@@ -6,7 +6,7 @@ import { Filters } from "./filters.js";
 import { Legend } from "./legend.js";
 import { ClipMap } from "./map.js";
 import { startTheme } from "./theme.js";
-import { card, details } from "./told.js";
+import { card, details } from "./clip_info.js";
 
 const HINT = "Click a point, or walk through the list below with the arrow keys.";
 
@@ -34,7 +34,7 @@ function narrow() {
   byId("chips").replaceChildren(...chips());
 }
 
-/** Colour by the column, or in the theme, that is set. */
+/** Color by the column, or in the theme, that is set. */
 function paint() {
   const { column, dark } = state;
   map.paint({ column, dark, selected });
@@ -82,12 +82,12 @@ function hover(row) {
   box.style.top = `${Math.max(4, low)}px`;
 }
 
-/** Tell all of a clip, and of its neighbours; -1 for none. */
+/** Show all of a clip and of its neighbors; -1 for none. */
 function choose(row) {
   state.chosen = row;
   if (row >= 0) map.view.reveal(row);
-  const told = row < 0 ? [make("p", { class: "hint", text: HINT })] : details(clips, row, choose);
-  byId("detail").replaceChildren(...told);
+  const shown = row < 0 ? [make("p", { class: "hint", text: HINT })] : details(clips, row, choose);
+  byId("detail").replaceChildren(...shown);
   byId("detail").scrollTop = 0;
   list.choose(row); // the list may have become shorter
   markNear();

@@ -32,7 +32,7 @@ export class ClipMap {
     this.redraw();
   }
 
-  /** How clips look: the coloured column, whether the page is dark, the selected rows. */
+  /** Appearance of clips: the colored column, whether the page is dark, the selected rows. */
   paint(paint) {
     const style = getComputedStyle(byId("map"));
     [this.ink, this.ground] = [style.color, style.backgroundColor].map((color) =>
@@ -66,7 +66,7 @@ export class ClipMap {
     return Math.min(alone * Math.max(this.view.zoom, 1) ** 0.3, 22) / 0.8;
   }
 
-  /** Opacity of the errors' rings: among very many they only tint, until one looks closer. */
+  /** Opacity of the errors' rings: among very many they only tint, until the user zooms in. */
   get rings() {
     return Math.min(1, Math.max(0.15, this.view.zoom * Math.sqrt(CLEAR_RINGS / this.numWrong)));
   }
@@ -74,8 +74,8 @@ export class ClipMap {
   #listen() {
     const changed =
       (change) =>
-      (...told) => {
-        change(...told);
+      (...values) => {
+        change(...values);
         this.on.hovered(-1); // it is no longer where it was
         this.redraw();
       };

@@ -1,6 +1,6 @@
 /**
  * Draws what lies above the clips: the lasso, rings around those that are looked at, and lines from
- * the chosen one to its neighbours.
+ * the chosen one to its neighbors.
  */
 export function drawOverlay(canvas, view, { size, ink, ground, chosen, hovered, near, lasso }) {
   const context = canvas.getContext("2d");

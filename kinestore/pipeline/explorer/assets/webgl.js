@@ -1,4 +1,4 @@
-import { DIMMED, RING, look, rgb, tiles } from "./looks.js";
+import { DIMMED, RING, pointStyle, rgb, tiles } from "./styles.js";
 
 const VERTEX = `#version 300 es
 precision highp float; precision highp int;
@@ -18,7 +18,7 @@ uniform sampler2DArray tiles; uniform vec3 ink; uniform int ring;
 out vec4 drawn;
 void main() {
   vec2 cover = texture(tiles, vec3(gl_PointCoord, tile)).rg;
-  vec3 edge = mix(tint.rgb, ink, 0.4); // of a ring, its own colour
+  vec3 edge = mix(tint.rgb, ink, 0.4); // of a ring, its own color
   drawn = vec4(mix(edge, tint.rgb, cover.g / max(cover.r, 0.01)), cover.r * tint.a);
 }`;
 
@@ -55,19 +55,19 @@ export class WebglPoints {
     this.counts = { rows: rows.length, wrong: wrong.length };
   }
 
-  /** Colour by a column, and dim what is not selected if something is. */
+  /** Color by a column, and dim what is not selected if something is. */
   paint({ column, dark, selected }) {
     const { gl, clips } = this;
     const { names, codes } = clips.columns[column];
-    const looks = names.map((_, code) => look(clips, column, code, dark));
-    const shades = looks.map(({ color }) => rgb(color));
+    const styles = names.map((_, code) => pointStyle(clips, column, code, dark));
+    const shades = styles.map(({ color }) => rgb(color));
     const colors = new Uint8Array(4 * clips.num);
     const markers = new Uint8Array(clips.num);
     for (let row = 0; row < clips.num; row++) {
       const opacity = selected.size && !selected.has(row) ? DIMMED : 0.9;
       colors.set(shades[codes[row]], 4 * row);
       colors[4 * row + 3] = 255 * opacity;
-      markers[row] = looks[codes[row]].marker;
+      markers[row] = styles[codes[row]].marker;
     }
     gl.bindBuffer(gl.ARRAY_BUFFER, this.buffers.color);
     gl.bufferData(gl.ARRAY_BUFFER, colors, gl.DYNAMIC_DRAW);

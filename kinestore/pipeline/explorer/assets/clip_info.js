@@ -6,7 +6,7 @@ export function summary(clips, row) {
     clips.hasThumbnails && (picture(clips, row) ?? make("span", { class: "thumbnail" })),
     make(
       "span",
-      { class: "told" },
+      { class: "info" },
       make("span", { class: "name", text: clips.label(row) ?? clips.file(row) }),
       make("span", { class: "file", text: clips.file(row) }),
     ),
@@ -25,7 +25,7 @@ export function card(clips, row) {
   ].filter(Boolean);
 }
 
-/** All that is known of a clip; choose(row) is called when a neighbour is clicked. */
+/** All that is known of a clip; choose(row) is called when a neighbor is clicked. */
 export function details(clips, row, choose) {
   const terms = clips.columns
     .filter(({ name }) => name !== "prediction" && name !== "outcome")

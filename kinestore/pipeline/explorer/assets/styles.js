@@ -40,14 +40,14 @@ export const MARKERS = Object.keys(OUTLINES);
 /** The number of the ring that marks an error, after those of the markers. */
 export const RING = MARKERS.length;
 
-/** Colour and marker of the nth name of a column; colours of light pages differ in the dark. */
-export function look(clips, column, code, dark) {
+/** Color and marker of the nth name of a column; colors of light pages differ in the dark. */
+export function pointStyle(clips, column, code, dark) {
   if (clips.columns[column].names[code] === null) return { color: NONE, marker: 0 };
   const [color, marker] = clips.styles[code % clips.styles.length];
   return { color: (dark && IN_THE_DARK[color]) || color, marker: MARKERS.indexOf(marker) };
 }
 
-/** Red, green and blue of a colour, each 0 to 255. */
+/** Red, green and blue of a color, each 0 to 255. */
 export const rgb = (color) => [1, 3, 5].map((at) => parseInt(color.slice(at, at + 2), 16));
 
 /** Trace a marker around a point; its circle would have that radius. */
