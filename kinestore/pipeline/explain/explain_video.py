@@ -156,7 +156,7 @@ def _in_video(peak: Peak, seen: InputClip) -> VideoPeak:
 def _check_class(label: str | None, classes: list[str]) -> None:
     if label is not None and label not in classes:
         known = ", ".join(classes[:10]) + (", ..." if len(classes) > 10 else "")
-        raise UsageError(f"class={label!r}: must be one of {known}")
+        raise UsageError(f"label={label!r}: must be one of {known}")
 
 
 def _choose(layer: str | None, trained: TrainedNetwork) -> str:

@@ -203,7 +203,7 @@ def test_nothing_speaks_for_a_class_whose_weights_are_negative() -> None:
 
 def test_other_clips_and_layers_are_refused() -> None:
     net = Linear([[1, 1]])
-    with pytest.raises(ValueError, match="clip: a batch of 2, must be of 1"):
+    with pytest.raises(ValueError, match="clip: a batch of 2, must be one clip"):
         grad_cam(net, torch.zeros(2, 1, 2, 1, 1), net.maps, 0)
     with pytest.raises(ValueError, match="layer: was called 0 times, must be called once"):
         grad_cam(net, BY_HAND, nn.Identity(), 0)
@@ -426,7 +426,7 @@ def test_the_command_draws_what_it_tells(
     line = command(*asked, again, "--class", "left")
     assert again.read_bytes() == out.read_bytes()
     assert line.startswith(f"left {told['probability']:.3f}")
-    assert line.endswith(f"; drawn in {again}\n")
+    assert line.endswith(f"; written to {again}\n")
 
 
 def test_another_layer_or_class_gives_another_picture(
@@ -503,7 +503,7 @@ def test_an_animation_keeps_to_a_pace_that_can_be_followed() -> None:
     ("changes", "said"),
     [
         ({"out": "cam.jpg"}, r"out=cam.jpg: must end in .png or .gif"),
-        ({"label": "sideways"}, "class='sideways': must be one of down, left, right, up"),
+        ({"label": "sideways"}, "label='sideways': must be one of down, left, right, up"),
         ({"layer": "res6"}, "layer='res6': must be one of res2, res3, res4, res5"),
         ({"video": "gone.mp4"}, "gone.mp4: no such file"),
         ({"video": __file__}, "test_explain.py: "),
@@ -540,13 +540,13 @@ def test_a_run_of_embeddings_is_refused_with_the_remedy(tmp_path: Path) -> None:
         ("config.json", {"head": "correlation:layers=1-1-1-1000000000"}, "each from 1 to 100"),
         ("config.json", {"head": f"correlation:max_displacement={1 << 50}"}, "cannot be (bu|us)"),
         ("config.json", {"features": []}, "names no head, or no features"),
-        ("config.json", {"features": ["a", "b"]}, "does not say how the net looks"),
+        ("config.json", {"features": ["a", "b"]}, "has no valid test-time views"),
         ("config.json", {"features": ["rgb-112@0123456789abcdef"]}, "frames 'rgb-112@0123.*extrac"),
         ("config.json", {"features": ["videos:all"]}, "frames='all': must be segments:SxL@SIZE"),
         ("config.json", {"size": "x"}, "size='x' is no number of pixels"),
         ("config.json", {"size": 9999}, "size=9999: must be from 1 to 48"),
-        ("config.json", {"looks": None}, "does not say how the net looks"),
-        ("config.json", {"looks": {"clips": 0}}, "does not say how the net looks"),
+        ("config.json", {"looks": None}, "has no valid test-time views"),
+        ("config.json", {"looks": {"clips": 0}}, "has no valid test-time views"),
         ("summary.json", {"classes": ["a", "a"]}, "names no classes, or one twice"),
         ("summary.json", {"classes": [["a"]]}, "names no classes"),
         ("summary.json", {"classes": ["a", "b"]}, "has another shape of 'classifier.bias'"),
@@ -574,7 +574,7 @@ def test_weights_that_are_none_are_one_sentence(
     state = load_file(path)
     asked: dict[str, Any] = {"video": video_of(store, 0), "out": tmp_path / "cam.png"}
     save_file({**state, "head.classifier.bias": torch.full((4,), float("nan"))}, path)
-    with pytest.raises(UsageError, match="its net gives logits that are not finite"):
+    with pytest.raises(UsageError, match="its network gives logits that are not finite"):
         explain(run, **asked)
     save_file({**state, "head.more": torch.zeros(1)}, path)
     with pytest.raises(UsageError, match="do not fit the net: the file has an unknown 'more'"):
