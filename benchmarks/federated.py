@@ -43,7 +43,7 @@ from benchmarks import _flower
 from benchmarks._flower import BATCH, WIDTHS, Trainer, build_model
 from kinestore.federated import partition
 from kinestore.federated.simulation import SimulationOptions, simulate
-from kinestore.heads import FitSettings, create, derive_seed, predict
+from kinestore.heads import TrainingConfig, create, derive_seed, predict
 
 ROWS, TEST_ROWS = 10_619, 2_000
 ROUNDS, EPOCHS = 3, 5
@@ -54,8 +54,8 @@ Parts = list[NDArray[np.int64]]
 Seconds = dict[str, list[float]]
 
 
-def settings(epochs: int) -> FitSettings:
-    return FitSettings(epochs=epochs, batch_size=BATCH, learning_rate=1e-3, weight_decay=1e-4)
+def settings(epochs: int) -> TrainingConfig:
+    return TrainingConfig(epochs=epochs, batch_size=BATCH, learning_rate=1e-3, weight_decay=1e-4)
 
 
 def make_rows(num_rows: int, width: int, num_classes: int) -> tuple[Tensor, Tensor]:

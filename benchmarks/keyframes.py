@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+import kinestore as ks
 from kinestore.extractors import ExtractorOptions
 from kinestore.extractors._frame_selection import evenly_spaced
 from kinestore.extractors.cnn import LITE0, FrameCnn, build
-from kinestore.pipeline.training.train_head import train
 from kinestore.pipeline.video.decoded_video import DecodedVideo
 from kinestore.pipeline.video.find_videos import find_videos
 from kinestore.pipeline.video.identity import identify
@@ -105,9 +105,12 @@ def main() -> None:
         seconds = fill(store, asked.manifest, asked.frames, asked.seeds)
         for name in choices(asked.frames):
             top1 = [
-                train(
-                    store.load(view(name, seed)), out=Path(folder) / "run", cv="group", seed=seed
-                )["top1"]
+                ks.train(
+                    store.load(view(name, seed)),
+                    out=Path(folder) / "run",
+                    evaluation=ks.EvaluationConfig(cv="group"),
+                    seed=seed,
+                ).top1
                 for seed in range(asked.seeds)
             ]
             table.add_row(

@@ -25,7 +25,7 @@ import statistics
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,15 +35,16 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from kinestore import federated, heads
+from kinestore.federated.client_data import LocalSamples
 from kinestore.federated.evaluation import HeldOut
 from kinestore.federated.partition import client_dirichlet
 from kinestore.federated.simulation import History, RoundsConfig, simulate_clients
+from kinestore.heads import NETWORK_TRAINING
+from kinestore.heads.training.processes import ONE_PROCESS
 from kinestore.pipeline.synthetic.moving_dots import TASKS, MotionDots
-from kinestore.pipeline.training.federated.client_clips import LocalClips
-from kinestore.pipeline.training.networks.config import Looks, NetSettings
-from kinestore.pipeline.training.networks.data.batches import Examples
-from kinestore.pipeline.training.networks.distributed import Processes
-from kinestore.pipeline.training.networks.sgd import predict
+from kinestore.pipeline.training.config import CENTER_VIEW
+from kinestore.pipeline.training.networks.clip_data import predict_clips
+from kinestore.pipeline.training.networks.data.clip_samples import ClipSamples
 
 CLIENTS, PER_ROUND, CLIPS_EACH, TESTED = 20, 4, 60, 0.3
 SEGMENTS, FRAMES, SIDE = 4, 5, 64
@@ -55,12 +56,18 @@ NET: dict[str, Any] = {
     "width": 16,
     "dropout": 0.0,
 }
-LOCAL = NetSettings(epochs=1, batch_size=8, learning_rate=0.02, schedule="constant")
+LOCAL = replace(
+    NETWORK_TRAINING,
+    epochs=1,
+    batch_size=8,
+    learning_rate=0.02,
+    schedule="constant",
+    device="cpu",
+)
 STRATEGIES = {
     "plain": federated.create("fedavg"),
     "personal": federated.create("personal", private=("local",)),
 }
-HERE = Processes(rank=0, count=1, device=torch.device("cpu"))
 
 
 class Cameras:
@@ -109,30 +116,26 @@ def run(name: str, seed: int, rounds: int) -> Outcome:
     labels = np.arange(CLIENTS * CLIPS_EACH) % len(CLASSES)
     parts = client_dirichlet(labels, CLIENTS, alpha=1.0, seed=seed)
     source = Cameras(parts, labels, seed=seed)
-    examples = Examples(
+    samples = ClipSamples(
         source=source,
         clip_ids=source.clip_ids,
         labels=labels,
-        mirrored=np.array([CLASSES.index(MIRRORED.get(name, name)) for name in CLASSES]),
+        flipped_class=np.array([CLASSES.index(MIRRORED.get(name, name)) for name in CLASSES]),
         size=SIDE * 7 // 8,
         in_segments=True,
-        seed=seed,
-        workers=1,
+        num_workers=1,
     )
     fitted, tested = zip(*(halves(part, labels, seed=seed) for part in parts), strict=True)
     net = heads.create("differential", seed=seed, **NET)
     history = simulate_clients(
         net,
-        [
-            LocalClips(examples=examples, rows=rows, settings=LOCAL, processes=HERE)
-            for rows in fitted
-        ],
+        [LocalSamples(samples=samples.subset(rows), config=LOCAL) for rows in fitted],
         config=RoundsConfig(rounds=rounds, strategy=STRATEGIES[name], sample=PER_ROUND, seed=seed),
     )
     return Outcome(
         name=name,
         seed=seed,
-        top1=score(net, history, examples, tested),
+        top1=score(net, history, samples, tested),
         megabytes_up=sum(record.bytes_up for record in history.rounds) / 1e6,
         seconds=time.perf_counter() - started,
     )
@@ -158,24 +161,24 @@ def halves(
 def score(
     net: torch.nn.Module,
     history: History,
-    examples: Examples,
+    samples: ClipSamples,
     tested: Sequence[NDArray[np.int64]],
 ) -> list[float]:
     """Each client's top-1 by the model that it uses."""
 
     def ask(model: torch.nn.Module, rows: NDArray[np.int64]) -> torch.Tensor:
-        return predict(
+        return predict_clips(
             model,
-            examples,
+            samples,
             rows,
             num_classes=len(CLASSES),
-            looks=Looks(),
-            settings=LOCAL,
-            processes=HERE,
+            views=CENTER_VIEW,
+            training=LOCAL,
+            processes=ONE_PROCESS,
         )
 
     return HeldOut(
-        labels=torch.from_numpy(examples.labels), predict=ask, parts=tested
+        labels=torch.from_numpy(samples.labels), predict=ask, parts=tested
     ).client_accuracies(net, history.state, history.private, num_clients=CLIENTS)
 
 

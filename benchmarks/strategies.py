@@ -30,15 +30,23 @@ STRATEGIES = (
     "personal:private=4",
     "personal:public=4",
 )
+LEAVE_GROUPS_OUT = ks.EvaluationConfig(cv="group")
 PARTITIONS = ("iid", "dirichlet:0.6", "group")
 
 
 def central(features: Features, *, head: str, rounds: int, seed: int) -> float:
     """Return top-1 of a head that trains on all clients' clips, for as many epochs as they do."""
-    settings = replace(LOCAL_SETTINGS, epochs=rounds * LOCAL_SETTINGS.epochs)
+    training = replace(LOCAL_SETTINGS, epochs=rounds * LOCAL_SETTINGS.epochs)
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "run"
-        ks.train(features, out=run, head=head, cv="group", settings=settings, seed=seed)
+        ks.train(
+            features,
+            out=run,
+            head=head,
+            evaluation=LEAVE_GROUPS_OUT,
+            training=training,
+            seed=seed,
+        )
         return top1_of(run)
 
 
@@ -59,11 +67,10 @@ def federated(
             features,
             out=run,
             head=head,
-            strategy=strategy,
-            partition=partition,
-            clients=clients,
-            rounds=rounds,
-            cv="group",
+            federation=ks.FederationConfig(
+                strategy=strategy, partition=partition, num_clients=clients, rounds=rounds
+            ),
+            evaluation=LEAVE_GROUPS_OUT,
             seed=seed,
         )
         return top1_of(run)

@@ -12,7 +12,8 @@ def main(videos: str) -> None:
     ks.extract(videos, store="mystore", extractors=["cnn-efficientnet-lite0", "motion"])
     store = ks.Store("mystore")
     clips = store.load(["cnn-efficientnet-lite0", "motion"])
-    print("top-1 over five folds:", ks.train(clips, out="run", folds=5)["top1"])
+    run = ks.train(clips, out="run", evaluation=ks.EvaluationConfig(folds=5))
+    print("top-1 over five folds:", run.top1)
     print("map:", ks.umap(clips, store=store, run="run", out="umap.html").path)
 
 

@@ -15,6 +15,7 @@ import typer
 from kinestore.pipeline.commands.console import say
 from kinestore.pipeline.commands.demo import demo_command
 from kinestore.pipeline.commands.extract import extract_command
+from kinestore.pipeline.commands.federate import federate_command
 from kinestore.pipeline.commands.report import report_command
 from kinestore.pipeline.commands.store import (
     export_command,
@@ -24,7 +25,7 @@ from kinestore.pipeline.commands.store import (
     status_command,
     verify_command,
 )
-from kinestore.pipeline.commands.train import federate_command, train_command
+from kinestore.pipeline.commands.train import train_command
 from kinestore.pipeline.commands.visualize import explain_command, keyframes_command, umap_command
 from kinestore.pipeline.commands.weights import weights_app
 from kinestore.pipeline.signals import end_now

@@ -1,34 +1,32 @@
-"""What a client holds and how it learns from it: all that a round does not need to know.
-
-Shape legend: n rows, D features.
-"""
+"""The training data of one client and how it trains on them in one round."""
 
 import hashlib
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from torch import Tensor, nn
+import torch
+from torch import nn
 
-from kinestore.heads import FitSettings, fit
-
-OnGradients = Callable[[], None]
+from kinestore.heads import TrainingConfig
+from kinestore.heads.training.loop import Diverged, OnGradients, Training
+from kinestore.heads.training.processes import ONE_PROCESS, Processes
+from kinestore.heads.training.samples import Samples
 
 
 class LocalData(Protocol):
-    """One client's samples: rows of features, clips of frames, or anything that a model takes."""
+    """One client's samples, whatever the model takes, and how to train on them."""
 
     def __len__(self) -> int:
-        """How many there are, 1 or more."""
+        """Return the number of samples, 1 or more."""
 
     def fit(self, model: nn.Module, *, seed: int, on_gradients: OnGradients | None) -> float:
         """Train the model in place, on these samples alone, and leave it in evaluation mode.
 
         Args:
-            model: Holds what the client starts its round from.
-            seed: Of all that is random; another one each round.
+            model: Holds the weights from which the client starts its round.
+            seed: Decides order, augmentation and dropout; another one each round.
             on_gradients: To be called after each backward pass and before its step.
 
         Returns:
@@ -36,48 +34,52 @@ class LocalData(Protocol):
         """
 
     def identity(self) -> str:
-        """A hash of the samples and of how they are trained on."""
+        """Return a hash of the samples and of how they are trained on."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class LocalRows:
-    """Rows of features, and how a head is trained on them in one round.
+class LocalSamples:
+    """One client's samples, trained on by the loop of central training.
 
     Attributes:
-        features: float32, shape (n, D) or (n, T, D).
-        labels: int64, shape (n,).
-        settings: Its epochs are the local epochs.
+        samples: Rows of features or clips of frames.
+        config: How to train; its epochs are the local epochs.
+        processes: Where to train; a single process.
     """
 
-    features: Tensor
-    labels: Tensor
-    settings: FitSettings
+    samples: Samples
+    config: TrainingConfig
+    processes: Processes = ONE_PROCESS
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.samples)
 
     def fit(self, model: nn.Module, *, seed: int, on_gradients: OnGradients | None) -> float:
-        """As `heads.fit` does it."""
-        epochs = fit(
+        """Train with a fresh optimizer; a model that diverges is left full of NaN.
+
+        No server accepts such an update.
+        """
+        training = Training(
             model,
-            self.features,
-            self.labels,
-            settings=self.settings,
+            self.samples,
+            config=self.config,
             seed=seed,
+            processes=self.processes,
             on_gradients=on_gradients,
         )
-        return epochs[-1].loss if epochs else math.nan
+        loss = math.nan
+        try:
+            for number in range(1, self.config.epochs + 1):
+                loss = training.epoch(number, np.arange(len(self.samples))).loss
+        except Diverged:
+            loss = math.nan
+            with torch.no_grad():
+                for parameter in model.parameters():
+                    parameter.fill_(math.nan)
+        model.eval()
+        return loss
 
     def identity(self) -> str:
-        """A hash of every bit."""
-        known = hashlib.sha256(repr(self.settings).encode())
-        for tensor in (self.features, self.labels):
-            known.update(fingerprint(tensor))
-        return known.hexdigest()
-
-
-def fingerprint(tensor: Tensor) -> bytes:
-    """A hash of a tensor's shape, dtype and values."""
-    known = hashlib.sha256(repr((tensor.shape, tensor.dtype)).encode())
-    known.update(np.ascontiguousarray(tensor.numpy()).data)
-    return known.digest()
+        """Return a hash of every value and setting."""
+        text = f"{self.config!r}/{self.samples.identity()}"
+        return hashlib.sha256(text.encode()).hexdigest()

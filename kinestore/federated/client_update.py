@@ -6,12 +6,15 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from kinestore.federated.client_data import LocalData, OnGradients
+from kinestore.federated.client_data import LocalData
 from kinestore.federated.stages import clip_step
 from kinestore.federated.state import Arrays, ClientState, ClientUpdate, ProximalTerm
-from kinestore.heads import FitSettings, derive_seed
+from kinestore.heads import TrainingConfig, derive_seed
+from kinestore.heads.training.loop import OnGradients
 
-LOCAL_SETTINGS = FitSettings(epochs=5, batch_size=128, learning_rate=1e-3, weight_decay=1e-4)
+LOCAL_SETTINGS = TrainingConfig(
+    epochs=5, batch_size=128, learning_rate=1e-3, weight_decay=1e-4, device="auto"
+)
 """A client's training in a round. FLAMeST prints a learning rate of .01; on standardized features
 it did worse (40 rounds on 60 clips, three seeds: mean top-1 .58, not .69); the rest is as printed.
 """

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from kinestore.federated.client_data import LocalData, LocalRows, fingerprint
+from kinestore.federated.client_data import LocalData
 from kinestore.federated.client_update import LocalConfig, LocalResult, local_update
 from kinestore.federated.communication_cost import round_traffic
 from kinestore.federated.config import RoundsConfig
@@ -23,6 +23,7 @@ from kinestore.federated.strategy import Algorithm
 from kinestore.federated.update_validation import validate_updates
 from kinestore.federated.vectorized_clients import VectorizedClients, can_vectorize
 from kinestore.heads import choose_device, derive_seed
+from kinestore.heads.training.feature_samples import tensor_hash
 
 
 @dataclass(kw_only=True)
@@ -80,7 +81,7 @@ class RoundRunner:
             repr((str(self.model), self._algorithm, config.sample, config.seed)).encode()
         )
         for tensor in self.start.values():
-            known.update(fingerprint(tensor))
+            known.update(tensor_hash(tensor))
         for data in self._clients:
             known.update(data.identity().encode())
         return known.hexdigest()
@@ -129,11 +130,10 @@ class RoundRunner:
 
     def _vectorize(self, device: torch.device) -> VectorizedClients | None:
         """Return vectorized clients on a GPU, where that is possible."""
-        rows = [data for data in self._clients if isinstance(data, LocalRows)]
         if device.type != "cuda" or not can_vectorize(self.model, self._clients):
             return None
         proximal = any(term.coefficient for term in self._terms)
-        return VectorizedClients(self.model, rows, proximal=proximal, device=device)
+        return VectorizedClients(self.model, self._clients, proximal=proximal, device=device)
 
     def _train(self, chosen: Sequence[int], number: int, run: RunState) -> list[LocalResult]:
         arrays, first = run.server.arrays, ClientState(private=self._unsent)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from kinestore.federated.client_data import LocalData, LocalRows
+from kinestore.federated.client_data import LocalData, LocalSamples
 from kinestore.federated.client_update import LOCAL_SETTINGS
 from kinestore.federated.config import RoundsConfig
 from kinestore.federated.evaluation import HeldOut
@@ -22,7 +22,14 @@ from kinestore.federated.run_checkpoint import read_checkpoint, write_checkpoint
 from kinestore.federated.state import Arrays, ClientUpdate
 from kinestore.federated.strategy import Algorithm
 from kinestore.federated.update_validation import validate_updates
-from kinestore.heads import FitSettings, check_rows, predict, to_features, to_labels
+from kinestore.heads import (
+    FeatureSamples,
+    TrainingConfig,
+    check_rows,
+    predict,
+    to_features,
+    to_labels,
+)
 from kinestore.heads import create as create_head
 from kinestore.store import UsageError
 
@@ -119,7 +126,7 @@ def simulate(
     *,
     rounds: int,
     strategy: str | Algorithm = "fedavg",
-    settings: FitSettings = LOCAL_SETTINGS,
+    settings: TrainingConfig = LOCAL_SETTINGS,
     options: SimulationOptions = SimulationOptions(),
 ) -> History:
     """Train one head over clients, which all start from the same weights.
@@ -162,7 +169,10 @@ def simulate(
     return simulate_clients(
         model,
         [
-            LocalRows(features=rows[0][part], labels=rows[1][part], settings=settings)
+            LocalSamples(
+                samples=FeatureSamples(features=rows[0][part], labels=rows[1][part]),
+                config=settings,
+            )
             for part in _checked(parts, num_rows=len(rows[0]))
         ],
         config=config,

@@ -15,15 +15,17 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.nn.functional import cross_entropy
 
-from kinestore.federated.client_data import LocalData, LocalRows
+from kinestore.federated.client_data import LocalData, LocalSamples
 from kinestore.federated.client_update import LocalConfig, LocalResult, divide_result
 from kinestore.federated.state import Arrays, ClientState
-from kinestore.heads import FitSettings, derive_seed
+from kinestore.heads import FeatureSamples, TrainingConfig, derive_seed
+from kinestore.heads.training.loop import epoch_order, equal_batches
 
 _WARM_UP = 3
 """Steps before a CUDA graph is captured, as torch's documentation asks for."""
@@ -34,9 +36,10 @@ def can_vectorize(model: nn.Module, clients: Sequence[LocalData]) -> bool:
 
     Models with batch norm, dropout or recurrent layers train one client after another.
     """
-    if not all(isinstance(data, LocalRows) for data in clients) or list(model.buffers()):
+    samples = [_feature_samples(data) for data in clients]
+    one, config = samples[0], getattr(clients[0], "config", None)
+    if None in samples or one is None or not _is_plain_adam(config) or list(model.buffers()):
         return False
-    one = next(data for data in clients if isinstance(data, LocalRows))
     twice = {name: array.expand(2, *array.shape) for name, array in model.state_dict().items()}
     rows = one.features[:1].to(next(model.parameters()).device)
     model.train()
@@ -49,6 +52,24 @@ def can_vectorize(model: nn.Module, clients: Sequence[LocalData]) -> bool:
     except (RuntimeError, UserWarning):
         return False
     return True
+
+
+def _feature_samples(data: LocalData) -> FeatureSamples | None:
+    """Return a client's rows of features, or None where it holds others."""
+    samples = data.samples if isinstance(data, LocalSamples) else None
+    return samples if isinstance(samples, FeatureSamples) else None
+
+
+def _is_plain_adam(config: TrainingConfig | None) -> bool:
+    """Return whether clients train by Adam at one learning rate, in float32, without clipping."""
+    return (
+        config is not None
+        and config.optimizer == "adam"
+        and config.schedule == "constant"
+        and not config.warmup
+        and config.clip_gradients is None
+        and config.precision in (None, "float32")
+    )
 
 
 class VectorizedClients:
@@ -64,16 +85,18 @@ class VectorizedClients:
     def __init__(
         self,
         model: nn.Module,
-        clients: Sequence[LocalRows],
+        clients: Sequence[LocalData],
         *,
         proximal: bool,
         device: torch.device,
     ) -> None:
         self._model = copy.deepcopy(model).to(device).train()
-        self._settings = clients[0].settings
-        self._features = torch.cat([data.features for data in clients]).to(device)
-        self._labels = torch.cat([data.labels for data in clients]).to(device)
-        self._sizes = [len(data) for data in clients]
+        own = [data for data in clients if isinstance(data, LocalSamples)]
+        samples = [some for data in own if (some := _feature_samples(data)) is not None]
+        self._settings = own[0].config
+        self._features = torch.cat([some.features for some in samples]).to(device)
+        self._labels = torch.cat([some.labels for some in samples]).to(device)
+        self._sizes = [len(data) for data in own]
         self._first_rows = [0, *accumulate(self._sizes)]
         self._proximal, self._device = proximal, device
         self._slots: _ClientSlots | None = None
@@ -135,11 +158,12 @@ class VectorizedClients:
         drawn: list[list[Tensor]] = []
         for config in configs:
             seed = derive_seed("client", config.seed, config.round_number, config.client)
-            order = torch.Generator().manual_seed(seed)
             size, first = self._sizes[config.client], self._first_rows[config.client]
+            own = np.arange(first, first + size)
             batches: list[Tensor] = []
-            for _ in range(epochs):
-                batches += torch.split(first + torch.randperm(size, generator=order), width)
+            for epoch in range(1, epochs + 1):
+                order = torch.from_numpy(epoch_order(own, seed=seed, epoch=epoch))
+                batches += [order[list(batch)] for batch in equal_batches(size, width)]
             drawn.append(batches)
         shape = (max(map(len, drawn)), len(drawn), min(width, max(self._sizes)))
         rows = torch.zeros(shape, dtype=torch.int64)
@@ -190,7 +214,7 @@ class _ClientSlots:
         *,
         count: int,
         batch_size: int,
-        settings: FitSettings,
+        settings: TrainingConfig,
         proximal: bool,
     ) -> None:
         self._forward = vmap(partial(functional_call, model), randomness="error")

@@ -14,17 +14,22 @@ from kinestore.heads._metrics import Scores, among_best, score
 from kinestore.heads._registry import Registry
 from kinestore.heads._seeds import derive_seed, private_rng
 from kinestore.heads._standardizer import Moments, Standardiser, combine, moments_of
-from kinestore.heads._training import Epoch, FitSettings, fit, predict
 from kinestore.heads._validation import check_rows, to_features, to_labels
+from kinestore.heads.training.config import HEAD_TRAINING, NETWORK_TRAINING, TrainingConfig
+from kinestore.heads.training.feature_samples import FeatureSamples, fit, predict
+from kinestore.heads.training.loop import Epoch
 
 __all__ = [
+    "HEAD_TRAINING",
+    "NETWORK_TRAINING",
     "Epoch",
     "FeatureLayer",
-    "FitSettings",
+    "FeatureSamples",
     "Moments",
     "Registry",
     "Scores",
     "Standardiser",
+    "TrainingConfig",
     "among_best",
     "check_rows",
     "choose_device",

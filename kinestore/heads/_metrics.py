@@ -1,6 +1,7 @@
 """How good predictions are."""
 
 from dataclasses import dataclass
+from typing import TypedDict
 
 import numpy as np
 import torch
@@ -9,6 +10,16 @@ from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 from torch import Tensor
 
 from kinestore.store import UsageError
+
+
+class Fractions(TypedDict):
+    """The figures of `Scores` that are fractions."""
+
+    top1: float
+    top5: float
+    macro_f1: float
+    macro_precision: float
+    macro_recall: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +45,8 @@ class Scores:
     macro_recall: float
     confusion: NDArray[np.int64]
 
-    def fractions(self) -> dict[str, float]:
-        """All but the confusion matrix, by name."""
+    def fractions(self) -> "Fractions":
+        """Return all but the confusion matrix, by name."""
         return {
             "top1": self.top1,
             "top5": self.top5,

@@ -25,7 +25,8 @@ class Registry:
     def names(self) -> list[str]:
         """Every public module with a `build`, sorted."""
         path = import_module(self.package).__path__
-        public = [m.name for m in pkgutil.iter_modules(path) if not m.name.startswith("_")]
+        modules = [m for m in pkgutil.iter_modules(path) if not m.ispkg]
+        public = [m.name for m in modules if not m.name.startswith("_")]
         return sorted(name for name in public if self._find(name) is not None)
 
     def create(self, name: str, settings: Mapping[str, Any]) -> Any:

@@ -23,7 +23,7 @@ from kinestore.federated.simulation import (
     SimulationOptions,
     simulate,
 )
-from kinestore.heads import FitSettings, create
+from kinestore.heads import TrainingConfig, create
 from kinestore.store import Store, UsageError, ViewSpec
 from tests.helpers.paths import ROOT
 from tests.helpers.stored import clip, embedding
@@ -51,7 +51,7 @@ def run(name: str, rounds: int = ROUNDS, **changes: Any) -> History:
         "labels": labels,
         "parts": iid(labels, 5, seed=0),
         "strategy": federated.create(name.split(",")[0], **STRATEGIES[name]),
-        "settings": FitSettings(epochs=1, batch_size=8),
+        "settings": TrainingConfig(epochs=1, batch_size=8),
         "sample": 3,
         "test": (features[:20], labels[:20]),
         **changes,
@@ -99,7 +99,7 @@ def test_a_run_that_is_done_computes_nothing_more(tmp_path: Path) -> None:
     [
         {"seed": 1},
         {"sample": 2},
-        {"settings": FitSettings(epochs=2, batch_size=8)},
+        {"settings": TrainingConfig(epochs=2, batch_size=8)},
         {"labels": (np.arange(90) + 1) % 3},
         {"strategy": federated.create("fedprox")},
     ],

@@ -11,17 +11,22 @@ from numpy.typing import NDArray
 
 from kinestore.federated import Algorithm, ClientState, ServerState
 from kinestore.federated import create as create_strategy
-from kinestore.federated.client_data import LocalRows
+from kinestore.federated.client_data import LocalSamples
 from kinestore.federated.client_update import LocalConfig, local_update
 from kinestore.federated.partition import iid
 from kinestore.federated.simulation import History, RoundRecord, SimulationOptions, simulate
 from kinestore.federated.strategies.fedavg import FedAvg
-from kinestore.heads import FitSettings, create, derive_seed, fit
+from kinestore.heads import FeatureSamples, TrainingConfig, create, derive_seed, fit
 from kinestore.store import UsageError
 
 OPTIONS = ("sample", "seed", "test", "on_round")
-LOCAL = FitSettings(epochs=2, batch_size=16, learning_rate=5e-3, weight_decay=0.0)
+LOCAL = TrainingConfig(epochs=2, batch_size=16, learning_rate=5e-3, weight_decay=0.0)
 Arrays = tuple[NDArray[np.float32], NDArray[np.int64]]
+
+
+def local_samples(features: Any, labels: Any) -> LocalSamples:
+    samples = FeatureSamples(features=torch.as_tensor(features), labels=torch.as_tensor(labels))
+    return LocalSamples(samples=samples, config=LOCAL)
 
 
 def blobs(seed: int, num_rows: int = 120) -> Arrays:
@@ -78,7 +83,7 @@ def test_clients_learn_together_what_unseen_rows_confirm(seed: int) -> None:
         features,
         labels,
         parts,
-        rounds=40,
+        rounds=60,  # seed 2 is the hardest of twelve: 0.87 after 40, 0.93 after 60, others 1.0
         settings=LOCAL,
         options=SimulationOptions(seed=seed, test=(features[90:], labels[90:])),
     )
@@ -93,7 +98,7 @@ def test_one_client_and_one_round_equal_central_training_bit_for_bit() -> None:
         central,
         torch.from_numpy(features),
         torch.from_numpy(labels),
-        settings=LOCAL,
+        config=LOCAL,
         seed=derive_seed("client", 6, 1, 0),
     )
     for name, array in central.state_dict().items():
@@ -111,7 +116,10 @@ def test_two_rounds_are_local_updates_averaged_twice() -> None:
                 LocalConfig(client=client, round_number=number, seed=0),
                 ClientState(),
                 model=head(seed=9),  # whatever it holds is overwritten
-                data=LocalRows(features=features[part], labels=labels[part], settings=LOCAL),
+                data=LocalSamples(
+                    samples=FeatureSamples(features=features[part], labels=labels[part]),
+                    config=LOCAL,
+                ),
             ).update
             for client, part in enumerate(parts)
         ]
@@ -135,7 +143,9 @@ def test_buffers_of_batch_norm_are_averaged_too_and_counters_take_the_largest() 
             LocalConfig(client=client, round_number=1, seed=0),
             ClientState(),
             model=copy.deepcopy(net),
-            data=LocalRows(features=features[part], labels=labels[part], settings=LOCAL),
+            data=LocalSamples(
+                samples=FeatureSamples(features=features[part], labels=labels[part]), config=LOCAL
+            ),
         ).update.arrays
         means.append(alone["1.running_mean"].double())
         counts.append(int(alone["1.num_batches_tracked"]))
@@ -166,7 +176,7 @@ def test_only_both_modalities_together_tell_a_label_of_appearance_and_motion(see
             labels[:1600],
             iid(labels[:1600], 4, seed=seed),
             rounds=8,
-            settings=FitSettings(epochs=2, batch_size=32, learning_rate=2e-3, weight_decay=0.0),
+            settings=TrainingConfig(epochs=2, batch_size=32, learning_rate=2e-3, weight_decay=0.0),
             options=SimulationOptions(seed=seed, test=(features[1600:, columns], labels[1600:])),
         )
         accuracy[name] = history.rounds[-1].accuracy or 0.0
@@ -252,10 +262,11 @@ def test_a_client_that_overflows_is_rejected_and_the_round_goes_on_with_the_rest
         LocalConfig(client=1, round_number=1, seed=0),
         ClientState(),
         model=head(),
-        data=LocalRows(
-            features=torch.from_numpy(features[30:]),
-            labels=torch.from_numpy(labels[30:]),
-            settings=LOCAL,
+        data=LocalSamples(
+            samples=FeatureSamples(
+                features=torch.from_numpy(features[30:]), labels=torch.from_numpy(labels[30:])
+            ),
+            config=LOCAL,
         ),
     ).update
     assert all(torch.equal(history.state[name], array) for name, array in alone.arrays.items())

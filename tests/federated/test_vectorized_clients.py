@@ -11,25 +11,27 @@ from torch import Tensor, nn
 
 from kinestore.federated import ClientState, ProximalTerm
 from kinestore.federated import rounds as _rounds
-from kinestore.federated.client_data import LocalRows
+from kinestore.federated.client_data import LocalSamples
 from kinestore.federated.client_update import LocalConfig, LocalResult, local_update
 from kinestore.federated.simulation import History, SimulationOptions, simulate
 from kinestore.federated.vectorized_clients import VectorizedClients, can_vectorize
-from kinestore.heads import FitSettings, create
+from kinestore.heads import FeatureSamples, TrainingConfig, create
 from kinestore.pipeline.training.model_spec import read_strategy
 
 WIDTH, CLASSES = 6, 4
 SIZES = (1, 5, 20, 13)
-SETTINGS = FitSettings(epochs=3, batch_size=8, learning_rate=1e-2, weight_decay=1e-2)
+SETTINGS = TrainingConfig(epochs=3, batch_size=8, learning_rate=1e-2, weight_decay=1e-2)
 CPU = torch.device("cpu")
 
 
-def rows(size: int, seed: int, settings: FitSettings = SETTINGS) -> LocalRows:
+def rows(size: int, seed: int, settings: TrainingConfig = SETTINGS) -> LocalSamples:
     rng = torch.Generator().manual_seed(seed)
-    return LocalRows(
-        features=torch.randn(size, WIDTH, generator=rng, dtype=torch.float64),
-        labels=torch.randint(CLASSES, (size,), generator=rng),
-        settings=settings,
+    return LocalSamples(
+        samples=FeatureSamples(
+            features=torch.randn(size, WIDTH, generator=rng, dtype=torch.float64),
+            labels=torch.randint(CLASSES, (size,), generator=rng),
+        ),
+        config=settings,
     )
 
 
@@ -105,7 +107,7 @@ def test_a_round_may_have_fewer_clients_or_none() -> None:
 
 
 def test_without_an_epoch_the_weights_stay_and_there_is_no_loss() -> None:
-    settings = FitSettings(epochs=0)
+    settings = TrainingConfig(epochs=0)
     net, clients = model(), [rows(3, 0, settings), rows(2, 1, settings)]
     slots = VectorizedClients(net, clients, proximal=False, device=CPU)
     configs = [LocalConfig(client=client, round_number=1, seed=0) for client in (0, 1)]
@@ -118,7 +120,9 @@ def test_without_an_epoch_the_weights_stay_and_there_is_no_loss() -> None:
 def test_one_client_that_diverges_takes_no_other_along() -> None:
     net = model()
     clients = [rows(9, 0), rows(9, 1)]
-    clients[0].features[4] = torch.inf
+    samples = clients[0].samples
+    assert isinstance(samples, FeatureSamples)
+    samples.features[4] = torch.inf
     slots = VectorizedClients(net, clients, proximal=False, device=CPU)
     configs = [LocalConfig(client=client, round_number=1, seed=0) for client in (0, 1)]
     broken, sound = slots.update(arrays_of(net), configs, [ClientState()] * 2)
@@ -131,7 +135,7 @@ def vectorized_on_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs train as on a GPU, on the CPU."""
 
     def vectorize(self: _rounds.RoundRunner, device: torch.device) -> VectorizedClients:
-        clients = [data for data in self._clients if isinstance(data, LocalRows)]
+        clients = [data for data in self._clients if isinstance(data, LocalSamples)]
         assert can_vectorize(self.model, clients)
         return VectorizedClients(
             self.model, clients, proximal=any(term.coefficient for term in self._terms), device=CPU
@@ -195,7 +199,10 @@ def test_what_cannot_be_vectorized_is_left_to_one_after_another() -> None:
     )
     assert not can_vectorize(nn.Sequential(nn.Linear(WIDTH, 4), nn.Dropout()).double(), clients)
     sequences = [
-        LocalRows(features=torch.randn(3, 4, 5), labels=torch.arange(3), settings=SETTINGS)
+        LocalSamples(
+            samples=FeatureSamples(features=torch.randn(3, 4, 5), labels=torch.arange(3)),
+            config=SETTINGS,
+        )
     ]
     for head in ("temporal_rnn", "temporal_transformer"):
         net = create(head, in_features=5, num_classes=3, dense=8)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from kinestore.heads import FitSettings, create, fit, predict
+from kinestore.heads import TrainingConfig, create, fit, predict
 from kinestore.heads.gated_fusion import GatedFusion
 from kinestore.store import UsageError
 
@@ -127,7 +127,7 @@ def test_a_label_that_needs_both_modalities_is_learned(seed: int) -> None:
     head = create(
         "gated_fusion", seed=seed, in_features=5, num_classes=2, widths=(3, 2), hidden=(16,)
     )
-    fit(head, some[:200], labels[:200], settings=FitSettings(epochs=4), seed=seed)
+    fit(head, some[:200], labels[:200], config=TrainingConfig(epochs=4), seed=seed)
     assert (predict(head, some[200:]).argmax(1) == labels[200:]).float().mean() >= 0.95
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from kinestore.heads import FitSettings, create, fit, predict
+from kinestore.heads import TrainingConfig, create, fit, predict
 from kinestore.heads._sequence_head import GaussianNoise
 from kinestore.heads.temporal_rnn import TemporalRnn
 from kinestore.heads.temporal_transformer import SinusoidalPositions, TemporalTransformer
@@ -336,8 +336,8 @@ def order_task(seed: int, num_clips: int) -> tuple[Tensor, Tensor]:
 
 def order_accuracy(kind: str, seed: int) -> float:
     head, (some, labels) = small(kind, seed=seed), order_task(seed, 256)
-    settings = FitSettings(epochs=12, learning_rate=1e-2, weight_decay=0)
-    fit(head, some, labels, settings=settings, seed=seed)
+    settings = TrainingConfig(epochs=12, learning_rate=1e-2, weight_decay=0)
+    fit(head, some, labels, config=settings, seed=seed)
     fresh, truth = order_task(seed, 1000)
     return (predict(head, fresh).argmax(1) == truth).float().mean().item()
 

@@ -8,16 +8,16 @@ from numpy.typing import NDArray
 from torch import nn
 
 from kinestore.federated import Algorithm, ClientState, ClientUpdate, ServerState
-from kinestore.federated.client_data import LocalRows
+from kinestore.federated.client_data import LocalSamples
 from kinestore.federated.client_update import LocalConfig, local_update
-from kinestore.heads import FitSettings
+from kinestore.heads import FeatureSamples, TrainingConfig
 
 Array = NDArray[np.float64]
 Weights = tuple[Array, Array]
 """Of a linear classifier: weight (K, D) and bias (K,)."""
 
 NAMES = ("weight", "bias")
-SETTINGS = FitSettings(epochs=4, batch_size=100, learning_rate=0.05, weight_decay=0.01)
+SETTINGS = TrainingConfig(epochs=4, batch_size=100, learning_rate=0.05, weight_decay=0.01)
 ROUNDS = 3
 SIZES = (7, 12, 5)
 
@@ -96,8 +96,11 @@ def run(algorithm: Algorithm) -> tuple[ServerState, list[ClientState], list[Clie
                 ),
                 kept[client],
                 model=model,
-                data=LocalRows(
-                    features=torch.from_numpy(x), labels=torch.from_numpy(y), settings=SETTINGS
+                data=LocalSamples(
+                    samples=FeatureSamples(
+                        features=torch.from_numpy(x), labels=torch.from_numpy(y)
+                    ),
+                    config=SETTINGS,
                 ),
             )
             for client, (x, y) in enumerate(clients())

@@ -33,7 +33,7 @@ HOSTILE = [
 
 _DRAWN = {
     "runs.writer": ("draw_curves", "draw_confusion"),
-    "training.federated.run_folds": ("draw_partition", "draw_clients"),
+    "training.federated.federate": ("draw_partition", "draw_clients"),
 }
 
 

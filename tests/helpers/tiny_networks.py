@@ -8,14 +8,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from kinestore.pipeline.training.networks.config import NetSettings
-from kinestore.pipeline.training.networks.data.batches import Examples
-from kinestore.pipeline.training.networks.distributed import Processes
-from kinestore.pipeline.training.networks.sgd import Training
+from kinestore.heads.training.loop import Training
+from kinestore.pipeline.training.networks.data.clip_samples import ClipSamples
 from kinestore.store import Features
 from kinestore.store.load import describe_clips
-
-ALONE = Processes(rank=0, count=1, device=torch.device("cpu"))
+from tests.helpers.jobs import network_config
 
 FLAT: dict[str, Any] = {"schedule": "constant", "clip_gradients": 1e9}
 """Settings under which a step is plain SGD."""
@@ -44,19 +41,18 @@ def noise(num_clips: int, *, shape: tuple[int, ...] = (4, 12, 12, 3)) -> InMemor
     return InMemory({name: rng.integers(0, 256, shape, np.uint8) for name in names})
 
 
-def examples(source: InMemory, **changes: Any) -> Examples:
+def examples(source: InMemory, **changes: Any) -> ClipSamples:
     """Its clips, of three classes in turn, seen at 10 x 10."""
     known: dict[str, Any] = {
         "source": source,
         "clip_ids": source.clip_ids,
         "labels": np.arange(len(source.clip_ids)) % 3,
-        "mirrored": np.arange(3),
+        "flipped_class": np.arange(3),
         "size": 10,
         "in_segments": False,
-        "seed": 0,
-        "workers": 2,
+        "num_workers": 2,
     }
-    return Examples(**{**known, **changes})
+    return ClipSamples(**{**known, **changes})
 
 
 def described(source: InMemory) -> Features:
@@ -93,7 +89,7 @@ def tiny(seed: int = 0, **settings: Any) -> Tiny:
 
 def trained(
     net: nn.Module,
-    given: Examples,
+    given: ClipSamples,
     *,
     epochs: int = 1,
     rows: NDArray[np.int64] | None = None,
@@ -101,15 +97,14 @@ def trained(
     **settings: Any,
 ) -> Training:
     """The training of a net after some epochs."""
+    own = given if rows is None else given.subset(rows)
     training = Training(
         net,
-        given,
-        settings=NetSettings(**{"epochs": 9, **settings}),
+        own,
+        config=network_config(**{"epochs": 9, **settings}),
         seed=0,
-        processes=ALONE,
         class_weights=class_weights,
     )
-    rows = np.arange(len(given.labels)) if rows is None else rows
     for number in range(1, epochs + 1):
-        training.epoch(number, rows)
+        training.epoch(number, np.arange(len(own)))
     return training

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from kinestore.heads import FitSettings, Standardiser, create
+from kinestore.heads import Standardiser, TrainingConfig, create
 from kinestore.store import Features
 
-SHORT = FitSettings(epochs=3)
+SHORT = TrainingConfig(epochs=3)
 
 FILES = {
     "config.json",

@@ -17,7 +17,7 @@ from kinestore.pipeline.explain.overlay import OVERLAY_SUFFIXES, OverlayFrames, 
 from kinestore.pipeline.explain.trained_network import TrainedNetwork, frame_numbers, read_network
 from kinestore.pipeline.explain.upsample import Peak, find_peak, upsample
 from kinestore.pipeline.runs.reader import unusable
-from kinestore.pipeline.training.networks.data import transforms as augment
+from kinestore.pipeline.training.networks.data import transforms
 from kinestore.pipeline.video.decoded_video import DecodedVideo
 from kinestore.pipeline.video.errors import VideoError
 from kinestore.pipeline.video.local_copy import local_video
@@ -176,15 +176,15 @@ def _read_clip(video: str | Path, trained: TrainedNetwork) -> InputClip:
         except RuntimeError as error:  # what torch raises on a bad picture
             raise VideoError("unfit", f"{video}: {' '.join(str(error).split())[:200]}") from error
     numbers = frame_numbers(center, decoded.num_frames)
-    cut = augment.views(torch.from_numpy(frames), size=trained.size, num_crops=1)  # (1, T, ...)
-    clip, shown = augment.normalise(cut), np.arange(len(frames))
+    crops = transforms.evaluation_crops(torch.from_numpy(frames), size=trained.size, num_crops=1)
+    clip, shown = transforms.normalize(crops), np.arange(len(frames))
     if trained.in_segments:
         by_segment = center.num_segments, center.length
         clip = clip.reshape(1, *by_segment, *clip.shape[2:])
         shown = shown.reshape(by_segment)[:, center.length // 2]
     return InputClip(
         clip=clip,
-        pictures=cut[0].permute(0, 2, 3, 1).numpy()[shown],
+        pictures=crops[0].permute(0, 2, 3, 1).numpy()[shown],
         numbers=numbers[shown].tolist(),
         times_s=decoded.pts_s[numbers[shown]].tolist(),
     )

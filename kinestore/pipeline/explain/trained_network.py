@@ -22,7 +22,7 @@ from kinestore.pipeline.training.networks.build_network import (
     check_state,
     takes_segments,
 )
-from kinestore.pipeline.training.networks.data.clip_source import counts
+from kinestore.pipeline.training.networks.data.clip_source import segments_of
 from kinestore.pipeline.training.networks.data.transforms import choose_size
 from kinestore.pipeline.video.clip_format import (
     ClipFormat,
@@ -50,12 +50,12 @@ class CenterClip:
     @property
     def num_segments(self) -> int:
         """Number of segments S."""
-        return counts(self.taken.spec)[0] // self.num_clips
+        return segments_of(self.taken.spec)[0] // self.num_clips
 
     @property
     def length(self) -> int:
         """Number of frames L of a segment."""
-        return counts(self.taken.spec)[1]
+        return segments_of(self.taken.spec)[1]
 
     def choose(self, frames: NDArray[Any]) -> NDArray[Any]:
         """Return the frames of the clip, of all that are read: (S * L, ...)."""
@@ -125,7 +125,7 @@ def _read_center(run: str | Path, views: list[str], looks: object) -> CenterClip
         (taken,) = parse_clip_formats([text]).values()
         return CenterClip(name=name, taken=taken, num_clips=1)  # as many segments as it takes
     taken = parse_frames_name(name)
-    if counts(taken.spec)[0] % clips:
+    if segments_of(taken.spec)[0] % clips:
         raise unusable(run, f"config.json: {clips} clips do not divide the segments of {name}")
     return CenterClip(name=name, taken=taken, num_clips=clips)
 

@@ -11,8 +11,9 @@ from kinestore.pipeline.progress import Progress, no_progress
 from kinestore.pipeline.projection import umap
 from kinestore.pipeline.report import report
 from kinestore.pipeline.synthetic.motion_videos import make_clips
-from kinestore.pipeline.training.federated.federate_head import federate
-from kinestore.pipeline.training.train_head import train
+from kinestore.pipeline.training.config import EvaluationConfig, FederationConfig
+from kinestore.pipeline.training.federated.federate import federate
+from kinestore.pipeline.training.train import train
 from kinestore.store import Store
 
 MOTION = "motion"
@@ -74,19 +75,17 @@ def demo(folder: Path, *, progress: Progress | None = None) -> list[DemoStep]:
         extract(manifest, store=store, extractors=[FRAMES, MOTION], progress=progress)
 
     def central(features: str, out: Path) -> float:
+        def on_epoch(stage: str, done: int, total: int, note: str = "") -> None:
+            progress(f"training on {features}", done, total, note)
+
+        evaluation = EvaluationConfig(split="column")
         loaded = Store(store).load(features)
-        on_epoch = partial(progress, f"training on {features}")
-        return float(train(loaded, out=out, split="column", on_progress=on_epoch)["top1"])
+        return train(loaded, out=out, evaluation=evaluation, progress=on_epoch).top1
 
     def together(out: Path) -> float:
-        summary = federate(
-            Store(store).load(MOTION),
-            out=out,
-            clients=NUM_CLIENTS,
-            rounds=NUM_ROUNDS,
-            on_progress=partial(progress, "federating"),
-        )
-        return float(summary["top1"])
+        federation = FederationConfig(num_clients=NUM_CLIENTS, rounds=NUM_ROUNDS)
+        loaded = Store(store).load(MOTION)
+        return federate(loaded, out=out, federation=federation, progress=progress).top1
 
     def draw(out: Path) -> None:
         progress(f"drawing {out.name}", 0, 1)

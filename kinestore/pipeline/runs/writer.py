@@ -29,6 +29,7 @@ from kinestore.pipeline.plotting.run_charts import LinePanel, draw_confusion, dr
 from kinestore.pipeline.runs.client_partition import CLIENT_PARTITION, EARLIER_CLIENT_PARTITION
 from kinestore.pipeline.runs.predictions import PREDICTIONS, Predictions, write_predictions
 from kinestore.pipeline.runs.reader import is_run, read_object
+from kinestore.pipeline.runs.summary import RunSummary
 from kinestore.store import UsageError
 from kinestore.store.io.local_storage import LocalStorage
 from kinestore.store.io.validated_read import read_json
@@ -88,30 +89,37 @@ class Run:
         self._rows.writerow(row)
         self._file.flush()
 
-    def finish(
+    def write_model(
         self,
-        *,
         model: nn.Module,
-        standardiser: Standardiser,
-        scores: Scores,
-        predictions: Predictions,
-        classes: Sequence[str],
-        panels: Sequence[LinePanel],
-        x_label: str,
-        summary: Mapping[str, Any],
+        standardizer: Standardiser,
+        *,
         private: Mapping[int, Mapping[str, Tensor]] = MappingProxyType({}),
     ) -> None:
-        """Write the model, predictions, charts and, last, the summary; remove checkpoints."""
+        """Write model.safetensors, with the private tensors of each client."""
         arrays = {f"head.{name}": array.contiguous() for name, array in model.state_dict().items()}
-        arrays["standardise.mean"] = torch.from_numpy(standardiser.mean)
-        arrays["standardise.std"] = torch.from_numpy(standardiser.std)
+        arrays["standardise.mean"] = torch.from_numpy(standardizer.mean)
+        arrays["standardise.std"] = torch.from_numpy(standardizer.std)
         for client, own in private.items():
             arrays |= {f"client.{client}.{name}": array for name, array in own.items()}
         save_file(arrays, self.path / "model.safetensors")
-        write_predictions(self.path, predictions)
+
+    def write_pictures(
+        self,
+        panels: Sequence[LinePanel],
+        scores: Scores,
+        *,
+        classes: Sequence[str],
+        x_label: str = "epoch",
+    ) -> None:
+        """Draw curves.png and confusion.png."""
         draw_curves(self.path / "curves.png", panels, x_label=x_label)
         draw_confusion(self.path / "confusion.png", scores.confusion, classes=classes)
-        _write_json(self.path / "summary.json", summary)
+
+    def finish(self, summary: RunSummary, predictions: Predictions) -> None:
+        """Write the predictions and, last, the summary; then remove the checkpoints."""
+        write_predictions(self.path, predictions)
+        _write_json(self.path / "summary.json", summary.to_json())
         _remove(self.path.glob(_CHECKPOINTS))
 
 
@@ -151,8 +159,8 @@ def open_run(
     return Run(path, columns=columns)
 
 
-def read_finished(out: str | Path, config: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Read summary.json of a finished run, or return None if there is no such run.
+def read_finished(out: str | Path, config: Mapping[str, Any]) -> RunSummary | None:
+    """Return the summary of a finished run, or None where there is no such run.
 
     Raises:
         UsageError: If there is one with other settings.
@@ -161,7 +169,7 @@ def read_finished(out: str | Path, config: Mapping[str, Any]) -> dict[str, Any] 
     if not (path / "summary.json").exists() or not is_run(path):
         return None
     _check_same(path, config)
-    return read_object(path, "summary.json")
+    return RunSummary.from_json(read_object(path, "summary.json"), path)
 
 
 def versions() -> dict[str, str]:

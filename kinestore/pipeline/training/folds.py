@@ -11,6 +11,7 @@ from torch import Tensor
 
 from kinestore.federated.partition import iid
 from kinestore.heads import Scores, derive_seed, score
+from kinestore.pipeline.training.config import EvaluationConfig
 from kinestore.store import Features, UsageError
 
 _HOLD_OUT_PARTS = 5
@@ -45,53 +46,52 @@ def keep_labelled(features: Features) -> Features:
     if num_classes < 2:
         raise UsageError(
             f"classes={num_classes} among {len(kept)} labelled clips: must be 2 or more; "
-            "extract with class folders or --labels"
+            "extract with class folders or a file of labels"
         )
     return features.select(kept)
 
 
-def divide(
-    features: Features, *, split: str | None, cv: str | None, folds: int | None, seed: int
+def choose_folds(
+    features: Features, evaluation: EvaluationConfig, *, seed: int
 ) -> tuple[str, list[Fold]]:
-    """What the evaluation is called, and its folds.
+    """Return a description of the evaluation, and its folds with their validation parts.
 
     Args:
-        features: Labelled rows.
-        split: "column" to insist on the split column.
-        cv: "group" to leave one group out at a time.
-        folds: Number of stratified folds, 2 or more. With none of the three, as `divide_once`.
-        seed: 0 or more; draws hold-out and folds.
+        features: Clips with labels.
+        evaluation: Which clips are tested, and which choose the best epoch.
+        seed: 0 or more; draws hold-out, folds and validation parts.
 
     Raises:
-        UsageError: If more than one is given, or the rows do not allow it.
+        UsageError: If the clips do not allow it, or patience has no validation part.
     """
-    if sum(choice is not None for choice in (split, cv, folds)) > 1:
-        raise UsageError(f"split={split!r}, cv={cv!r}, folds={folds}: give one of them at most")
-    if split not in (None, "column"):
-        raise UsageError(f"split={split!r}: must be 'column'")
-    if cv not in (None, "group"):
-        raise UsageError(f"cv={cv!r}: must be 'group'; for stratified folds give folds=5")
-    if cv == "group":
+    described, folds = _divide(features, evaluation, seed=seed)
+    if evaluation.validation is not None:
+        folds = hold_validation(
+            features,
+            folds,
+            share=evaluation.validation,
+            whole_groups=evaluation.cv == "group",
+            seed=seed,
+        )
+    if evaluation.patience is not None and not len(folds[0].validation):
+        raise UsageError(
+            f"patience={evaluation.patience}: there is no validation part; give validation=0.2, or "
+            "mark clips 'val' in the split column"
+        )
+    return described, folds
+
+
+def _divide(
+    features: Features, evaluation: EvaluationConfig, *, seed: int
+) -> tuple[str, list[Fold]]:
+    if evaluation.cv == "group":
         return "leave one group out", by_left_out_group(features)
-    if folds is not None:
-        stratified = by_stratified_folds(features, num_folds=folds, seed=seed)
-        return f"{folds} stratified folds", stratified
-    evaluation, fold = divide_once(features, split=split, seed=seed)
-    return evaluation, [fold]
-
-
-def divide_once(features: Features, *, split: str | None, seed: int) -> tuple[str, Fold]:
-    """What the evaluation is called, and its one fold.
-
-    Args:
-        features: Labelled rows.
-        split: "column" to insist on the split column; None to use it if it has both "train" and
-            "test", and to hold a fifth of each class out otherwise.
-        seed: 0 or more; draws the hold-out.
-    """
-    if split == "column" or {"train", "test"} <= set(features.splits):
-        return "split column", by_split_column(features)
-    return "stratified hold-out", by_hold_out(features, seed=seed)
+    if evaluation.folds is not None:
+        stratified = by_stratified_folds(features, num_folds=evaluation.folds, seed=seed)
+        return f"{evaluation.folds} stratified folds", stratified
+    if evaluation.split == "column" or {"train", "test"} <= set(features.splits):
+        return "split column", [by_split_column(features)]
+    return "stratified hold-out", [by_hold_out(features, seed=seed)]
 
 
 def by_split_column(features: Features) -> Fold:
@@ -104,7 +104,7 @@ def by_split_column(features: Features) -> Fold:
         if not sizes[part]:
             raise UsageError(
                 f"split='column': no labelled clip is marked {part!r}; "
-                "give the manifest a split column, or leave --split away"
+                "give the manifest a split column, or leave split away"
             )
     return Fold(
         name="test",
@@ -144,7 +144,7 @@ def by_left_out_group(features: Features) -> list[Fold]:
     check_groups(features)
     names = sorted({group for group in features.groups if group is not None})
     if len(names) < 2:
-        raise UsageError(f"groups={len(names)}: must be 2 or more to leave one out; use --folds")
+        raise UsageError(f"groups={len(names)}: must be 2 or more to leave one out; use folds")
     return [_leave_out(features, name) for name in names]
 
 
@@ -164,15 +164,13 @@ def hold_validation(
     Raises:
         UsageError: If the share is out of range, or the rows do not allow it.
     """
-    if not 0 < share < 1:
-        raise UsageError(f"validation={share}: must be above 0 and below 1")
     draw = _draw_groups if whole_groups else _draw_by_class
     held = []
     for number, fold in enumerate(folds):
         if len(fold.validation):
             raise UsageError(
                 f"validation={share}: the split column marks {len(fold.validation)} clips "
-                f"{' or '.join(map(repr, VALIDATION_MARKS))} already; leave --validation away"
+                f"{' or '.join(map(repr, VALIDATION_MARKS))} already; leave validation away"
             )
         rng = np.random.default_rng(derive_seed("validation", seed, number))
         part = draw(features, fold, share, rng)
@@ -191,7 +189,7 @@ def _draw_by_class(
     if not len(free):
         raise UsageError(
             f"validation={share}: fold {fold.name!r} has one clip of each class to fit on, and "
-            "none to spare; leave --validation away"
+            "none to spare; leave validation away"
         )
     num_held = min(max(1, round(share * len(fold.train))), len(free))
     # Steps of equal length through the classes, in integers: no float rounds past the end.
@@ -207,7 +205,7 @@ def _draw_groups(
     if len(sizes) < 2:
         raise UsageError(
             f"validation={share}: fold {fold.name!r} has one group to fit on, and none to spare; "
-            "leave --validation away"
+            "leave validation away"
         )
     ordered = sorted(sizes)
     names = [ordered[place] for place in rng.permutation(len(ordered))]

@@ -58,34 +58,6 @@ def read_head(text: str) -> HeadChoice:
     return HeadChoice(name=name, settings=settings)
 
 
-def check_input(head: str, *, features: str | None, clips: str | None, of_nets: bool) -> None:
-    """Refuse embeddings for a net that takes frames, and the other way round.
-
-    Args:
-        head: As a person named it.
-        features: Views that were given, or None.
-        clips: Frames that were given, or None.
-        of_nets: Whether an option was given that nets alone have.
-
-    Raises:
-        UsageError: If they do not go together.
-    """
-    name = head.partition(":")[0]
-    if heads.takes_frames(name):
-        if features is not None or clips is None:
-            raise UsageError(
-                f"head={name!r}: takes frames; give --input frames, or --input "
-                "videos:segments:8x5@256, and no --features"
-            )
-    elif features is None or clips is not None:
-        raise UsageError(f"head={name!r}: takes embeddings; give --features A[,B], and no --input")
-    elif of_nets:
-        raise UsageError(
-            f"head={name!r}: takes embeddings; leave away what --help lists for nets that take "
-            "frames"
-        )
-
-
 def read_strategy(text: str) -> Algorithm:
     """Such as "fedavg" or "fedprox:mu=0.1"."""
     name, settings = read_choice(text, federated.settings_of)

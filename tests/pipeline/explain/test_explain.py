@@ -28,16 +28,15 @@ from kinestore.pipeline.explain.trained_network import read_network
 from kinestore.pipeline.explain.upsample import Peak, find_peak, upsample
 from kinestore.pipeline.runs.predictions import read_predictions
 from kinestore.pipeline.synthetic.moving_dots import MotionDots
-from kinestore.pipeline.training.federated.federate_network import federate_net
-from kinestore.pipeline.training.networks.config import Looks, NetSettings
+from kinestore.pipeline.training.config import EvaluationViews
 from kinestore.pipeline.training.networks.data.clip_source import open_source
-from kinestore.pipeline.training.networks.data.transforms import normalise, views
-from kinestore.pipeline.training.networks.train_network import train_net
-from kinestore.pipeline.training.train_head import train as train_embeddings
+from kinestore.pipeline.training.networks.data.transforms import evaluation_crops, normalize
 from kinestore.pipeline.video.clip_format import parse_clip_formats, parse_frames_name
 from kinestore.store import KinestoreError, Source, Store, UsageError
 from tests.helpers.filmed import keep
 from tests.helpers.gradcam_learning import locate, train
+from tests.helpers.jobs import federate_network, network_config, train_network
+from tests.helpers.jobs import train as train_embeddings
 from tests.helpers.numbered import make_video
 from tests.helpers.reported import change, without_pictures
 from tests.helpers.trained import SHORT
@@ -303,7 +302,9 @@ RUNS: dict[str, dict[str, Any]] = {
     "differential": {
         "head": "differential:layers=1-1-1-1,width=16,strides=",
         "clips": "frames:segments-4x5-48",
-        "looks": Looks(clips=2),  # so that a clip has two segments, and the first of two is shown
+        "views": EvaluationViews(
+            num_clips=2
+        ),  # so that a clip has two segments, and the first of two is shown
     },
     "correlation": {
         "head": "correlation:layers=1-1-1-1,width=16",
@@ -337,11 +338,9 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 def runs(store: Store, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A finished run of each net."""
     folder = tmp_path_factory.mktemp("runs")
-    settings = NetSettings(epochs=1, batch_size=4)
+    settings = network_config(epochs=1, batch_size=4)
     for name, asked in RUNS.items():
-        train_net(
-            store, out=folder / name, split="column", settings=settings, device="cpu", **asked
-        )
+        train_network(store, out=folder / name, split="column", settings=settings, **asked)
     return {name: folder / name for name in RUNS}
 
 
@@ -363,13 +362,13 @@ def test_a_video_is_shown_as_the_net_was_tested(
     name: str, store: Store, runs: dict[str, Path]
 ) -> None:
     trained = read_network(runs[name])
-    looks = RUNS[name].get("looks", Looks())
-    source = open_source(store, RUNS[name]["clips"], num_clips=looks.clips)
+    views = RUNS[name].get("views", EvaluationViews())
+    source = open_source(store, RUNS[name]["clips"], num_clips=views.num_clips)
     uris = {row["uri"]: row["clip_id"] for row in store.sources()}
     for number in range(3):
         seen = _read_clip(video_of(store, number), trained)
         tested = source.testing(uris[str(video_of(store, number))], num_clips=1)[0]
-        wanted = normalise(views(torch.from_numpy(tested), size=42, num_crops=1))
+        wanted = normalize(evaluation_crops(torch.from_numpy(tested), size=42, num_crops=1))
         assert torch.equal(seen.clip.flatten(1, -4), wanted.flatten(1, -4))
 
 
@@ -452,8 +451,8 @@ def test_the_common_net_of_a_federated_run_is_asked(store: Store, tmp_path: Path
         "clients": 2,
         "rounds": 1,
     }
-    settings = NetSettings(epochs=1, batch_size=4, schedule="constant")
-    federate_net(store, out=run, split="column", settings=settings, device="cpu", **asked)
+    settings = network_config(epochs=1, batch_size=4, schedule="constant")
+    federate_network(store, out=run, split="column", settings=settings, **asked)
     state = load_file(run / "model.safetensors")
     assert any(name.startswith("client.0.") for name in state)
     net = read_network(run).net.state_dict()

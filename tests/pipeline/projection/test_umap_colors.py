@@ -15,9 +15,8 @@ from kinestore.pipeline.projection.color_by import point_columns
 from kinestore.pipeline.projection.quality import measure
 from kinestore.pipeline.projection.reducer import project, standardize
 from kinestore.pipeline.runs.client_partition import read_client_partition
-from kinestore.pipeline.training.federated.federate_head import federate
-from kinestore.pipeline.training.train_head import train
 from kinestore.store import Features, Store, UsageError
+from tests.helpers.jobs import federate, train
 from tests.helpers.mapped import add_clips, legend_words, make, num_points, watch, words
 from tests.helpers.trained import SHORT
 

@@ -18,10 +18,9 @@ from kinestore.pipeline.projection import draw_umap as draw
 from kinestore.pipeline.projection.neighbors import nearest
 from kinestore.pipeline.projection.reducer import project, standardize
 from kinestore.pipeline.runs.predictions import read_predictions
-from kinestore.pipeline.training.federated.federate_head import federate
-from kinestore.pipeline.training.train_head import train
 from kinestore.pipeline.video.identity import identify
 from kinestore.store import Embedding, Store, UsageError, ViewSpec
+from tests.helpers.jobs import federate, train
 from tests.helpers.mapped import add_clips, make, vectors
 from tests.helpers.numbered import make_video
 from tests.helpers.stored import clip

@@ -9,9 +9,8 @@ import pytest
 
 from kinestore.pipeline.extraction.extract_videos import extract
 from kinestore.pipeline.recipes.demo import demo
-from kinestore.pipeline.training.federated.federate_head import federate
-from kinestore.pipeline.training.train_head import train
 from kinestore.store import Store
+from tests.helpers.jobs import federate, train
 
 CNN, MOTION = "cnn-efficientnet-lite0", "motion"
 
@@ -64,7 +63,7 @@ def test_left_out_sequences_are_recognised(
 def test_each_sequence_as_a_client_learns(seed: int, interaction: Store, tmp_path: Path) -> None:
     loaded = interaction.load(CNN)
     job = {"clients": 10, "partition": "group", "rounds": 20, "seed": seed}
-    federate(loaded, out=tmp_path / "run", **job)  # type: ignore[arg-type]
+    federate(loaded, out=tmp_path / "run", **job)
     with (tmp_path / "run" / "metrics.csv").open() as handle:
         rows = list(csv.DictReader(handle))
     assert [int(row["round"]) for row in rows] == list(range(1, 21))

@@ -18,7 +18,7 @@ import pytest
 from typer.testing import CliRunner
 
 from kinestore.__main__ import app
-from kinestore.heads import FitSettings
+from kinestore.heads import TrainingConfig
 from kinestore.pipeline.plotting.text import one_line
 from kinestore.pipeline.report import report
 from kinestore.pipeline.report.class_statistics import by_class
@@ -27,16 +27,15 @@ from kinestore.pipeline.report.html import count, rounded, size, user_text
 from kinestore.pipeline.report.svg_curves import lay_out_curves
 from kinestore.pipeline.runs.client_partition import count_client_classes
 from kinestore.pipeline.runs.predictions import read_predictions, write_predictions
-from kinestore.pipeline.training.federated.federate_head import federate
-from kinestore.pipeline.training.train_head import train
 from kinestore.pipeline.video.identity import identify
 from kinestore.store import Clip, Embedding, Source, Store, StoreError, UsageError, ViewSpec
+from tests.helpers.jobs import federate, train
 from tests.helpers.numbered import make_video
 from tests.helpers.reported import HOSTILE, Page, change, retold, without_pictures
 from tests.helpers.stored import INFO, clip
 from tests.helpers.trained import SHORT, clips, metrics
 
-QUICK = FitSettings(epochs=1, batch_size=16)
+QUICK = TrainingConfig(epochs=1, batch_size=16)
 SAID = [
     ("a", "a", 0.9),
     ("a", "a", 0.8),
@@ -65,7 +64,7 @@ def central(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def folded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run that leaves one of four groups out at a time, some of which stop early."""
     run = tmp_path_factory.mktemp("runs") / "folded"
-    settings = FitSettings(epochs=6, learning_rate=0.02)
+    settings = TrainingConfig(epochs=6, learning_rate=0.02)
     train(clips(), out=run, cv="group", validation=0.3, patience=1, settings=settings)
     return run
 
@@ -233,7 +232,7 @@ def test_the_confusion_is_drawn_cell_by_cell(folded: Path) -> None:
 
 
 def test_refusals_are_listed(tmp_path: Path) -> None:
-    settings = FitSettings(epochs=5, learning_rate=1e30)
+    settings = TrainingConfig(epochs=5, learning_rate=1e30)
     federate(clips(), out=tmp_path / "run", clients=2, rounds=1, settings=settings)
     text = told(tmp_path / "run").text
     assert "2 updates rejected round 1, client 0: " in text and "holds NaN or infinity" in text

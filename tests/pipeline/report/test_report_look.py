@@ -8,18 +8,17 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser
 
-from kinestore.heads import FitSettings
+from kinestore.heads import TrainingConfig
 from kinestore.pipeline.html_page import read_asset
 from kinestore.pipeline.report import report
 from kinestore.pipeline.report.svg_curves import NUM_COLORS
 from kinestore.pipeline.report.svg_heat_map import NUM_LEVELS
-from kinestore.pipeline.training.federated.federate_head import federate
-from kinestore.pipeline.training.train_head import train
 from tests.helpers.browser import opened
+from tests.helpers.jobs import federate, train
 from tests.helpers.reported import HOSTILE, retold, without_pictures
 from tests.helpers.trained import clips
 
-QUICK = FitSettings(epochs=2, batch_size=16)
+QUICK = TrainingConfig(epochs=2, batch_size=16)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -15,23 +15,23 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from kinestore.heads import FitSettings
+from kinestore.heads import TrainingConfig
 from kinestore.pipeline.runs.client_partition import count_client_classes, read_client_partition
 from kinestore.pipeline.runs.predictions import (
     Predictions,
     read_predictions,
     write_predictions,
 )
+from kinestore.pipeline.training.config import EvaluationConfig
 from kinestore.pipeline.training.federated.client_partition import partition_clips
-from kinestore.pipeline.training.federated.federate_head import federate
-from kinestore.pipeline.training.folds import Fold, divide
-from kinestore.pipeline.training.run_summary import predictions_of
-from kinestore.pipeline.training.train_head import train
+from kinestore.pipeline.training.folds import Fold, choose_folds
+from kinestore.pipeline.training.run_figures import predictions_of
 from kinestore.store import UsageError
+from tests.helpers.jobs import federate, train
 from tests.helpers.reported import without_pictures
 from tests.helpers.trained import SHORT, clips, described, saved_mlp
 
-QUICK = FitSettings(epochs=1, batch_size=16)
+QUICK = TrainingConfig(epochs=1, batch_size=16)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -60,7 +60,7 @@ def test_every_clip_is_told_once_over_the_folds_and_rows_are_sorted(central: Pat
     assert kept.clip_ids == sorted(features.clip_ids)
     assert kept.labels == [features.classes[label] for label in features.labels]
     assert Counter(kept.folds) == {"1": 20, "2": 20, "3": 20}
-    _, folds = divide(features, split=None, cv=None, folds=3, seed=0)
+    _, folds = choose_folds(features, EvaluationConfig(folds=3), seed=0)
     for fold in folds:
         assert {kept.folds[row] for row in fold.test} == {fold.name}
     assert kept.clients == [None] * 60
@@ -160,14 +160,14 @@ def test_the_same_run_gives_the_same_bytes_stopped_or_not(tmp_path: Path) -> Non
     class Stop(Exception):
         pass
 
-    def stop(done: int, total: int, note: str) -> None:
+    def stop(stage: str, done: int, total: int, note: str = "") -> None:
         if done == 5:
             raise Stop
 
     asked: dict[str, Any] = {"rounds": 3, "folds": 2, "settings": QUICK, "checkpoint_every": 2}
     federate(clips(), out=tmp_path / "whole", **asked)
     with pytest.raises(Stop):
-        federate(clips(), out=tmp_path / "cut", on_progress=stop, **asked)
+        federate(clips(), out=tmp_path / "cut", progress=stop, **asked)
     assert not (tmp_path / "cut" / "predictions.parquet").exists()
     with pytest.raises(UsageError, match="cut: is not finished; give its command again, and wait"):
         read_predictions(tmp_path / "cut")

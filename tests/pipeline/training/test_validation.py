@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import nn
 
-from kinestore.heads import FitSettings, Standardiser, create, fit, moments_of, predict
-from kinestore.pipeline.training.folds import Fold, divide, hold_validation
-from kinestore.pipeline.training.train_head import train
+from kinestore.heads import Standardiser, TrainingConfig, create, fit, moments_of, predict
+from kinestore.pipeline.training.config import EvaluationConfig
+from kinestore.pipeline.training.folds import Fold, choose_folds, hold_validation
 from kinestore.store import Features, KinestoreError, UsageError
+from tests.helpers.jobs import train, watch
 from tests.helpers.trained import SHORT, clips, metrics, saved_mlp, saved_weights
 
-QUICK = FitSettings(epochs=12, learning_rate=0.01, batch_size=8)
+QUICK = TrainingConfig(epochs=12, learning_rate=0.01, batch_size=8)
 """Overfits `noisy` clips within a few epochs."""
 
 
@@ -120,7 +121,8 @@ def test_validation_rows_are_neither_fitted_nor_scored_nor_measured(
 
 def first_fold(features: Features, choice: dict[str, Any], seed: int) -> Fold:
     cv, share = choice.get("cv"), choice.get("validation")
-    _, folds = divide(features, split=None, cv=cv, folds=choice.get("folds"), seed=seed)
+    evaluation = EvaluationConfig(cv=cv, folds=choice.get("folds"))
+    _, folds = choose_folds(features, evaluation, seed=seed)
     if share is not None:
         folds = hold_validation(features, folds, share=share, whole_groups=cv == "group", seed=seed)
     return folds[0]
@@ -140,7 +142,8 @@ def held(
     features: Features, *, share: float, cv: str | None = None, seed: int = 0
 ) -> tuple[list[Fold], list[Fold]]:
     """Folds before and after."""
-    _, folds = divide(features, split=None, cv=cv, folds=None if cv else 4, seed=seed)
+    evaluation = EvaluationConfig(cv=cv, folds=None if cv else 4)
+    _, folds = choose_folds(features, evaluation, seed=seed)
     whole = cv == "group"
     return folds, hold_validation(features, folds, share=share, whole_groups=whole, seed=seed)
 
@@ -211,11 +214,7 @@ def test_every_group_can_be_held_in_every_fold() -> None:
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_patience_ends_training_so_many_epochs_after_the_best(tmp_path: Path, seed: int) -> None:
     features = noisy(seed, splits=marked("val"))
-    ticks: list[tuple[int, int]] = []
-
-    def on_progress(done: int, total: int) -> None:
-        ticks.append((done, total))
-
+    ticks: list[tuple[int, int, str]] = []
     train(features, out=tmp_path / "whole", settings=QUICK, seed=seed)
     summary = train(
         features,
@@ -223,7 +222,7 @@ def test_patience_ends_training_so_many_epochs_after_the_best(tmp_path: Path, se
         settings=QUICK,
         seed=seed,
         patience=2,
-        on_progress=on_progress,
+        progress=watch(ticks),
     )
     losses = validation_losses(tmp_path / "short")
     # by hand: the first epoch of which the two before have not been lower than an earlier one
@@ -235,12 +234,13 @@ def test_patience_ends_training_so_many_epochs_after_the_best(tmp_path: Path, se
     assert losses == validation_losses(tmp_path / "whole")[: best + 3]
     assert len(losses) < 12
     assert summary["best_epochs"] == {"test": best + 1}
-    assert ticks == [*((done, 12) for done in range(1, len(losses) + 1)), (12, 12)]
+    counted = [(done, total) for done, total, _ in ticks]
+    assert counted == [*((done, 12) for done in range(1, len(losses) + 1)), (12, 12)]
 
 
 def test_of_equal_losses_the_earliest_is_best(tmp_path: Path) -> None:
     # steps of 1e-30 change no float32 weight, so every epoch has one loss
-    still = FitSettings(epochs=9, learning_rate=1e-30)
+    still = TrainingConfig(epochs=9, learning_rate=1e-30)
     summary = train(clips(), out=tmp_path, settings=still, validation=0.2, patience=3)
     assert len(set(validation_losses(tmp_path))) == 1
     assert summary["best_epochs"] == {"test": 1}
@@ -250,7 +250,7 @@ def test_of_equal_losses_the_earliest_is_best(tmp_path: Path) -> None:
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_the_model_of_all_rows_is_fitted_for_the_mean_best_epoch(tmp_path: Path, seed: int) -> None:
     features = noisy(seed)
-    ticks: list[int] = []
+    ticks: list[tuple[int, int, str]] = []
     summary = train(
         features,
         out=tmp_path,
@@ -259,7 +259,7 @@ def test_the_model_of_all_rows_is_fitted_for_the_mean_best_epoch(tmp_path: Path,
         patience=3,
         settings=QUICK,
         seed=seed,
-        on_progress=lambda done, total: ticks.append(total - done),
+        progress=watch(ticks),
     )
     rows = metrics(tmp_path)
     for name, best in summary["best_epochs"].items():
@@ -273,16 +273,18 @@ def test_the_model_of_all_rows_is_fitted_for_the_mean_best_epoch(tmp_path: Path,
     ready = torch.from_numpy(standardiser.apply(features.features))
     head = create("mlp", in_features=10, num_classes=3, seed=seed)
     settings = replace(QUICK, epochs=num_epochs)
-    fit(head, ready, torch.from_numpy(features.labels), settings=settings, seed=seed)
+    fit(head, ready, torch.from_numpy(features.labels), config=settings, seed=seed)
     saved = saved_weights(tmp_path)
     assert all(torch.equal(saved[name], array) for name, array in head.state_dict().items())
-    assert ticks[-1] == 0 and ticks == sorted(ticks, reverse=True)
+    left = [total - done for done, total, _ in ticks]
+    assert left[-1] == 0 and left == sorted(left, reverse=True)
 
 
 def test_without_a_validation_part_its_columns_are_empty(tmp_path: Path) -> None:
     summary = train(clips(), out=tmp_path, settings=SHORT)
     assert (summary["num_validation"], summary["best_epochs"]) == (0, {})
-    assert summary["validation"] is summary["patience"] is summary["class_weights"] is None
+    assert summary["validation"] is summary["patience"] is None
+    assert summary["settings"]["class_weights"] is None
     for row in metrics(tmp_path):
         assert (row["validation_loss"], row["validation_accuracy"]) == ("", "")
 
@@ -294,7 +296,7 @@ def test_without_a_validation_part_its_columns_are_empty(tmp_path: Path) -> None
         ({}, {"validation": 1.0}, "validation=1.0: must be above 0 and below 1"),
         ({}, {"validation": 2.0}, "validation=2.0: must be above 0 and below 1"),
         ({}, {"validation": float("nan")}, "validation=nan: must be above 0"),
-        ({}, {"patience": 3}, "patience=3: there is no validation part; give --validation 0.2"),
+        ({}, {"patience": 3}, "patience=3: there is no validation part; give validation=0.2"),
         ({}, {"patience": 0, "validation": 0.2}, "patience=0: must be 1 or more"),
         (
             {"splits": ["train"] * 40 + ["val"] * 5 + ["test"] * 15},

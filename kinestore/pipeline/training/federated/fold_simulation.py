@@ -1,126 +1,41 @@
-"""One fold of a federated job: who holds which clips, training, and the scored clips' logits."""
+"""Federated training on one fold: the clients' clips, the rounds, and the test clips' logits."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from kinestore.federated import Algorithm
-from kinestore.federated.client_data import LocalData, LocalRows
+from kinestore.federated.client_data import LocalSamples
 from kinestore.federated.communication_cost import Traffic
+from kinestore.federated.config import RoundsConfig
 from kinestore.federated.evaluation import HeldOut, Predict
 from kinestore.federated.round_record import RoundRecord
 from kinestore.federated.rounds import initial_server_state
-from kinestore.federated.simulation import (
-    CheckpointConfig,
-    History,
-    RoundsConfig,
-    simulate_clients,
-)
-from kinestore.federated.standardization import federated_standardizer
-from kinestore.heads import FitSettings, Standardiser, check_rows, predict, to_features, to_labels
+from kinestore.federated.simulation import CheckpointConfig, History, simulate_clients
+from kinestore.heads import Standardiser, TrainingConfig
+from kinestore.heads.training.processes import Processes
+from kinestore.pipeline.training.config import FederationConfig
+from kinestore.pipeline.training.data import PreparedData, TrainingData
 from kinestore.pipeline.training.federated.client_partition import (
     partition_clips,
     partition_test_clips,
 )
 from kinestore.pipeline.training.folds import Fold
-from kinestore.pipeline.training.model_spec import HeadChoice
-from kinestore.store import Features, UsageError
+from kinestore.pipeline.training.model_spec import read_strategy
+from kinestore.store import UsageError
 
 
-@dataclass(frozen=True, kw_only=True)
-class Prepared:
-    """The samples of a fold, as a simulation takes them.
-
-    Attributes:
-        clients: What each one trains on.
-        predict: Logits of rows by their numbers, to score a round by.
-        predict_last: Likewise, to score the final model by.
-        standardiser: How the model's input is scaled.
-        setup: What agreeing on it cost.
-    """
-
-    clients: Sequence[LocalData]
-    predict: Predict
-    predict_last: Predict
-    standardiser: Standardiser
-    setup: Traffic
-
-
-class Material(Protocol):
-    """What the clients of a job learn from."""
-
-    @property
-    def rows(self) -> Features:
-        """The labelled clips."""
-
-    def new_model(self) -> nn.Module:
-        """The model before training, the same each time."""
-
-    def check(self, model: nn.Module) -> None:
-        """Refuse rows that it does not take."""
-
-    def prepare(self, parts: Sequence[NDArray[np.int64]]) -> Prepared:
-        """The samples, with each client's as numbers of rows."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class FeatureRows:
-    """Stored features, for a head.
-
-    Attributes:
-        rows: Labelled.
-        head: What is trained.
-        settings: A client's training in one round.
-        seed: 0 or more; decides the first weights.
-    """
-
-    rows: Features
-    head: HeadChoice
-    settings: FitSettings
-    seed: int
-
-    def new_model(self) -> nn.Module:
-        """The head before training, the same each time."""
-        return self.head.create(self.rows, seed=self.seed)
-
-    def check(self, model: nn.Module) -> None:
-        """Refuse rows that it does not take."""
-        check_rows(model, to_features(self.rows.features[:1]), to_labels(self.rows.labels[:1]))
-
-    def prepare(self, parts: Sequence[NDArray[np.int64]]) -> Prepared:
-        """Rows standardised by what the clients agree on."""
-        standardiser, setup = federated_standardizer(self.rows.features, parts)
-        ready = to_features(standardiser.apply(self.rows.features))
-        labels = to_labels(self.rows.labels)
-
-        def ask(model: nn.Module, numbers: NDArray[np.int64]) -> Tensor:
-            return predict(model, ready[numbers])
-
-        return Prepared(
-            clients=[
-                LocalRows(features=ready[part], labels=labels[part], settings=self.settings)
-                for part in parts
-            ],
-            predict=ask,
-            predict_last=ask,
-            standardiser=standardiser,
-            setup=setup,
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Deal:
-    """One fold's rows, by client.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FoldPartition:
+    """The clips of one fold, by client.
 
     Attributes:
         fold: The fold.
-        parts: Each client's training rows, as numbers into all rows.
-        test_parts: Each client's own test rows, as numbers into the fold's.
+        parts: Training clips of each client, as numbers into all rows.
+        test_parts: Test clips of each client, as numbers into the fold's.
     """
 
     fold: Fold
@@ -129,129 +44,141 @@ class Deal:
 
     @property
     def owners(self) -> NDArray[np.int64]:
-        """The client of each of the fold's test rows, int64; -1 where it has none."""
+        """The client of each of the fold's test clips, int64; -1 where it has none."""
         owners = np.full(len(self.fold.test), -1)
         for client, part in enumerate(self.test_parts):
             owners[part] = client
         return owners
 
 
-@dataclass(frozen=True, kw_only=True)
-class FoldResult:
-    """What came of one fold.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FederatedFold:
+    """The result of federated training on one fold.
 
     Attributes:
-        deal: Who held what.
+        partition: The clips by client.
         model: The final model; where clients have private parts, as a new client has it.
-        standardiser: What the clients agreed on.
-        setup: What that cost.
+        standardizer: How its input is scaled.
+        traffic: Cost of agreeing on the standardizer.
         history: The rounds, and the clients' private parts.
-        logits: Of the fold's test rows, each by its client's model, shape (rows, K).
+        logits: Logits of the fold's test clips, each by its client's model, shape (clips, K).
     """
 
-    deal: Deal
+    partition: FoldPartition
     model: nn.Module
-    standardiser: Standardiser
-    setup: Traffic
+    standardizer: Standardiser
+    traffic: Traffic
     history: History
     logits: Tensor
 
 
-@dataclass(frozen=True, kw_only=True)
-class Federation:
-    """What all folds of a job share; `pipeline.federate` tells of the other attributes.
+class FederatedTrainer:
+    """Trains over clients on every fold of a job.
 
-    Attributes:
-        material: What is learnt from, and by which model.
+    Args:
+        data: The clips and the model.
+        federation: Clients and rounds.
+        training: A client's training in one round.
+        seed: 0 or more.
+        processes: Where clients train; a single process.
     """
 
-    material: Material
-    strategy: Algorithm
-    partition: str
-    clients: int
-    rounds: int
-    sample: int | None
-    seed: int
-    device: str = "auto"
+    def __init__(
+        self,
+        data: TrainingData,
+        *,
+        federation: FederationConfig,
+        training: TrainingConfig,
+        seed: int,
+        processes: Processes,
+    ) -> None:
+        self.data, self.federation, self._training = data, federation, training
+        self.strategy = read_strategy(federation.strategy)
+        self._seed, self._processes = seed, processes
 
-    def deal(self, fold: Fold) -> Deal:
-        """Who holds which of the fold's rows."""
-        rows = self.material.rows
+    def partition(self, fold: Fold) -> FoldPartition:
+        """Assign the fold's clips to clients."""
+        rows, kind = self.data.rows, self.federation.partition
         parts = partition_clips(
-            rows, fold.train, clients=self.clients, partition=self.partition, seed=self.seed
+            rows, fold.train, clients=self.federation.num_clients, partition=kind, seed=self._seed
         )
-        own = partition_test_clips(rows, parts, fold.test, partition=self.partition, seed=self.seed)
-        return Deal(fold=fold, parts=parts, test_parts=own)
+        own = partition_test_clips(rows, parts, fold.test, partition=kind, seed=self._seed)
+        return FoldPartition(fold=fold, parts=parts, test_parts=own)
 
-    def check(self, deals: Sequence[Deal]) -> None:
+    def check(self, partitions: Sequence[FoldPartition]) -> None:
         """Refuse what cannot be run, before anything is written."""
-        model = self.material.new_model()
-        self.material.check(model)
+        model, federation = self.data.new_model(), self.federation
+        self.data.check(model)
         state = initial_server_state(
-            model, self.strategy, num_clients=self.clients, sample=self.sample
+            model, self.strategy, num_clients=federation.num_clients, sample=federation.sample
         )
         shares_all = len(state.arrays) == len(model.state_dict())
         if not shares_all and any(
-            sum(map(len, dealt.test_parts)) < len(dealt.fold.test) for dealt in deals
+            sum(map(len, each.test_parts)) < len(each.fold.test) for each in partitions
         ):
             raise UsageError(
-                f"partition={self.partition!r}: some scored clips belong to no client, and have no "
-                "model where a part of the head is private; score others, as with --folds"
+                f"partition={federation.partition!r}: some test clips belong to no client, and "
+                "have no model where a part of the head is private; test others, as with folds"
             )
 
     def run(
         self,
-        dealt: Deal,
+        partition: FoldPartition,
         *,
         checkpoints: CheckpointConfig | None,
         on_round: Callable[[RoundRecord], None],
-    ) -> FoldResult:
-        """Train on the fold's parts and score its test rows."""
-        ready, model = self.material.prepare(dealt.parts), self.material.new_model()
+    ) -> FederatedFold:
+        """Train on the fold's parts and test on its test clips."""
+        ready, model = self.data.prepare(partition.parts), self.data.new_model()
         history = simulate_clients(
             model,
-            ready.clients,
+            [
+                LocalSamples(samples=samples, config=self._training, processes=self._processes)
+                for samples in ready.clients
+            ],
             config=RoundsConfig(
-                rounds=self.rounds,
+                rounds=self.federation.rounds,
                 strategy=self.strategy,
-                sample=self.sample,
-                seed=self.seed,
-                device=self.device,
+                sample=self.federation.sample,
+                seed=self._seed,
+                device=self._training.device,
             ),
-            held_out=self._held_out(dealt, ready) if len(dealt.fold.test) else None,
+            held_out=self._held_out(partition, ready) if len(partition.fold.test) else None,
             checkpoints=checkpoints,
             on_round=on_round,
         )
-        logits = _logits(model, history, ready.predict_last, dealt)
+        logits = _test_logits(model, history, ready.predict_final, partition)
         model.load_state_dict(history.state)
-        return FoldResult(
-            deal=dealt,
+        return FederatedFold(
+            partition=partition,
             model=model.cpu(),
-            standardiser=ready.standardiser,
-            setup=ready.setup,
+            standardizer=ready.standardizer,
+            traffic=ready.traffic,
             history=history,
             logits=logits,
         )
 
-    def _held_out(self, dealt: Deal, ready: Prepared) -> HeldOut:
-        """The fold's test rows, which have numbers of their own there."""
-        test = dealt.fold.test
+    def _held_out(self, partition: FoldPartition, ready: PreparedData) -> HeldOut:
+        """Return the fold's test clips, numbered within the fold."""
+        test = partition.fold.test
         return HeldOut(
-            labels=torch.from_numpy(self.material.rows.labels[test]),
+            labels=torch.from_numpy(self.data.rows.labels[test]),
             predict=lambda model, numbers: ready.predict(model, test[numbers]),
-            parts=dealt.test_parts,
+            parts=partition.test_parts,
         )
 
 
-def _logits(model: nn.Module, history: History, ask: Predict, dealt: Deal) -> Tensor:
-    """Of the fold's test rows; by the common model, but for clients with a model of their own."""
-    test, owners = dealt.fold.test, dealt.owners
-    alone = sorted(history.private.keys() & set(owners.tolist()))
-    asked = [(history.state, np.flatnonzero(~np.isin(owners, alone)))]
-    asked += [(history.state_of(client), dealt.test_parts[client]) for client in alone]
-    told = []
-    for state, numbers in asked:
+def _test_logits(
+    model: nn.Module, history: History, predict: Predict, partition: FoldPartition
+) -> Tensor:
+    """Predict each test clip by the model of its client, or by the common one."""
+    test, owners = partition.fold.test, partition.owners
+    private = sorted(history.private.keys() & set(owners.tolist()))
+    requests = [(history.state, np.flatnonzero(~np.isin(owners, private)))]
+    requests += [(history.state_of(client), partition.test_parts[client]) for client in private]
+    logits = []
+    for state, numbers in requests:
         model.load_state_dict(state)
-        told.append(ask(model, test[numbers]))
-    order = np.argsort(np.concatenate([numbers for _, numbers in asked]))
-    return torch.cat(told)[order]
+        logits.append(predict(model, test[numbers]))
+    order = np.argsort(np.concatenate([numbers for _, numbers in requests]))
+    return torch.cat(logits)[order]

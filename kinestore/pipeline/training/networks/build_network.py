@@ -5,8 +5,8 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from kinestore import heads
-from kinestore.pipeline.training.model_spec import check_input, read_choice
-from kinestore.pipeline.training.networks.data.clip_source import Layout
+from kinestore.pipeline.training.model_spec import read_choice
+from kinestore.pipeline.training.networks.data.clip_source import ClipLayout
 from kinestore.store import UsageError
 from kinestore.store.io.tensors import read_tensors
 
@@ -23,7 +23,7 @@ def takes_segments(text: str) -> bool:
 
 
 def build_net(
-    text: str, *, num_classes: int, source: Layout, size: int, weights: Path | None, seed: int
+    text: str, *, num_classes: int, source: ClipLayout, size: int, weights: Path | None, seed: int
 ) -> nn.Module:
     """Build a net.
 
@@ -39,8 +39,10 @@ def build_net(
     Raises:
         UsageError: If the net, a setting or the file does not fit.
     """
-    check_input(text, features=None, clips=source.name, of_nets=False)
     name, settings = read_choice(text, heads.settings_of, hidden=FROM_THE_JOB)
+    if not heads.takes_frames(name):
+        others = ", ".join(name for name in heads.names() if heads.takes_frames(name))
+        raise UsageError(f"head={name!r}: takes embeddings, and these are frames; take {others}")
     declared = heads.settings_of(name)
     known = {
         "num_classes": num_classes,

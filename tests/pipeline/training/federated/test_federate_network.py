@@ -13,29 +13,29 @@ from typer.testing import CliRunner
 
 from kinestore import federated
 from kinestore.__main__ import app
-from kinestore.federated.client_data import LocalData
-from kinestore.federated.simulation import History, RoundsConfig, simulate_clients
-from kinestore.heads import derive_seed
-from kinestore.pipeline.training.federated.client_clips import LocalClips
-from kinestore.pipeline.training.federated.federate_network import federate_net
-from kinestore.pipeline.training.federated.run_folds import OnProgress
-from kinestore.pipeline.training.networks.config import Looks, NetSettings
-from kinestore.pipeline.training.networks.sgd import Training
+from kinestore.federated.client_data import LocalData, LocalSamples
+from kinestore.federated.config import RoundsConfig
+from kinestore.federated.simulation import History, simulate_clients
+from kinestore.heads import TrainingConfig, derive_seed
+from kinestore.heads.training.loop import Training
+from kinestore.heads.training.processes import ONE_PROCESS
+from kinestore.pipeline.progress import Progress
+from kinestore.pipeline.training.config import EvaluationViews
 from kinestore.store import Store, UsageError
 from tests.helpers.filmed import coloured_store
-from tests.helpers.tiny_networks import ALONE, InMemory, Tiny, examples, noise, tiny
+from tests.helpers.jobs import federate_network, network_config, watch
+from tests.helpers.tiny_networks import InMemory, Tiny, examples, noise, tiny
 from tests.helpers.trained import metrics
 
 NET = "differential:layers=1-1-1-1,width=16,strides=,dropout=0.1"
-LOCAL = NetSettings(epochs=1, batch_size=4, learning_rate=0.02, schedule="constant")
+LOCAL = network_config(epochs=1, batch_size=4, learning_rate=0.02, schedule="constant")
 
 
-def clients(source: InMemory, *parts: list[int], settings: NetSettings = LOCAL) -> list[LocalData]:
+def clients(
+    source: InMemory, *parts: list[int], settings: TrainingConfig = LOCAL
+) -> list[LocalData]:
     given = examples(source)
-    return [
-        LocalClips(examples=given, rows=np.array(part), settings=settings, processes=ALONE)
-        for part in parts
-    ]
+    return [LocalSamples(samples=given.subset(np.array(part)), config=settings) for part in parts]
 
 
 def together(*parts: list[int], net: nn.Module | None = None, **how: Any) -> History:
@@ -49,12 +49,10 @@ def together(*parts: list[int], net: nn.Module | None = None, **how: Any) -> His
 
 
 def test_one_client_and_one_round_equal_central_training() -> None:
-    settings = NetSettings(epochs=2, batch_size=4, learning_rate=0.05)
+    settings = network_config(epochs=2, batch_size=4, learning_rate=0.05)
     history = together(list(range(9)), settings=settings, seed=6)
     seed, central = derive_seed("client", 6, 1, 0), tiny()
-    training = Training(
-        central, examples(noise(9), seed=seed), settings=settings, seed=seed, processes=ALONE
-    )
+    training = Training(central, examples(noise(9)), config=settings, seed=seed)
     for number in (1, 2):
         training.epoch(number, np.arange(9))
     assert history.state.keys() == central.state_dict().keys()
@@ -75,7 +73,7 @@ def test_a_pull_of_nothing_changes_no_bit_and_a_strong_one_holds_the_clients_bac
     assert moved("fedprox", mu=0.0) == plain > 0
     # the first step of a round is pulled by nothing; more steps than one are needed
     assert moved("fedprox", mu=20.0) == pytest.approx(plain, rel=1e-12)
-    longer = NetSettings(epochs=6, batch_size=4, learning_rate=0.02, schedule="constant")
+    longer = network_config(epochs=6, batch_size=4, learning_rate=0.02, schedule="constant")
     free, held = (
         together(*parts, settings=longer, strategy=federated.create("fedprox", mu=mu)).state
         for mu in (0.0, 20.0)
@@ -141,9 +139,8 @@ def federate(store: Store, out: Path, **changes: Any) -> dict[str, Any]:
         "clients": 3,
         "rounds": 3,
         "settings": LOCAL,
-        "device": "cpu",
     }
-    return federate_net(store, out=out, **{**given, **changes})
+    return federate_network(store, out=out, **{**given, **changes})
 
 
 PERSONAL: dict[str, Any] = {
@@ -158,27 +155,27 @@ class Stopped(Exception):
     """What ends a run early."""
 
 
-def stop_after(rounds: int) -> OnProgress:
-    def on_progress(done: int, total: int, note: str) -> None:
+def stop_after(rounds: int) -> Progress:
+    def progress(stage: str, done: int, total: int, note: str = "") -> None:
         if done == rounds:
             raise Stopped
 
-    return on_progress
+    return progress
 
 
 def test_a_stopped_run_goes_on_to_the_same_bytes(store: Store, tmp_path: Path) -> None:
     federate(store, tmp_path / "whole", **PERSONAL)
     with pytest.raises(Stopped):
-        federate(store, tmp_path / "cut", checkpoint_every=1, on_progress=stop_after(2), **PERSONAL)
-    seen: list[int] = []
+        federate(store, tmp_path / "cut", checkpoint_every=1, progress=stop_after(2), **PERSONAL)
+    ticks: list[tuple[int, int, str]] = []
     federate(
         store,
         tmp_path / "cut",
         resume=True,
-        on_progress=lambda done, total, note: seen.append(done),
+        progress=watch(ticks),
         **PERSONAL,
     )
-    assert seen == [1, 2, 3, 4]
+    assert [done for done, *_ in ticks] == [1, 2, 3, 4]
     whole, cut = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "cut"))
     assert whole == cut
     kept = load_file(tmp_path / "whole" / "model.safetensors")
@@ -189,7 +186,7 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(store: Store, tmp_path: Path) -
 
 
 def test_a_run_of_another_net_is_told_from_its_summary(store: Store, tmp_path: Path) -> None:
-    summary = federate(store, tmp_path, looks=Looks(crops=3))
+    summary = federate(store, tmp_path, views=EvaluationViews(num_crops=3))
     assert (summary["num_train"], summary["num_test"]) == (29, 7)
     assert summary["client_sizes"] == [10, 10, 9]
     assert summary["settings"]["learning_rate"] == 0.02 and summary["looks"]["crops"] == 3
@@ -197,7 +194,7 @@ def test_a_run_of_another_net_is_told_from_its_summary(store: Store, tmp_path: P
     sent = json.loads((tmp_path / "communication.json").read_text())
     assert sent["shared_parameters"] == sent["head_parameters"]
     assert [row["round"] for row in metrics(tmp_path)] == ["1", "2", "3"]
-    again = federate(store, tmp_path, looks=Looks(crops=3), resume=True)
+    again = federate(store, tmp_path, views=EvaluationViews(num_crops=3), resume=True)
     assert again == summary
 
 
@@ -223,6 +220,7 @@ def test_every_option_reaches_the_run(store: Store, tmp_path: Path) -> None:
         "epochs": 2,
         "batch_size": 5,
         "learning_rate": 0.03,
+        "optimizer": "sgd",
         "momentum": 0.9,
         "weight_decay": 0.001,
         "schedule": "constant",
@@ -231,6 +229,8 @@ def test_every_option_reaches_the_run(store: Store, tmp_path: Path) -> None:
         "accumulate": 2,
         "recompute": False,
         "precision": "float32",
+        "class_weights": None,
+        "device": "cpu",
     }
     assert (summary["strategy"], summary["clients"], summary["rounds"]) == ("fedprox:mu=0.1", 2, 2)
     assert (summary["sample"], summary["size"], summary["seed"]) == (1, 36, 4)
@@ -264,8 +264,8 @@ def test_torchrun_is_refused(store: Store, tmp_path: Path, monkeypatch: pytest.M
         from contextlib import nullcontext
         from dataclasses import replace
 
-        return nullcontext(replace(ALONE, count=2))
+        return nullcontext(replace(ONE_PROCESS, count=2))
 
-    monkeypatch.setattr("kinestore.pipeline.training.federated.federate_network.processes", two)
+    monkeypatch.setattr("kinestore.pipeline.training.federated.federate.join_processes", two)
     with pytest.raises(UsageError, match="torchrun: 2 processes, and clients are simulated in one"):
         federate(store, tmp_path / "run")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from kinestore.pipeline.training.networks.clip_rows import rows_of
+from kinestore.pipeline.training.networks.clip_data import rows_of_source
 from kinestore.pipeline.training.networks.data.clip_source import open_source
 from kinestore.pipeline.training.networks.data.prefetch import prefetch
 from kinestore.pipeline.training.networks.data.streamed_videos import StreamedVideos
@@ -112,7 +112,7 @@ def test_videos_that_changed_are_left_out_and_counted(store: Store) -> None:
     make_video(Path(videos / "1.mp4"), 41, first=99)
     source = open_source(store, STREAMED, num_clips=1)
     assert (source.clip_ids, source.num_changed) == ([first], 1)
-    rows = rows_of(store, source)
+    rows = rows_of_source(store, source)
     assert rows.clip_ids == [first] and len(rows.missing) == 1
     shutil.move(videos / "0.mp4", videos / "away.mp4")
     with pytest.raises(UsageError, match="none of 2 clips has a video whose bytes are those that"):
@@ -128,7 +128,7 @@ def test_a_clip_is_read_from_whichever_file_still_has_its_bytes(store: Store) ->
     (store.path.parent / "0.mp4").unlink()
     source = open_source(store, STREAMED, num_clips=1)
     np.testing.assert_array_equal(source.training(clip_id, seed=0), wanted)
-    rows = rows_of(store, source)
+    rows = rows_of_source(store, source)
     row = rows.clip_ids.index(clip_id)
     assert (rows.classes[rows.labels[row]], rows.groups[row]) == ("b", "new")  # the newest source
 
@@ -181,7 +181,7 @@ def test_grey_frames_are_refused(tmp_path: Path) -> None:
     store = Store.create(tmp_path / "store")
     spec = FramesSpec(kind="grey", shape=(2, 8, 8, 1), settings={})
     store.append_frames(spec, ["a"], np.zeros((1, 2, 8, 8, 1), np.uint8))
-    with pytest.raises(UsageError, match=r"grey@\w+: has 1 colours a pixel, must have 3"):
+    with pytest.raises(UsageError, match=r"grey@\w+: has 1 channels a pixel, must have 3"):
         open_source(store, "frames", num_clips=1)
 
 
@@ -223,11 +223,11 @@ def test_items_read_ahead_come_in_order_and_errors_at_their_item() -> None:
             raise ValueError("seven")
         return item * item
 
-    results = prefetch(load, iter(range(100)), workers=2)
+    results = prefetch(load, iter(range(100)), num_workers=2)
     assert [next(results) for _ in range(3)] == [0, 1, 4]
     assert max(asked) <= 2 + 4  # four ahead: memory is bounded
     assert [next(results) for _ in range(4)] == [9, 16, 25, 36]
     with pytest.raises(ValueError, match="seven"):
         next(results)
     assert max(asked) < 12
-    assert list(prefetch(load, [], workers=2)) == []
+    assert list(prefetch(load, [], num_workers=2)) == []

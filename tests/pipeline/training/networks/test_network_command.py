@@ -37,6 +37,7 @@ def test_every_option_reaches_the_run(store: Store, tmp_path: Path) -> None:
         "epochs": 2,
         "batch_size": 4,
         "learning_rate": 0.02,
+        "optimizer": "sgd",
         "momentum": 0.9,
         "weight_decay": 0.001,
         "schedule": "steps:1",
@@ -45,6 +46,8 @@ def test_every_option_reaches_the_run(store: Store, tmp_path: Path) -> None:
         "accumulate": 2,
         "recompute": True,
         "precision": "float32",
+        "class_weights": None,
+        "device": "cpu",
     }
     assert (summary["size"], summary["swaps"], summary["seed"]) == (36, ["red,green"], 4)
     assert summary["looks"] == {"clips": 1, "crops": 3}
@@ -65,9 +68,12 @@ def test_every_option_reaches_the_run(store: Store, tmp_path: Path) -> None:
         ),
         (["--input", "frames"], "head='mlp': takes embeddings; give --features A.*and no --input"),
         ([], "head='mlp': takes embeddings; give --features"),
-        (["--features", "motion", "--recompute"], "head='mlp': takes embeddings; leave away what"),
-        (["--features", "motion", "--swap", "a,b"], "head='mlp': takes embeddings; leave away"),
-        (["--head", "c3d", "--input", "frames", "--test-crops", "2"], "crops=2: must be 1 or 3"),
+        (["--features", "motion", "--recompute"], "head='mlp': takes embeddings; leave out what"),
+        (["--features", "motion", "--swap", "a,b"], "head='mlp': takes embeddings; leave out"),
+        (
+            ["--head", "c3d", "--input", "frames", "--test-crops", "2"],
+            "num_crops=2: must be 1 or 3",
+        ),
         (["--head", "c3d", "--input", "frames", "--epochs", "0"], "epochs=0: must be 1 or more"),
         (["--head", "nothing", "--input", "frames"], "head='nothing': must be one of c3d"),
     ],

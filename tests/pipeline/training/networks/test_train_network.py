@@ -11,19 +11,19 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from kinestore.heads._resnet import residual_network
+from kinestore.heads.training.processes import ONE_PROCESS
 from kinestore.pipeline.runs.predictions import read_predictions
+from kinestore.pipeline.training.config import EvaluationViews
 from kinestore.pipeline.training.networks.build_network import build_net
-from kinestore.pipeline.training.networks.config import Looks, NetSettings
+from kinestore.pipeline.training.networks.clip_data import ClipData, FrameClips
 from kinestore.pipeline.training.networks.data.clip_source import open_source
-from kinestore.pipeline.training.networks.task import NetTask
-from kinestore.pipeline.training.networks.train_network import train_net
 from kinestore.store import KinestoreError, Store, UsageError
 from tests.helpers.filmed import coloured_store, numbered_store
-from tests.helpers.tiny_networks import ALONE, described, examples, noise
+from tests.helpers.jobs import network_config, train_network, watch
 from tests.helpers.trained import FILES, metrics
 
 NET = "differential:layers=1-1-1-1,width=16,strides=,dropout=0.1"
-SHORT = NetSettings(epochs=3, batch_size=6, learning_rate=0.02)
+SHORT = network_config(epochs=3, batch_size=6, learning_rate=0.02)
 
 
 @pytest.fixture(scope="module")
@@ -32,17 +32,13 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 
 def train(store: Store, out: Path, **changes: Any) -> dict[str, Any]:
-    given: dict[str, Any] = {"clips": "frames", "head": NET, "settings": SHORT, "device": "cpu"}
-    return train_net(store, out=out, **{**given, **changes})
+    given: dict[str, Any] = {"clips": "frames", "head": NET, "settings": SHORT}
+    return train_network(store, out=out, **{**given, **changes})
 
 
 def test_a_run_folder_holds_what_other_heads_leave(store: Store, tmp_path: Path) -> None:
     ticks: list[tuple[int, int, str]] = []
-
-    def on_progress(done: int, total: int, note: str) -> None:
-        ticks.append((done, total, note))
-
-    summary = train(store, tmp_path, seed=3, on_progress=on_progress)
+    summary = train(store, tmp_path, seed=3, progress=watch(ticks))
     assert {path.name for path in tmp_path.iterdir()} == FILES
     assert json.loads((tmp_path / "summary.json").read_text()) == summary
     config = json.loads((tmp_path / "config.json").read_text())
@@ -66,7 +62,7 @@ def test_a_run_folder_holds_what_other_heads_leave(store: Store, tmp_path: Path)
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_a_net_learns_what_its_clips_show(store: Store, tmp_path: Path, seed: int) -> None:
-    settings = NetSettings(epochs=10, batch_size=6, learning_rate=0.01)
+    settings = network_config(epochs=10, batch_size=6, learning_rate=0.01)
     summary = train(store, tmp_path, seed=seed, settings=settings)
     assert summary["top1"] == 1  # chance is 1/3
     losses = [float(row["train_loss"]) for row in metrics(tmp_path)]
@@ -106,7 +102,7 @@ def test_kept_and_streamed_clips_are_scored_alike(tmp_path: Path) -> None:
     source = open_source(store, "frames", num_clips=1)
     net = build_net(NET, num_classes=2, source=source, size=35, weights=None, seed=0)
     save_file(net.state_dict(), weights)
-    still = NetSettings(epochs=1, learning_rate=1e-30, momentum=0, batch_size=4)
+    still = network_config(epochs=1, learning_rate=1e-30, momentum=0, batch_size=4)
     told = []
     for clips in ("frames", "videos:segments:2x5@40"):
         out = tmp_path / f"run-{clips[:6]}"
@@ -114,6 +110,12 @@ def test_kept_and_streamed_clips_are_scored_alike(tmp_path: Path) -> None:
         said = read_predictions(out)
         told.append((said.clip_ids, said.predicted, said.labels))
     assert told[0] == told[1]
+
+
+@pytest.fixture(autouse=True)
+def checkpoints(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have these small networks write a checkpoint after every epoch."""
+    monkeypatch.setattr("kinestore.pipeline.training.fold_trainer.CHECKPOINT_SECONDS", 0.0)
 
 
 class StoppedError(Exception):
@@ -129,13 +131,13 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bits(
 ) -> None:
     train(store, tmp_path / "whole", **choice)
 
-    def stop_at(epoch: int, total: int, note: str) -> None:
+    def stop_at(stage: str, epoch: int, total: int, note: str = "") -> None:
         if note and epoch in (2, 4):  # the epochs of a checkpoint have no rate
             raise StoppedError
 
     for _ in range(1 + ("folds" in choice)):
         with pytest.raises(StoppedError):
-            train(store, tmp_path / "again", resume=True, on_progress=stop_at, **choice)
+            train(store, tmp_path / "again", resume=True, progress=stop_at, **choice)
         assert list((tmp_path / "again").glob("checkpoint-*"))
     summary = train(store, tmp_path / "again", resume=True, **choice)
     for name in ("model.safetensors", "metrics.csv", "predictions.parquet", "config.json"):
@@ -146,11 +148,11 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bits(
 
 
 def test_what_cannot_be_gone_on_from_is_refused(store: Store, tmp_path: Path) -> None:
-    def stop(epoch: int, total: int, note: str) -> None:
+    def stop(stage: str, epoch: int, total: int, note: str = "") -> None:
         raise StoppedError
 
     with pytest.raises(StoppedError):
-        train(store, tmp_path, on_progress=stop)
+        train(store, tmp_path, progress=stop)
     with pytest.raises(UsageError, match="is a run with seed=0, not 1; repeat its command"):
         train(store, tmp_path, resume=True, seed=1)
     checkpoint = tmp_path / "checkpoint-0.safetensors"
@@ -158,12 +160,14 @@ def test_what_cannot_be_gone_on_from_is_refused(store: Store, tmp_path: Path) ->
     checkpoint.write_bytes(whole[:-100])
     with pytest.raises(UsageError, match=r"checkpoint-0\.safetensors: is no checkpoint that can"):
         train(store, tmp_path, resume=True)
-    save_file({"net.x": torch.zeros(1)}, checkpoint, metadata={"course": "[]"})
+    save_file({"model.x": torch.zeros(1)}, checkpoint, metadata={"fit": "[]"})
     with pytest.raises(UsageError, match=r"checkpoint-0\.safetensors: is no checkpoint that can"):
         train(store, tmp_path, resume=True)
-    course = {"format": 1, "records": [], "best_epoch": 0, "lowest": 9.0}
-    save_file({"net.x": torch.zeros(1)}, checkpoint, metadata={"course": json.dumps(course)})
-    with pytest.raises(UsageError, match=r"checkpoint-0\.safetensors: is of another net .*--resu"):
+    fit = {"format": 2, "records": [], "best_epoch": 0, "lowest": 9.0}
+    save_file({"model.x": torch.zeros(1)}, checkpoint, metadata={"fit": json.dumps(fit)})
+    with pytest.raises(
+        UsageError, match=r"checkpoint-0\.safetensors: is of another network .*resume"
+    ):
         train(store, tmp_path, resume=True)
     train(store, tmp_path)  # without it, all is done anew
     assert not checkpoint.exists()
@@ -171,7 +175,7 @@ def test_what_cannot_be_gone_on_from_is_refused(store: Store, tmp_path: Path) ->
 
 def test_the_best_epoch_by_validation_is_kept(store: Store, tmp_path: Path) -> None:
     # steps grow until they throw the net far off
-    settings = NetSettings(epochs=6, batch_size=6, learning_rate=3.0, warmup=5)
+    settings = network_config(epochs=6, batch_size=6, learning_rate=3.0, warmup=5)
     how: dict[str, Any] = {"validation": 0.3, "settings": settings, "class_weights": "balanced"}
     summary = train(store, tmp_path, **how)
     rows = metrics(tmp_path)
@@ -187,31 +191,27 @@ def test_the_best_epoch_by_validation_is_kept(store: Store, tmp_path: Path) -> N
 
 @pytest.mark.slow
 def test_groups_are_left_out_and_a_net_of_all_clips_is_saved(store: Store, tmp_path: Path) -> None:
-    ticks: list[tuple[int, int]] = []
-
-    def on_progress(done: int, total: int, note: str) -> None:
-        ticks.append((done, total))
-
-    settings = NetSettings(epochs=2, batch_size=6)
-    summary = train(store, tmp_path, cv="group", settings=settings, on_progress=on_progress)
+    ticks: list[tuple[int, int, str]] = []
+    settings = network_config(epochs=2, batch_size=6)
+    summary = train(store, tmp_path, cv="group", settings=settings, progress=watch(ticks))
     assert list(summary["fold_top1"]) == ["g0", "g1", "g2", "g3"]
     assert (summary["num_train"], summary["num_test"], summary["model"]) == (24, 24, "all rows")
-    assert ticks[-1] == (10, 10) and len(metrics(tmp_path)) == 8
+    assert ticks[-1][:2] == (10, 10) and len(metrics(tmp_path)) == 8
     assert len(read_predictions(tmp_path).clip_ids) == 24
 
 
 def test_several_looks_are_averaged(store: Store, tmp_path: Path) -> None:
     more = coloured_store(tmp_path / "store", num_clips=9, frames="segments:4x5@48x40")
-    looks = Looks(clips=2, crops=3)
-    summary = train(more, tmp_path / "run", looks=looks, size=36)
+    looks = EvaluationViews(num_clips=2, num_crops=3)
+    summary = train(more, tmp_path / "run", views=looks, size=36)
     assert summary["looks"] == {"clips": 2, "crops": 3}
     with pytest.raises(UsageError, match="clips=3: must divide the 4 segments"):
-        train(more, tmp_path / "run", looks=Looks(clips=3))
+        train(more, tmp_path / "run", views=EvaluationViews(num_clips=3))
 
 
 def test_a_class_with_one_clip_is_trained_and_scored(tmp_path: Path) -> None:
     store = coloured_store(tmp_path / "store", num_clips=4)
-    summary = train(store, tmp_path / "run", folds=2, settings=NetSettings(epochs=1))
+    summary = train(store, tmp_path / "run", folds=2, settings=network_config(epochs=1))
     assert summary["num_test"] == 4 and set(summary["classes"]) == {"red", "green", "blue"}
 
 
@@ -223,9 +223,9 @@ def test_a_class_with_one_clip_is_trained_and_scored(tmp_path: Path) -> None:
         ({"swaps": ["red,pink"]}, "swap='red,pink': must be two classes"),
         ({"patience": 2}, "patience=2: there is no validation part"),
         ({"patience": 0, "validation": 0.3}, "patience=0: must be 1 or more"),
-        ({"class_weights": "even"}, "class_weights='even': must be 'balanced'"),
+        ({"class_weights": "even"}, "class_weights='even': must be balanced"),
         ({"device": "tpu"}, "device='tpu': must be auto, cpu or cuda"),
-        ({"head": "mlp"}, "head='mlp': takes embeddings; give --features"),
+        ({"head": "mlp"}, "head='mlp': takes embeddings, and these are frames; take c3d"),
         ({"head": "c3d:num_frames=3"}, "'num_frames' is no setting; c3d takes dropout"),
         ({"head": "c4d"}, "head='c4d': must be one of"),
         ({"clips": "frames:x"}, "frames 'x': not in"),
@@ -245,24 +245,19 @@ def test_frames_that_a_net_cannot_take_are_told_by_their_shape(tmp_path: Path) -
         train(store, tmp_path / "run", head="differential:layers=1-1-1-1,width=16,strides=")
 
 
-def test_clips_that_a_net_breaks_on_are_told_by_their_shape() -> None:
-    source = noise(3)
-    task = NetTask(
-        rows=described(source),
-        examples=examples(source),
-        create=lambda: nn.Linear(7, 3),
-        settings=SHORT,
-        looks=Looks(),
-        processes=ALONE,
+def test_clips_that_a_net_breaks_on_are_told_by_their_shape(tmp_path: Path) -> None:
+    store = coloured_store(tmp_path / "store", num_clips=4)
+    data = ClipData(
+        FrameClips(store=store), head=NET, training=SHORT, seed=0, processes=ONE_PROCESS
     )
     with pytest.raises(
-        UsageError, match=r"size=10: clips of shape \(4, 3, 10, 10\) do not fit the"
+        UsageError, match=r"size=35: clips of shape \(2, 5, 3, 35, 35\) do not fit the"
     ):
-        task.check(task.new_net())
+        data.check(nn.Linear(7, 3))
 
 
 def test_divergence_names_the_epoch(store: Store, tmp_path: Path) -> None:
-    settings = NetSettings(epochs=4, batch_size=6, learning_rate=1e30)
+    settings = network_config(epochs=4, batch_size=6, learning_rate=1e30)
     with pytest.raises(KinestoreError, match=r"epoch=[12]: training diverged, .* than 1e\+30"):
         train(store, tmp_path, settings=settings)
 
@@ -272,7 +267,7 @@ def test_divergence_names_the_epoch(store: Store, tmp_path: Path) -> None:
 def test_a_real_net_recomputes_to_the_same_bits(store: Store, tmp_path: Path, head: str) -> None:
     def saved(name: str, **how: Any) -> dict[str, torch.Tensor]:
         given = {"epochs": 2, "batch_size": 6, "learning_rate": 0.02, **how}
-        train(store, tmp_path / name, head=head, settings=NetSettings(**given))
+        train(store, tmp_path / name, head=head, settings=network_config(**given))
         return load_file(tmp_path / name / "model.safetensors")
 
     plain, recomputed = saved("plain"), saved("recomputed", recompute=True)

@@ -1,4 +1,4 @@
-"""Where a net's clips come from: frames that the store keeps, or the videos themselves.
+"""Sources of a network's clips: frames that the store holds, or the videos themselves.
 
 Shape legend: N clips of a video, S segments, L frames in a row, T = S * L frames of a clip, H
 height, W width.
@@ -9,37 +9,37 @@ from typing import Protocol
 import numpy as np
 
 from kinestore.heads import derive_seed
-from kinestore.pipeline.training.networks.data.streamed_videos import Pictures, StreamedVideos
+from kinestore.pipeline.training.networks.data.streamed_videos import ClipPixels, StreamedVideos
 from kinestore.pipeline.video.clip_format import parse_clip_formats
 from kinestore.store import FramesSpec, Store, StoredFrames, UsageError
 
 
-class Layout(Protocol):
-    """What a net has to know of its clips."""
+class ClipLayout(Protocol):
+    """The shape of clips, which a network is built for."""
 
     @property
     def name(self) -> str:
-        """What a run is said to be trained on."""
+        """Name of the source in run folders."""
 
     @property
     def num_segments(self) -> int:
-        """S."""
+        """Return S."""
 
     @property
     def length(self) -> int:
-        """L."""
+        """Return L."""
 
 
-class Source(Protocol):
+class ClipSource(Protocol):
     """Clips of frames by clip_id.
 
     Attributes:
-        name: What a run is said to be trained on.
-        clip_ids: Those that it has.
+        name: Name of the source in run folders.
+        clip_ids: The clips that it has.
         size: (H, W) of every frame.
         num_segments: S.
         length: L.
-        num_changed: Clips left out because no file has their bytes any more.
+        num_changed: Clips left out because no file has their bytes anymore.
     """
 
     name: str
@@ -49,18 +49,19 @@ class Source(Protocol):
     length: int
     num_changed: int
 
-    def training(self, clip_id: str, *, seed: int) -> Pictures:
-        """One clip, drawn by the seed: uint8, shape (T, H, W, 3)."""
+    def training(self, clip_id: str, *, seed: int) -> ClipPixels:
+        """Read one clip, drawn by the seed: uint8, shape (T, H, W, 3)."""
 
-    def testing(self, clip_id: str, *, num_clips: int) -> Pictures:
-        """Clips for testing, the same each time: uint8, shape (num_clips, T, H, W, 3)."""
+    def testing(self, clip_id: str, *, num_clips: int) -> ClipPixels:
+        """Read clips for testing, the same each time: uint8, shape (num_clips, T, H, W, 3)."""
 
 
-class KeptFrames:
-    """Frames that the store keeps.
+class StoredClips:
+    """Clips of frames that the store holds.
 
-    Their segments are dealt to `num_clips` clips in turn, as `centre_segments` of so many times as
-    many segments lie: training draws one for each place, testing takes each clip or the middle one.
+    Stored segments are assigned to `num_clips` clips in turn, as `centre_segments` of that many
+    times as many segments lie: training draws one for each place, testing takes each clip or the
+    middle one.
     """
 
     num_changed = 0
@@ -68,10 +69,10 @@ class KeptFrames:
     def __init__(self, frames: StoredFrames, *, num_clips: int) -> None:
         if frames.spec.shape[-1] != 3:
             raise UsageError(
-                f"{frames.spec.name}: has {frames.spec.shape[-1]} colours a pixel, must have 3"
+                f"{frames.spec.name}: has {frames.spec.shape[-1]} channels a pixel, must have 3"
             )
         self._frames, self._num_clips = frames, num_clips
-        kept, self.length = counts(frames.spec)
+        kept, self.length = segments_of(frames.spec)
         if kept % num_clips:
             raise UsageError(
                 f"clips={num_clips}: must divide the {kept} segments that {frames.spec.name} keeps "
@@ -82,15 +83,15 @@ class KeptFrames:
         self.clip_ids = frames.clip_ids
         self.size = (frames.spec.shape[1], frames.spec.shape[2])
 
-    def training(self, clip_id: str, *, seed: int) -> Pictures:
-        """One clip, its segments drawn from those that are kept: uint8, shape (T, H, W, 3)."""
+    def training(self, clip_id: str, *, seed: int) -> ClipPixels:
+        """Read one clip, its segments drawn from the stored ones: uint8, shape (T, H, W, 3)."""
         rng = np.random.default_rng(derive_seed("kept-segments", seed))
         chosen = rng.integers(self._num_clips, size=self.num_segments)
         kept = self._kept(clip_id)
         return kept[np.arange(self.num_segments), chosen].reshape(-1, *kept.shape[3:])
 
-    def testing(self, clip_id: str, *, num_clips: int) -> Pictures:
-        """Every clip, or the middle one: uint8, shape (num_clips, T, H, W, 3)."""
+    def testing(self, clip_id: str, *, num_clips: int) -> ClipPixels:
+        """Read every clip, or the middle one: uint8, shape (num_clips, T, H, W, 3)."""
         kept = self._kept(clip_id)
         if num_clips == 1:
             middle = (self._num_clips - 1) // 2
@@ -98,15 +99,15 @@ class KeptFrames:
         pictures = kept.swapaxes(0, 1)
         return np.array(pictures.reshape(len(pictures), -1, *kept.shape[3:]))
 
-    def _kept(self, clip_id: str) -> Pictures:
-        """All that is kept, as it lies in the file: (S, N, L, H, W, 3)."""
+    def _kept(self, clip_id: str) -> ClipPixels:
+        """Return all stored frames, as in the file: (S, N, L, H, W, 3)."""
         frames = self._frames[clip_id]
         shape = (self.num_segments, self._num_clips, self.length, *frames.shape[1:])
         return frames.reshape(shape)
 
 
-def counts(spec: FramesSpec) -> tuple[int, int]:
-    """Segments and frames of each; frames that are no segments stand for one each."""
+def segments_of(spec: FramesSpec) -> tuple[int, int]:
+    """Return the number of segments and the frames of each; other frames are segments of one."""
     sampling, num_frames = spec.settings.get("sampling"), spec.shape[0]
     match sampling:
         case {"kind": "segments", "segments": int(segments), "length": int(length)}:
@@ -117,8 +118,8 @@ def counts(spec: FramesSpec) -> tuple[int, int]:
     return num_frames, 1
 
 
-def open_source(store: Store, text: str, *, num_clips: int) -> Source:
-    """The clips that a person names.
+def open_source(store: Store, text: str, *, num_clips: int) -> ClipSource:
+    """Open the clips that a text names.
 
     Args:
         store: Where they are, or where their videos are known.
@@ -131,7 +132,7 @@ def open_source(store: Store, text: str, *, num_clips: int) -> Source:
     """
     where, _, rest = text.partition(":")
     if where == "frames":
-        return KeptFrames(store.frames(rest or _only_kind(store)), num_clips=num_clips)
+        return StoredClips(store.frames(rest or _only_kind(store)), num_clips=num_clips)
     if where != "videos":
         raise UsageError(f"input={text!r}: must be frames, frames:NAME or videos:segments:8x5@256")
     if not rest.startswith("segments:"):

@@ -1,4 +1,4 @@
-"""Clips that are decoded anew each time: other frames in each epoch, and nothing kept on disk.
+"""Clips decoded on the fly: other frames in each epoch, and nothing stored on disk.
 
 Shape legend: N clips of a video, S segments, L frames in a row, T = S * L frames of a clip, H
 height, W width.
@@ -19,18 +19,18 @@ from kinestore.pipeline.video.reader import VideoReader
 from kinestore.pipeline.video.samplers import FrameIndices, center_segments, random_segments
 from kinestore.store import Store, UsageError
 
-Pictures = NDArray[np.uint8]
+ClipPixels = NDArray[np.uint8]
 
 
 class StreamedVideos:
-    """Frames drawn from the videos whose bytes are still those that were extracted.
+    """Clips decoded from the videos whose bytes are still those that were extracted.
 
-    A frame that is kept and streamed has the same bytes; so have the clips that are tested.
+    A stored frame and a streamed one have the same bytes; so have the test clips.
 
     Attributes:
-        name: As a person wrote it.
-        clip_ids: Those that have such a file.
-        num_changed: Those that have none.
+        name: Name of the source in run folders.
+        clip_ids: Clips that have such a file.
+        num_changed: Clips that have none.
         size: (H, W) of every frame.
         num_segments: S.
         length: L.
@@ -52,8 +52,8 @@ class StreamedVideos:
                 "bytes are those that were extracted; put the videos back, or use kept frames"
             )
 
-    def training(self, clip_id: str, *, seed: int) -> Pictures:
-        """One clip, at a random place of each segment: uint8, shape (T, H, W, 3).
+    def training(self, clip_id: str, *, seed: int) -> ClipPixels:
+        """Read one clip, at a random place of each segment: uint8, shape (T, H, W, 3).
 
         Raises:
             VideoError: If the video is gone, or has changed and cannot be decoded.
@@ -66,8 +66,8 @@ class StreamedVideos:
         )
         return self._decode(clip_id, indices.ravel())
 
-    def testing(self, clip_id: str, *, num_clips: int) -> Pictures:
-        """Clips from the centres of N * S segments, in turn: uint8, shape (N, T, H, W, 3).
+    def testing(self, clip_id: str, *, num_clips: int) -> ClipPixels:
+        """Read clips from the centers of N * S segments, in turn: uint8, shape (N, T, H, W, 3).
 
         Raises:
             VideoError: As `training` does.
@@ -81,8 +81,8 @@ class StreamedVideos:
         pictures = self._decode(clip_id, by_clip.ravel())
         return pictures.reshape(num_clips, -1, *pictures.shape[1:])
 
-    def _decode(self, clip_id: str, indices: FrameIndices) -> Pictures:
-        """These frames, scaled one by one: a large video takes no more memory than a small one."""
+    def _decode(self, clip_id: str, indices: FrameIndices) -> ClipPixels:
+        """Decode frames and scale them one by one, in little memory."""
         pictures = np.empty((len(indices), *self.size, 3), np.uint8)
         wanted, last = set(indices.tolist()), int(indices.max())
         convert = RgbConverter()
@@ -97,7 +97,7 @@ class StreamedVideos:
 
 
 def _unchanged(rows: Sequence[Mapping[str, str]]) -> dict[str, str]:
-    """Where each clip's bytes still are."""
+    """Find the videos whose bytes did not change, by clip_id."""
 
     def look(row: Mapping[str, str]) -> tuple[str, str] | None:
         try:

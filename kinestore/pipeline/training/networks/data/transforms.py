@@ -1,4 +1,4 @@
-"""What a net gets to see of a clip's frames: cuts, mirror images, normalised colours.
+"""Augmentation of a clip's frames: crops, flips and normalized colors.
 
 One transform holds for all frames of a clip, on the uint8 frames, by torchvision's arithmetic. What
 is drawn depends on the seed, the epoch and the clip's identity alone: not on order or workers.
@@ -20,15 +20,15 @@ from kinestore.pipeline.video.samplers import three_crop
 from kinestore.store import UsageError
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""ImageNet's colours, as torchvision's weights expect them, of pixels from 0 to 1."""
+"""ImageNet's colors, as torchvision's weights expect them, of pixels from 0 to 1."""
 
 SCALES = (1.0, 0.875, 0.75, 0.66)
-"""Sides of a training cut, in shares of the shorter side."""
+"""Sides of a training crop, in shares of the shorter side."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cut:
-    """A rectangle of every frame of a clip, in pixels, and whether it is mirrored left to right."""
+class Crop:
+    """A rectangle of every frame of a clip, in pixels, and whether it is flipped left to right."""
 
     top: int
     left: int
@@ -38,7 +38,7 @@ class Cut:
 
 
 def choose_size(size: int | None, of: tuple[int, int]) -> int:
-    """Pixels of a side of what a net sees: those asked for, or 7/8 of the frames' shorter side.
+    """Return the side of a network's input: as requested, or 7/8 of the frames' shorter side.
 
     Raises:
         UsageError: If the frames are smaller.
@@ -52,13 +52,13 @@ def choose_size(size: int | None, of: tuple[int, int]) -> int:
     return size or max(1, shorter * 7 // 8)
 
 
-def clip_seed(purpose: str, seed: int, *, epoch: int, clip_id: str) -> int:
-    """A seed for what is drawn of one clip in one epoch."""
+def augmentation_seed(purpose: str, seed: int, *, epoch: int, clip_id: str) -> int:
+    """Return the seed of one clip's augmentation in one epoch."""
     return derive_seed(purpose, seed, epoch, int.from_bytes(clip_id.encode()))
 
 
-def draw_cut(height: int, width: int, *, size: int, seed: int) -> Cut:
-    """Draw a cut's sides, its place and its mirroring.
+def draw_crop(height: int, width: int, *, size: int, seed: int) -> Crop:
+    """Draw the sides and place of a crop, and whether it is flipped.
 
     Source: Towards Good Practices for Very Deep Two-Stream ConvNets (2015), section 3 (corner
     cropping and multi-scale cropping), as the released code of TSN does it: sides are `SCALES` of
@@ -68,7 +68,7 @@ def draw_cut(height: int, width: int, *, size: int, seed: int) -> Cut:
     Args:
         height: Of the frames, 1 or more.
         width: Likewise.
-        size: Pixels that the cut will be resized to.
+        size: Side in pixels to which the crop will be resized.
         seed: 0 or more.
     """
     rng = np.random.default_rng(seed)
@@ -80,7 +80,7 @@ def draw_cut(height: int, width: int, *, size: int, seed: int) -> Cut:
     tall, wide = pairs[rng.integers(len(pairs))]
     high, across = max(1, sides[tall]), max(1, sides[wide])
     down, right = _PLACES[rng.integers(len(_PLACES))]
-    return Cut(
+    return Crop(
         top=down * ((height - high) // 4),
         left=right * ((width - across) // 4),
         height=high,
@@ -91,28 +91,28 @@ def draw_cut(height: int, width: int, *, size: int, seed: int) -> Cut:
 
 _PLACES = [(down, right) for down in (0, 2, 4) for right in (0, 2, 4)]
 _PLACES += [(1, 1), (1, 3), (3, 1), (3, 3)]
-"""Quarters of the room below and to the right that lie before the cut."""
+"""Offsets of a crop, in quarters of the room below and to the right."""
 
 
-def cut(frames: Tensor, how: Cut, *, size: int) -> Tensor:
-    """Cut all frames alike and resize them (bilinear, antialiased).
+def crop(frames: Tensor, where: Crop, *, size: int) -> Tensor:
+    """Crop all frames alike and resize them (bilinear, antialiased).
 
     Args:
         frames: uint8, shape (T, H, W, 3).
-        how: Where.
-        size: Pixels of a side of the result.
+        where: The crop.
+        size: Side of the result in pixels.
 
     Returns:
         uint8, shape (T, 3, size, size).
     """
     pictures = functional.resized_crop(
-        frames.permute(0, 3, 1, 2), how.top, how.left, how.height, how.width, [size, size]
+        frames.permute(0, 3, 1, 2), where.top, where.left, where.height, where.width, [size, size]
     )
-    return _tensor(functional.horizontal_flip(pictures) if how.flip else pictures)
+    return _tensor(functional.horizontal_flip(pictures) if where.flip else pictures)
 
 
-def views(frames: Tensor, *, size: int, num_crops: int) -> Tensor:
-    """Cuts for testing: the centre, or both ends and the centre of the longer side.
+def evaluation_crops(frames: Tensor, *, size: int, num_crops: int) -> Tensor:
+    """Return test-time crops: the center, or both ends and the center of the longer side.
 
     Args:
         frames: uint8, shape (T, H, W, 3).
@@ -132,23 +132,23 @@ def views(frames: Tensor, *, size: int, num_crops: int) -> Tensor:
     )
 
 
-def normalise(pictures: Tensor) -> Tensor:
-    """Colours from 0 to 1, less `MEAN`, by `STD`: uint8 (..., 3, H, W) -> float32 of that shape."""
+def normalize(pictures: Tensor) -> Tensor:
+    """Scale colors to 0 to 1, subtract `MEAN`, divide by `STD`: uint8 (..., 3, H, W) to float32."""
     return _tensor(
         functional.normalize(functional.to_dtype(pictures, torch.float32, scale=True), MEAN, STD)
     )
 
 
 def _tensor(picture: object) -> Tensor:
-    """What torchvision gives for a tensor, which it types as one of many kinds."""
+    """Narrow the type of torchvision's result."""
     return torch.as_tensor(picture)
 
 
 def read_swaps(pairs: Sequence[str], classes: Sequence[str]) -> NDArray[np.int64]:
-    """The class of a mirrored clip, by that of the clip.
+    """Return the class of a flipped clip, by that of the clip.
 
     Args:
-        pairs: Such as "left,right": a clip of either class, mirrored, is one of the other.
+        pairs: Such as "left,right": a flipped clip of either class is one of the other.
         classes: K names.
 
     Returns:
@@ -157,17 +157,17 @@ def read_swaps(pairs: Sequence[str], classes: Sequence[str]) -> NDArray[np.int64
     Raises:
         UsageError: If a text is no pair of two classes, or a class is in two.
     """
-    mirrored = np.arange(len(classes))
+    flipped = np.arange(len(classes))
     for text in pairs:
         first, second = _pair(text, classes)
-        if mirrored[first] != first or mirrored[second] != second:
+        if flipped[first] != first or flipped[second] != second:
             raise UsageError(f"swap={text!r}: has a class of another pair; name each class once")
-        mirrored[[first, second]] = second, first
-    return mirrored
+        flipped[[first, second]] = second, first
+    return flipped
 
 
 def _pair(text: str, classes: Sequence[str]) -> tuple[int, int]:
-    """The numbers of the two classes; names may hold commas themselves."""
+    """Return the numbers of the two classes; names may contain commas."""
     number = {name: index for index, name in enumerate(classes)}
     parts = text.split(",")
     for place in range(1, len(parts)):

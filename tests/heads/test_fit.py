@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from kinestore.heads import (
     Epoch,
-    FitSettings,
+    TrainingConfig,
     check_rows,
     create,
     derive_seed,
@@ -31,16 +31,19 @@ def problem(seed: int, num_rows: int = 60, num_classes: int = 3) -> tuple[Tensor
 
 
 def reference(
-    weight: np.ndarray[Any, Any], features: Tensor, labels: Tensor, settings: FitSettings, seed: int
+    weight: np.ndarray[Any, Any],
+    features: Tensor,
+    labels: Tensor,
+    settings: TrainingConfig,
+    seed: int,
 ) -> np.ndarray[Any, Any]:
     """Adam (Kingma and Ba, 2015, Algorithm 1) with L2 on a linear softmax classifier, float64."""
     x, y = features.double().numpy(), np.eye(len(weight))[labels.numpy()]
     first, second, step = np.zeros_like(weight), np.zeros_like(weight), 0
-    order = torch.Generator().manual_seed(seed)
-    for _ in range(settings.epochs):
-        permutation = torch.randperm(len(x), generator=order).numpy()
-        for start in range(0, len(x), settings.batch_size):
-            rows = permutation[start : start + settings.batch_size]
+    num_batches = -(-len(x) // settings.batch_size)
+    for epoch in range(1, settings.epochs + 1):
+        order = np.random.default_rng(derive_seed("order", seed, epoch)).permutation(len(x))
+        for rows in np.array_split(order, num_batches):
             exponents = np.exp(x[rows] @ weight.T)
             shares = exponents / exponents.sum(1, keepdims=True)
             gradient = (shares - y[rows]).T @ x[rows] / len(rows) + settings.weight_decay * weight
@@ -54,12 +57,12 @@ def reference(
 
 def test_fit_follows_adams_equations() -> None:
     features, labels = problem(0)
-    settings = FitSettings(epochs=3, batch_size=16, learning_rate=1e-2, weight_decay=0.1)
+    settings = TrainingConfig(epochs=3, batch_size=16, learning_rate=1e-2, weight_decay=0.1)
     model = nn.Linear(8, 3, bias=False).double()
     with torch.no_grad():
         model.weight.copy_(torch.linspace(-1, 1, 24).reshape(3, 8))
     wanted = reference(model.weight.detach().numpy().copy(), features, labels, settings, seed=5)
-    fit(model, features.double(), labels, settings=settings, seed=5)
+    fit(model, features.double(), labels, config=settings, seed=5)
     # both in float64: twelve steps of rounding
     np.testing.assert_allclose(model.weight.detach().numpy(), wanted, atol=1e-10)
 
@@ -68,8 +71,8 @@ def test_fit_follows_adams_equations() -> None:
 def test_fit_learns_what_can_be_learnt(seed: int) -> None:
     features, labels = problem(seed)
     model = create("mlp", in_features=8, num_classes=3, hidden=(16,), seed=seed)
-    settings = FitSettings(epochs=30, learning_rate=1e-2)
-    epochs = fit(model, features[:45], labels[:45], settings=settings, seed=seed)
+    settings = TrainingConfig(epochs=30, learning_rate=1e-2)
+    epochs = fit(model, features[:45], labels[:45], config=settings, seed=seed)
     assert [epoch.number for epoch in epochs] == list(range(1, 31))
     assert epochs[-1].loss < epochs[0].loss / 4
     unseen = predict(model, features[45:]).argmax(1) == labels[45:]
@@ -82,7 +85,7 @@ def fitted(seed: int, *, init_seed: int = 0, disturb: bool = False) -> Tensor:
     model = nn.Sequential(nn.Dropout(0.5), head)
     if disturb:
         torch.rand(17)
-    fit(model, features, labels, settings=FitSettings(epochs=2, batch_size=7), seed=seed)
+    fit(model, features, labels, config=TrainingConfig(epochs=2, batch_size=7), seed=seed)
     return nn.utils.parameters_to_vector(model.parameters())
 
 
@@ -100,12 +103,12 @@ def test_fit_leaves_the_global_generator_alone() -> None:
 
 def test_epoch_figures_are_means_over_rows_not_over_batches() -> None:
     # a step of 1e-30 changes nothing, so that the epoch's figures are those of the first weights;
-    # 60 rows in batches of 50 and 10, which a mean over batches would weigh alike
+    # 60 rows in batches of 9 and 8, which a mean over batches would weigh alike
     features, labels = problem(1)
     model = create("mlp", in_features=8, num_classes=3)
     logits = predict(model, features)
-    settings = FitSettings(epochs=1, batch_size=50, learning_rate=1e-30)
-    (epoch,) = fit(model, features, labels, settings=settings, seed=0)
+    settings = TrainingConfig(epochs=1, batch_size=9, learning_rate=1e-30)
+    (epoch,) = fit(model, features, labels, config=settings, seed=0)
     assert epoch.loss == pytest.approx(float(nn.functional.cross_entropy(logits, labels)), rel=1e-5)
     assert epoch.accuracy == pytest.approx(float((logits.argmax(1) == labels).double().mean()))
 
@@ -121,9 +124,9 @@ def test_on_epoch_may_evaluate_without_changing_what_is_learnt() -> None:
             seen.append(epoch)
             predict(model, features)
 
-        settings = FitSettings(epochs=2)
+        settings = TrainingConfig(epochs=2)
         hook = on_epoch if evaluate else None
-        fit(model, features, labels, settings=settings, seed=0, on_epoch=hook)
+        fit(model, features, labels, config=settings, seed=0, on_epoch=hook)
         assert not model.training
         return nn.utils.parameters_to_vector(model.parameters())
 
@@ -165,18 +168,18 @@ def test_derived_seeds_differ_by_purpose_round_and_client() -> None:
 )
 def test_settings_out_of_range_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        FitSettings(**settings)
+        TrainingConfig(**settings)
 
 
 def test_rows_and_labels_must_go_together() -> None:
     model = create("mlp", in_features=8, num_classes=3)
     features, labels = problem(0)
     with pytest.raises(UsageError, match="features: 60 rows with 59 labels"):
-        fit(model, features, labels[1:], settings=FitSettings(), seed=0)
+        fit(model, features, labels[1:], config=TrainingConfig(), seed=0)
     with pytest.raises(UsageError, match="features: 0 rows with 0 labels"):
-        fit(model, features[:0], labels[:0], settings=FitSettings(), seed=0)
+        fit(model, features[:0], labels[:0], config=TrainingConfig(), seed=0)
     with pytest.raises(UsageError, match="seed=-3"):
-        fit(model, features, labels, settings=FitSettings(), seed=-3)
+        fit(model, features, labels, config=TrainingConfig(), seed=-3)
 
 
 def test_check_rows_names_a_wrong_width_and_a_label_without_output() -> None:

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file
 
-from kinestore.heads import FitSettings
+from kinestore.heads import TrainingConfig
 from kinestore.pipeline.runs.predictions import read_predictions
-from kinestore.pipeline.training.federated.federate_head import federate
 from kinestore.store import Features, UsageError
+from tests.helpers.jobs import federate, watch
 from tests.helpers.trained import described, metrics, three_classes
 
-SHORT = FitSettings(epochs=2, batch_size=16, learning_rate=1e-3, weight_decay=1e-4)
+SHORT = TrainingConfig(epochs=2, batch_size=16, learning_rate=1e-3, weight_decay=1e-4)
 NUM_PARAMETERS = 10 * 512 + 512 + 512 * 256 + 256 + 256 * 3 + 3
 
 
@@ -44,7 +44,7 @@ def test_clips_are_assigned_as_asked_and_the_partition_is_drawn(
     tmp_path: Path, partition: str
 ) -> None:
     asked = {"clients": 3, "rounds": 1, "settings": SHORT}
-    summary = federate(clips(), out=tmp_path, partition=partition, **asked)  # type: ignore[arg-type]
+    summary = federate(clips(), out=tmp_path, partition=partition, **asked)
     assert sum(summary["client_sizes"]) == summary["num_train"]
     parts = ("num_train", "num_test", "num_left_out")
     assert sum(summary[name] for name in parts) == 60
@@ -59,12 +59,7 @@ def test_a_partition_that_cannot_be_read_is_told(tmp_path: Path, partition: str)
 
 
 def test_summary_adds_up_what_metrics_hold(tmp_path: Path) -> None:
-    ticks: list[tuple[int, int]] = []
-
-    def on_progress(done: int, total: int, note: str) -> None:
-        ticks.append((done, total))
-        assert note.startswith("accuracy ")
-
+    ticks: list[tuple[int, int, str]] = []
     summary = federate(
         clips(),
         out=tmp_path,
@@ -72,7 +67,7 @@ def test_summary_adds_up_what_metrics_hold(tmp_path: Path) -> None:
         sample=2,
         rounds=3,
         settings=SHORT,
-        on_progress=on_progress,
+        progress=watch(ticks),
     )
     rows = metrics(tmp_path)
     assert [row["round"] for row in rows] == ["1", "2", "3"]
@@ -89,7 +84,7 @@ def test_summary_adds_up_what_metrics_hold(tmp_path: Path) -> None:
     assert (summary["strategy"], summary["partition"]) == ("fedavg", "iid")
     assert (summary["refused"], summary["refusals"]) == (0, [])
     assert sum(summary["client_sizes"]) == summary["num_train"] == 48
-    assert ticks == [(1, 3), (2, 3), (3, 3)]
+    assert [tick[:2] for tick in ticks] == [(1, 3), (2, 3), (3, 3)]
     assert json.loads((tmp_path / "summary.json").read_text()) == summary
     assert json.loads((tmp_path / "config.json").read_text())["job"] == "federate"
     pictures = ["clients.png", "confusion.png", "curves.png", "partition.png"]
@@ -134,7 +129,7 @@ def test_clients_with_a_head_of_their_own_learn_what_a_common_one_cannot(
     features.features[:, 3:7] = 0
     shift = np.array([int(str(group)[-1]) % 3 for group in features.groups])
     features = dataclasses.replace(features, labels=(features.labels + shift) % 3)
-    quick = FitSettings(epochs=2, batch_size=16, learning_rate=1e-2, weight_decay=1e-4)
+    quick = TrainingConfig(epochs=2, batch_size=16, learning_rate=1e-2, weight_decay=1e-4)
     asked: dict[str, Any] = {"partition": "group", "rounds": 10, "settings": quick, "seed": seed}
     asked |= {"clients": 4, "folds": 3, "head": "mlp:hidden=32"}
     own = federate(features, out=tmp_path / "own", strategy="personal:private=2", **asked)
@@ -152,7 +147,7 @@ def test_clients_with_a_head_of_their_own_learn_what_a_common_one_cannot(
 
 def test_a_client_without_a_model_for_a_scored_clip_is_refused(tmp_path: Path) -> None:
     asked: dict[str, Any] = {"partition": "group", "clients": 3, "cv": "group", "rounds": 1}
-    with pytest.raises(UsageError, match="some scored clips belong to no client"):
+    with pytest.raises(UsageError, match="some test clips belong to no client"):
         federate(clips(), out=tmp_path / "run", strategy="personal:private=4", **asked)
     assert not (tmp_path / "run").exists()
 
@@ -219,7 +214,7 @@ def test_the_seed_decides_every_figure_but_the_time(tmp_path: Path) -> None:
 
 
 def test_refusals_are_named_in_the_summary(tmp_path: Path) -> None:
-    settings = FitSettings(epochs=5, learning_rate=1e30)
+    settings = TrainingConfig(epochs=5, learning_rate=1e30)
     summary = federate(clips(), out=tmp_path, clients=2, rounds=1, settings=settings)
     assert summary["refused"] == 2
     assert "round 1, client 0: " in summary["refusals"][0]

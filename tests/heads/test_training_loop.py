@@ -8,13 +8,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from kinestore.heads.training.loop import Training
+from kinestore.heads.training.lr_schedule import Schedule, read_schedule
+from kinestore.heads.training.processes import ONE_PROCESS
+from kinestore.pipeline.training.config import EvaluationViews
 from kinestore.pipeline.training.networks.activation_checkpointing import recompute_stages
-from kinestore.pipeline.training.networks.config import Looks, NetSettings
-from kinestore.pipeline.training.networks.data.batches import Examples
-from kinestore.pipeline.training.networks.lr_schedule import Schedule, read_schedule
-from kinestore.pipeline.training.networks.sgd import Training, predict
+from kinestore.pipeline.training.networks.clip_data import predict_clips
+from kinestore.pipeline.training.networks.data.clip_samples import ClipSamples
 from kinestore.store import KinestoreError, UsageError
-from tests.helpers.tiny_networks import ALONE, FLAT, Tiny, examples, noise, tiny, trained
+from tests.helpers.jobs import network_config
+from tests.helpers.tiny_networks import FLAT, Tiny, examples, noise, tiny, trained
 
 
 def weights(net: nn.Module) -> Tensor:
@@ -39,8 +42,8 @@ def test_steps_and_constants_by_hand() -> None:
     factors = [steps.factor(epoch, epochs=6, warmup=0) for epoch in range(6)]
     np.testing.assert_allclose(factors, [1, 1, 0.1, 0.1, 0.01, 0.01], rtol=1e-12)
     assert read_schedule("constant").factor(5, epochs=6, warmup=0) == 1
-    settings = NetSettings(epochs=4, learning_rate=0.2, schedule="cosine")
-    assert settings.learning_rate_of(2) == pytest.approx(0.1)
+    settings = network_config(epochs=4, learning_rate=0.2, schedule="cosine")
+    assert settings.learning_rate_of(3) == pytest.approx(0.1)
 
 
 @pytest.mark.parametrize(
@@ -49,13 +52,13 @@ def test_steps_and_constants_by_hand() -> None:
 )
 def test_schedules_that_are_none(text: str) -> None:
     with pytest.raises(UsageError, match=f"schedule='{text}': must be cosine, constant or steps"):
-        NetSettings(schedule=text)
+        network_config(schedule=text)
 
 
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"epochs": 0}, "epochs=0: must be 1 or more"),
+        ({"epochs": -1}, "epochs=-1: must be 0 or more"),
         ({"batch_size": 0}, "batch_size=0: must be 1 or more"),
         ({"accumulate": 0}, "accumulate=0: must be 1 or more"),
         ({"learning_rate": 0.0}, "learning_rate=0.0: must be above 0"),
@@ -69,26 +72,28 @@ def test_schedules_that_are_none(text: str) -> None:
 )
 def test_settings_out_of_range(settings: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError, match=said):
-        NetSettings(**settings)
+        network_config(**settings)
 
 
 @pytest.mark.parametrize(
     ("looks", "said"),
-    [({"clips": 0}, "clips=0: must be 1 or more"), ({"crops": 2}, "crops=2: must be 1 or 3")],
+    [
+        ({"num_clips": 0}, "num_clips=0: must be 1 or more"),
+        ({"num_crops": 2}, "num_crops=2: must be 1 or 3"),
+    ],
 )
 def test_looks_out_of_range(looks: dict[str, int], said: str) -> None:
     with pytest.raises(UsageError, match=said):
-        Looks(**looks)
+        EvaluationViews(**looks)
 
 
 def gradient(
-    net: nn.Module, given: Examples, *, epoch: int, weigh: Tensor | None = None
+    net: nn.Module, given: ClipSamples, *, epoch: int, weigh: Tensor | None = None
 ) -> list[Tensor]:
     """Of the mean loss over all clips as an epoch shows them, in one plain pass."""
-    rows = range(len(given.labels))
-    drawn = [given.draw(row, epoch=epoch) for row in rows]
-    (pictures,) = given.training([drawn], device=torch.device("cpu"))
-    labels = torch.tensor([some.label for some in drawn])
+    shown = given.epoch(np.arange(len(given)), number=epoch, seed=0)
+    (pictures,) = shown.inputs([range(len(given))], torch.device("cpu"))
+    labels = shown.labels
     loss = nn.functional.cross_entropy(net(pictures), labels, weigh)
     return list(torch.autograd.grad(loss, list(net.parameters())))
 
@@ -145,10 +150,10 @@ def test_each_epoch_shows_every_clip_once_in_an_order_of_its_own() -> None:
     trained(net, given, epochs=2, batch_size=4, **FLAT)
     first, second = seen[:11], seen[11:]
     assert len(set(first)) == 11 and len(second) == 11
-    rows = [Counter(given.draw(row, epoch=1).seed for row in range(11))]
+    rows = [Counter(given.augment(row, epoch=1, seed=0).seed for row in range(11))]
     assert max(rows[0].values()) == 1
-    plain = [given.draw(row, epoch=1) for row in range(11)]
-    (shown,) = given.training([plain], device=torch.device("cpu"))
+    plain = given.epoch(np.arange(11), number=1, seed=0)
+    (shown,) = plain.inputs([range(11)], torch.device("cpu"))
     wanted = shown.flatten(1).double().sum(1).round(decimals=6).tolist()
     assert sorted(first) == sorted(wanted) and first != wanted
 
@@ -183,7 +188,7 @@ def test_training_goes_on_from_a_state_to_the_same_bits(stop: int) -> None:
         training.epoch(number, np.arange(9))
     assert same(whole, second)
     kept, again = undisturbed.state(), training.state()
-    assert kept.keys() == again.keys() and "velocity.conv.weight" in kept
+    assert kept.keys() == again.keys() and "optimizer.momentum_buffer.conv.weight" in kept
     assert all(torch.equal(kept[name], again[name]) for name in kept)
 
 
@@ -297,14 +302,14 @@ def test_logits_are_the_mean_over_looks() -> None:
 
     source = noise(5)
     given = examples(source, size=6)
-    logits = predict(
+    logits = predict_clips(
         ByBrightness(),
         given,
         np.array([4, 1, 2]),
         num_classes=3,
-        looks=Looks(clips=2, crops=3),
-        settings=NetSettings(batch_size=4),
-        processes=ALONE,
+        views=EvaluationViews(num_clips=2, num_crops=3),
+        training=network_config(batch_size=4),
+        processes=ONE_PROCESS,
     )
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
     for row, answer in zip([4, 1, 2], logits, strict=True):
@@ -332,14 +337,20 @@ def test_a_net_learns_what_colour_tells(seed: int) -> None:
     source = noise(24)
     for number, clip in enumerate(source.clip_ids):
         source.training(clip, seed=0)[..., number % 3] //= 4
-    given = examples(source, seed=seed)
+    given = examples(source)
     net = tiny(seed)
-    how = NetSettings(epochs=15, batch_size=8, learning_rate=0.1)
-    training = Training(net, given, settings=how, seed=seed, processes=ALONE)
+    how = network_config(epochs=15, batch_size=8, learning_rate=0.1)
+    training = Training(net, given.subset(np.arange(18)), config=how, seed=seed)
     losses = [training.epoch(number, np.arange(18)).loss for number in range(1, 16)]
     assert losses[-1] < 0.5 * losses[0]
     unseen = np.arange(18, 24)
-    logits = predict(
-        net, given, unseen, num_classes=3, looks=Looks(), settings=how, processes=ALONE
+    logits = predict_clips(
+        net,
+        given,
+        unseen,
+        num_classes=3,
+        views=EvaluationViews(),
+        training=how,
+        processes=ONE_PROCESS,
     )
     assert logits.argmax(1).tolist() == [0, 1, 2, 0, 1, 2]

@@ -1,4 +1,4 @@
-"""One job in several processes, as `torchrun` starts them: each takes its share of every batch."""
+"""The processes of one training job, as `torchrun` starts them; each has a share of each batch."""
 
 import os
 from collections.abc import Iterator
@@ -9,18 +9,17 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from kinestore.heads import choose_device
-from kinestore.pipeline.training.networks.malloc import keep_freed_memory
+from kinestore.heads._device import choose_device
 
 
 @dataclass(frozen=True, kw_only=True)
 class Processes:
-    """Those that train together.
+    """The processes that train together, as one of them sees them.
 
     Attributes:
-        rank: Number of this one; 0 alone writes.
-        count: How many there are.
-        device: What this one computes on.
+        rank: Number of this process; 0 alone writes.
+        count: Number of processes.
+        device: Device of this process.
     """
 
     rank: int
@@ -35,25 +34,29 @@ class Processes:
 
     @property
     def is_first(self) -> bool:
-        """Whether this is the one that writes."""
+        """Whether this is the process that writes."""
         return self.rank == 0
 
     def total(self, values: Tensor) -> Tensor:
-        """The sum over the processes, the same bits in each; the tensor itself is overwritten."""
+        """Return the sum over the processes, the same bits in each; overwrites the tensor."""
         if self.count > 1:
             dist.all_reduce(values)
         return values
 
-    def agree(self, net: nn.Module) -> None:
-        """Give every process the first one's buffers: of batch norm each has seen other clips."""
+    def broadcast_buffers(self, model: nn.Module) -> None:
+        """Give every process the buffers of the first: batch norm saw other clips in each."""
         if self.count > 1:
-            for buffer in net.buffers():
+            for buffer in model.buffers():
                 dist.broadcast(buffer, 0)
 
 
+ONE_PROCESS = Processes(rank=0, count=1, device=torch.device("cpu"))
+"""A single process on the CPU."""
+
+
 @contextmanager
-def processes(device: str) -> Iterator[Processes]:
-    """Join the other processes of `torchrun`, or be the only one; freed memory is kept.
+def join_processes(device: str) -> Iterator[Processes]:
+    """Join the other processes of `torchrun`, or be the only one.
 
     Args:
         device: "auto" for a GPU if there is one, "cpu" or "cuda"; with several processes, each has
@@ -63,7 +66,6 @@ def processes(device: str) -> Iterator[Processes]:
         UsageError: If the device is another, or not there.
     """
     chosen = choose_device(device)
-    keep_freed_memory()
     if "RANK" not in os.environ:
         yield Processes(rank=0, count=1, device=chosen)
         return

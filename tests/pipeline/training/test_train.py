@@ -13,7 +13,7 @@ from matplotlib.image import imread
 from safetensors.torch import load_file
 
 from kinestore.federated.standardization import federated_standardizer
-from kinestore.heads import FitSettings, Standardiser, create, fit, moments_of, predict
+from kinestore.heads import Standardiser, TrainingConfig, create, fit, moments_of, predict
 from kinestore.pipeline.plotting.run_charts import (
     MOST_NAMED,
     LinePanel,
@@ -21,16 +21,16 @@ from kinestore.pipeline.plotting.run_charts import (
     draw_curves,
 )
 from kinestore.pipeline.runs.writer import open_run
+from kinestore.pipeline.training.fold_trainer import balanced_weights
 from kinestore.pipeline.training.folds import by_left_out_group, by_stratified_folds, keep_labelled
-from kinestore.pipeline.training.head_trainer import balanced_weights
-from kinestore.pipeline.training.train_head import train
 from kinestore.store import Features, KinestoreError, UsageError
+from tests.helpers.jobs import train, watch
 from tests.helpers.trained import FILES, SHORT, clips, metrics, saved_mlp, saved_weights
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_each_evaluation_finds_what_can_be_learnt(tmp_path: Path, seed: int) -> None:
-    settings = FitSettings(epochs=10)
+    settings = TrainingConfig(epochs=10)
     choices: list[dict[str, Any]] = [{}, {"cv": "group"}, {"folds": 3}]
     for choice in choices:
         out = tmp_path / str(choice)
@@ -40,27 +40,20 @@ def test_each_evaluation_finds_what_can_be_learnt(tmp_path: Path, seed: int) -> 
 
 
 def test_a_run_folder_holds_what_was_asked_and_what_came_of_it(tmp_path: Path) -> None:
-    ticks: list[tuple[int, int]] = []
-
-    def on_progress(done: int, total: int) -> None:
-        ticks.append((done, total))
-
-    summary = train(clips(), out=tmp_path, seed=3, settings=SHORT, on_progress=on_progress)
+    ticks: list[tuple[int, int, str]] = []
+    summary = train(clips(), out=tmp_path, seed=3, settings=SHORT, progress=watch(ticks))
     assert {path.name for path in tmp_path.iterdir()} == FILES
     assert json.loads((tmp_path / "summary.json").read_text()) == summary
     config = json.loads((tmp_path / "config.json").read_text())
-    assert config["settings"] == {
-        "epochs": 3,
-        "batch_size": 32,
-        "learning_rate": 1e-3,
-        "weight_decay": 1e-2,
-    }
+    wanted = {"epochs": 3, "batch_size": 32, "learning_rate": 1e-3, "weight_decay": 1e-2}
+    assert {name: config["settings"][name] for name in wanted} == wanted
+    assert config["settings"]["optimizer"] == "adam"
     assert (config["job"], config["head"], config["seed"]) == ("train", "mlp", 3)
     assert summary["classes"] == ["jump", "run", "walk"]
     assert summary["features"] == ["motion@0123456789abcdef"]
     assert (summary["num_train"], summary["num_test"]) == (48, 12)
     assert summary["evaluation"] == "stratified hold-out"
-    assert ticks == [(1, 3), (2, 3), (3, 3)]
+    assert [tick[:2] for tick in ticks] == [(1, 3), (2, 3), (3, 3)]
 
 
 def test_saved_model_scores_as_the_summary_says(tmp_path: Path) -> None:
@@ -83,7 +76,7 @@ def test_saved_model_scores_as_the_summary_says(tmp_path: Path) -> None:
 def test_test_rows_have_no_say_in_the_model(tmp_path: Path, choice: dict[str, Any]) -> None:
     choice = dict(choice)
     marks = ["train"] * 30 + [choice.pop("marks", "train")] * 10 + ["test"] * 20
-    settings = FitSettings(epochs=8, learning_rate=0.02)
+    settings = TrainingConfig(epochs=8, learning_rate=0.02)
     features = clips(splits=marks)
     other, labels = features.features.copy(), features.labels.copy()
     other[40:] *= 100
@@ -108,14 +101,14 @@ def test_the_seed_decides_every_figure(tmp_path: Path) -> None:
 
 
 def test_cross_validation_writes_each_fold_and_saves_a_model_of_all_rows(tmp_path: Path) -> None:
-    ticks: list[int] = []
+    ticks: list[tuple[int, int, str]] = []
     features = clips()
     summary = train(
         features,
         out=tmp_path,
         cv="group",
         settings=SHORT,
-        on_progress=lambda done, total: ticks.append(total - done),
+        progress=watch(ticks),
     )
     rows = metrics(tmp_path)
     assert [(row["fold"], row["epoch"]) for row in rows] == [
@@ -126,7 +119,9 @@ def test_cross_validation_writes_each_fold_and_saves_a_model_of_all_rows(tmp_pat
     # four groups of 15: the mean over folds is the mean over rows
     assert summary["top1"] == pytest.approx(np.mean(list(summary["fold_top1"].values())))
     assert summary["fold_top1"]["g3"] == float(rows[-1]["test_accuracy"])
-    assert ticks == list(range(14, -1, -1))  # 4 folds and the model of all rows, 3 epochs each
+    assert [total - done for done, total, _ in ticks] == list(
+        range(14, -1, -1)
+    )  # 4 folds and the model of all rows, 3 epochs each
     mean = load_file(tmp_path / "model.safetensors")["standardise.mean"].numpy()
     np.testing.assert_array_equal(mean, moments_of(features.features).mean)
 
@@ -134,10 +129,10 @@ def test_cross_validation_writes_each_fold_and_saves_a_model_of_all_rows(tmp_pat
 def test_metrics_are_on_disk_while_the_run_goes_on(tmp_path: Path) -> None:
     seen: list[int] = []
 
-    def on_progress(done: int, total: int) -> None:
+    def progress(stage: str, done: int, total: int, note: str = "") -> None:
         seen.append(len(metrics(tmp_path)))
 
-    train(clips(), out=tmp_path, settings=SHORT, on_progress=on_progress)
+    train(clips(), out=tmp_path, settings=SHORT, progress=progress)
     assert seen == [1, 2, 3]
 
 
@@ -212,8 +207,8 @@ def nan_row() -> Any:
         ({}, {"head": "x"}, "head='x': must be one of"),
         ({}, {"head": "mlp:width=3"}, "'width' is no setting; mlp takes hidden"),
         ({}, {"head": "mlp:hidden=0"}, r"hidden=\(0,\): each width must be 1 or more"),
-        ({}, {"class_weights": "x"}, "class_weights='x': must be 'balanced'"),
-        ({}, {"settings": FitSettings(epochs=0)}, "epochs=0: must be 1 or more"),
+        ({}, {"class_weights": "x"}, "class_weights='x': must be balanced"),
+        ({}, {"settings": TrainingConfig(epochs=0)}, "epochs=0: must be 1 or more"),
         ({}, {"seed": -1}, "seed=-1: must be from 0"),
     ],
 )
@@ -231,8 +226,10 @@ def test_too_few_clips_to_hold_out_are_named(tmp_path: Path) -> None:
 
 
 def test_training_that_diverged_is_a_failed_job_and_writes_no_summary(tmp_path: Path) -> None:
-    settings = FitSettings(epochs=5, learning_rate=1e30)
-    with pytest.raises(KinestoreError, match=r"learning_rate=1e\+30: training diverged") as caught:
+    settings = TrainingConfig(epochs=5, learning_rate=1e30)
+    with pytest.raises(
+        KinestoreError, match=r"training diverged, .* use a lower learning_rate than 1e\+30"
+    ) as caught:
         train(clips(), out=tmp_path, settings=settings)
     assert not isinstance(caught.value, UsageError)
     assert not (tmp_path / "summary.json").exists()
@@ -268,7 +265,7 @@ def test_a_file_in_the_place_of_the_run_folder_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_a_head_takes_settings_and_learns(tmp_path: Path, seed: int) -> None:
-    settings = FitSettings(epochs=15, learning_rate=0.01)
+    settings = TrainingConfig(epochs=15, learning_rate=0.01)
     summary = train(clips(seed), out=tmp_path, head="mlp:hidden=8", seed=seed, settings=settings)
     assert summary["head"] == "mlp:hidden=8"
     assert json.loads((tmp_path / "config.json").read_text())["head"] == "mlp:hidden=8"
@@ -308,7 +305,7 @@ def test_temporal_heads_learn_from_sequences(
     tmp_path: Path, head: str, in_order: bool, seed: int
 ) -> None:
     features = sequences(seed, in_order=in_order)
-    settings = FitSettings(epochs=40, learning_rate=0.01)
+    settings = TrainingConfig(epochs=40, learning_rate=0.01)
     summary = train(features, out=tmp_path, folds=3, head=head, seed=seed, settings=settings)
     assert summary["top1"] >= 0.9  # chance is 1/3
     # a column is standardised over the frames of all rows
@@ -359,7 +356,7 @@ def test_class_weights_are_those_of_the_fitted_rows(tmp_path: Path, seed: int) -
     head = create("mlp", in_features=10, num_classes=3, seed=seed)
     rows = torch.from_numpy(ready), torch.from_numpy(labels[:40])
     weights = torch.tensor([40 / (2 * 30), 40 / (2 * 10), 0])
-    fit(head, *rows, settings=SHORT, seed=seed, class_weights=weights)
+    fit(head, *rows, config=SHORT, seed=seed, class_weights=weights)
     saved = saved_weights(tmp_path)
     assert all(torch.equal(saved[name], array) for name, array in head.state_dict().items())
 
@@ -368,7 +365,7 @@ def test_class_weights_are_those_of_the_fitted_rows(tmp_path: Path, seed: int) -
 def test_twenty_folds_of_classes_with_fewer_rows(tmp_path: Path, choice: dict[str, Any]) -> None:
     labels = np.array([0] * 50 + [1] * 9 + [2])
     features = clips(labels=labels)
-    summary = train(features, out=tmp_path, folds=20, settings=FitSettings(epochs=2), **choice)
+    summary = train(features, out=tmp_path, folds=20, settings=TrainingConfig(epochs=2), **choice)
     assert summary["evaluation"] == "20 stratified folds"
     assert (summary["num_test"], len(summary["fold_top1"])) == (60, 20)
     folds = by_stratified_folds(features, num_folds=20, seed=0)

@@ -1,0 +1,156 @@
+"""The summary of a training job: what summary.json holds, and the job returns."""
+
+import math
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from kinestore.store import UsageError
+
+FRACTIONS = ("top1", "top5", "macro_f1", "macro_precision", "macro_recall")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FederatedFigures:
+    """Figures of a federated run alone; parameters and bytes are sums over rounds and clients.
+
+    With folds they are those of the saved model. The bytes include the exchange of moments (once,
+    from all clients), which is given apart too and is in no row of metrics.csv.
+
+    Attributes:
+        mean_client_top1: Plain mean of `client_top1` over the clients that have one.
+        mean_client_top5: Plain mean of `client_top5`.
+        client_top1: Accuracy of each client on its own test clips; None without any.
+        client_top5: The same for the five highest logits.
+        client_sizes: Training clips of each client.
+        parameters_up: Elements of parameters sent to the server.
+        parameters_down: Elements of parameters sent to clients.
+        bytes_up: Bytes sent to the server.
+        bytes_down: Bytes sent to clients.
+        standardise_bytes_up: Bytes of moments sent to the server.
+        standardise_bytes_down: Bytes of the standardizer sent to clients.
+        refused: Rejected updates, over all folds.
+        refusals: One sentence for each.
+        privacy: Bound on what the saved model reveals of a client, where noise was added.
+    """
+
+    mean_client_top1: float
+    mean_client_top5: float
+    client_top1: list[float | None]
+    client_top5: list[float | None]
+    client_sizes: list[int]
+    parameters_up: int
+    parameters_down: int
+    bytes_up: int
+    bytes_down: int
+    standardise_bytes_up: int
+    standardise_bytes_down: int
+    refused: int
+    refusals: list[str]
+    privacy: dict[str, float] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSummary:
+    """The summary of a finished run.
+
+    Attributes:
+        path: The run folder.
+        top1: Fraction of test clips predicted correctly, over all folds as one set.
+        top5: Fraction whose class is among the five highest logits.
+        macro_f1: Mean F1 of the classes.
+        macro_precision: Mean precision of the classes.
+        macro_recall: Mean recall of the classes.
+        num_train: Clips that the saved model was trained on.
+        num_test: Clips tested; with folds all, each by a model that was not trained on it.
+        num_unlabelled: Clips left out because they have no label.
+        num_missing: Clips left out because they lack one of the features.
+        num_left_out: Clips with a label that are in no part of the evaluation.
+        model: "all rows" where the saved model was trained on all clips, else "train rows".
+        classes: Names of the classes, in the order of the model's outputs.
+        config: Entries of config.json.
+        versions: Versions of Python and of the packages that the figures depend on.
+        seconds: Wall time of the job.
+        num_validation: Validation clips, added up over folds; of a central run.
+        fold_top1: Accuracy of each fold; of a central run.
+        best_epochs: Best epoch of each fold that has a validation part; of a central run.
+        num_changed: Clips left out because their video is gone or changed; of clips of frames.
+        processes: Number of processes; of clips of frames.
+        device: Kind of device; of clips of frames.
+        clips_per_s: Training clips a second; of clips of frames.
+        federation: Figures of a federated run.
+    """
+
+    path: Path
+    top1: float
+    top5: float
+    macro_f1: float
+    macro_precision: float
+    macro_recall: float
+    num_train: int
+    num_test: int
+    num_unlabelled: int
+    num_missing: int
+    num_left_out: int
+    model: str
+    classes: list[str]
+    config: dict[str, Any]
+    versions: dict[str, str]
+    seconds: float
+    num_validation: int | None = None
+    fold_top1: dict[str, float] | None = None
+    best_epochs: dict[str, int] | None = None
+    num_changed: int | None = None
+    processes: int | None = None
+    device: str | None = None
+    clips_per_s: float | None = None
+    federation: FederatedFigures | None = None
+
+    def __post_init__(self) -> None:
+        for name in FRACTIONS:
+            if not 0 <= getattr(self, name) <= 1:
+                raise UsageError(f"{name}={getattr(self, name)}: must be from 0 to 1")
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name.startswith("num_") and value is not None and value < 0:
+                raise UsageError(f"{field.name}={value}: must be 0 or more")
+        if not 0 <= self.seconds < math.inf:
+            raise UsageError(f"seconds={self.seconds}: must be 0 or more and finite")
+        if len(set(self.classes)) < len(self.classes):
+            raise UsageError("classes: one is named twice")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what summary.json holds: figures and settings in one flat object."""
+        values = asdict(self)
+        del values["path"]
+        config, federation = values.pop("config"), values.pop("federation") or {}
+        versions, seconds = values.pop("versions"), values.pop("seconds")
+        own = {key: value for key, value in values.items() if value is not None}
+        settings = {key: value for key, value in config.items() if key != "job"}
+        return {**own, **federation, **settings, "versions": versions, "seconds": seconds}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any], path: Path) -> "RunSummary":
+        """Check and read what `to_json` returned.
+
+        Raises:
+            UsageError: If an entry is missing, of another type or out of range.
+        """
+        from pydantic import TypeAdapter, ValidationError  # takes long to import
+
+        rest = dict(values)
+        federation = _take(rest, FederatedFigures) if "client_sizes" in rest else None
+        own = _take(rest, cls)
+        known = {**own, "config": rest, "federation": federation, "path": path}
+        try:
+            return TypeAdapter(cls).validate_python(known, strict=False)
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = ".".join(map(str, first["loc"])) or "summary.json"
+            raise UsageError(f"{name}: {first['msg'].lower()}") from error
+
+
+def _take(values: dict[str, Any], kind: type) -> dict[str, Any]:
+    """Remove and return the entries that are fields of a dataclass."""
+    names = {field.name for field in fields(kind)} & values.keys()
+    return {name: values.pop(name) for name in names}

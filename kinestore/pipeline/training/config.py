@@ -1,0 +1,92 @@
+"""Settings of training jobs, as the command line and Python set them."""
+
+from dataclasses import dataclass
+
+from kinestore.store import UsageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationConfig:
+    """Which clips are tested, and which choose the best epoch.
+
+    At most one of `split`, `cv` and `folds` is given. With none of them the split column decides if
+    it has both "train" and "test"; else a fifth of each class is tested.
+
+    Attributes:
+        split: "column" to require the split column.
+        cv: "group" to leave one group out at a time.
+        folds: Number of stratified folds, 2 or more.
+        validation: Share of each fold's training clips to use for validation, above 0 and below 1:
+            drawn by class, or whole groups with `cv`. None for those that the split column marks
+            "val" or "validation".
+        patience: Epochs without a lower validation loss after which training stops, 1 or more.
+    """
+
+    split: str | None = None
+    cv: str | None = None
+    folds: int | None = None
+    validation: float | None = None
+    patience: int | None = None
+
+    def __post_init__(self) -> None:
+        if sum(choice is not None for choice in (self.split, self.cv, self.folds)) > 1:
+            raise UsageError(
+                f"split={self.split!r}, cv={self.cv!r}, folds={self.folds}: give one of them at "
+                "most"
+            )
+        if self.split not in (None, "column"):
+            raise UsageError(f"split={self.split!r}: must be 'column'")
+        if self.cv not in (None, "group"):
+            raise UsageError(f"cv={self.cv!r}: must be 'group'; for stratified folds give folds=5")
+        if self.validation is not None and not 0 < self.validation < 1:
+            raise UsageError(f"validation={self.validation}: must be above 0 and below 1")
+        if self.patience is not None and self.patience < 1:
+            raise UsageError(f"patience={self.patience}: must be 1 or more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FederationConfig:
+    """Clients, their clips and the rounds of federated training.
+
+    Attributes:
+        strategy: One of `federated.names()`, with settings as `model_spec` reads them.
+        num_clients: Number of clients, 1 or more.
+        rounds: Rounds of communication, 1 or more.
+        partition: Which clients hold which clips: one of `PARTITIONS`, such as "iid" for even
+            shares of every class or "group" to keep each group with one client.
+        sample: Clients drawn for each round; None takes all.
+        checkpoint_every: Rounds between two checkpoints in the run folder, 1 or more.
+        resume: Continue from the run folder's checkpoints, to the same bits; start where there are
+            none. A run that is finished is only read.
+    """
+
+    strategy: str = "fedavg"
+    num_clients: int = 4
+    rounds: int = 80
+    partition: str = "iid"
+    sample: int | None = None
+    checkpoint_every: int = 10
+    resume: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationViews:
+    """Views of a test video whose logits are averaged.
+
+    Attributes:
+        num_clips: Clips of each video, 1 or more; training draws one of them.
+        num_crops: Crops of each clip, 1 (the center) or 3 (along the longer side).
+    """
+
+    num_clips: int = 1
+    num_crops: int = 1
+
+    def __post_init__(self) -> None:
+        if self.num_clips < 1:
+            raise UsageError(f"num_clips={self.num_clips}: must be 1 or more")
+        if self.num_crops not in (1, 3):
+            raise UsageError(f"num_crops={self.num_crops}: must be 1 or 3")
+
+
+CENTER_VIEW = EvaluationViews()
+"""A single view, by which the figures of an epoch are measured."""

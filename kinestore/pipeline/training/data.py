@@ -1,0 +1,62 @@
+"""The training data of a job, whatever its model takes: stored features or clips of frames."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from kinestore.federated.communication_cost import Traffic
+from kinestore.federated.evaluation import Predict
+from kinestore.heads import Standardiser
+from kinestore.heads.training.samples import Samples
+from kinestore.store import Features
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreparedData:
+    """Training data of one fold, standardized by its training rows alone.
+
+    Attributes:
+        clients: Training samples of each client; of one in central training.
+        predict: Logits of rows by their numbers, to score an epoch or round by.
+        predict_final: The same, to score the final model by.
+        standardizer: How the model's input is scaled.
+        traffic: Cost of agreeing on the standardizer.
+    """
+
+    clients: Sequence[Samples]
+    predict: Predict
+    predict_final: Predict
+    standardizer: Standardiser
+    traffic: Traffic
+
+
+class TrainingData(Protocol):
+    """Clips with labels and the model that learns them."""
+
+    @property
+    def rows(self) -> Features:
+        """The clips that have a label."""
+
+    @property
+    def num_unlabeled(self) -> int:
+        """Clips left out because they have no label."""
+
+    @property
+    def num_changed(self) -> int | None:
+        """Clips left out because their video is gone or changed; None for stored features."""
+
+    def describe(self) -> dict[str, Any]:
+        """Return the entries of config.json that say how clips are presented."""
+
+    def new_model(self) -> nn.Module:
+        """Build the model before training, the same each time, on its device."""
+
+    def check(self, model: nn.Module) -> None:
+        """Refuse a model that does not take these clips, before anything is written."""
+
+    def prepare(self, parts: Sequence[NDArray[np.int64]]) -> PreparedData:
+        """Standardize by the rows of all parts; each part holds the row numbers of one client."""

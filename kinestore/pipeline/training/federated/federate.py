@@ -1,0 +1,222 @@
+"""The job that trains one model over many clients, simulated in one process."""
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+
+from kinestore.federated.client_update import LOCAL_SETTINGS
+from kinestore.federated.config import RoundsConfig
+from kinestore.federated.privacy import check_accountant
+from kinestore.federated.round_record import RoundRecord
+from kinestore.federated.simulation import CheckpointConfig
+from kinestore.heads import NETWORK_TRAINING, TrainingConfig
+from kinestore.heads.training.processes import join_processes
+from kinestore.pipeline.plotting.run_charts import draw_clients, draw_partition
+from kinestore.pipeline.progress import Progress
+from kinestore.pipeline.runs.client_partition import write_client_partition
+from kinestore.pipeline.runs.predictions import count_by_client
+from kinestore.pipeline.runs.summary import RunSummary
+from kinestore.pipeline.runs.writer import Run, open_run, read_finished, versions
+from kinestore.pipeline.training.config import EvaluationConfig, FederationConfig
+from kinestore.pipeline.training.federated.figures import (
+    communication_of,
+    counts_of,
+    federated_figures,
+    round_panels,
+)
+from kinestore.pipeline.training.federated.fold_simulation import FederatedTrainer
+from kinestore.pipeline.training.folds import Fold, choose_folds, score_folds
+from kinestore.pipeline.training.networks.clip_data import FrameClips
+from kinestore.pipeline.training.run_figures import predictions_of
+from kinestore.pipeline.training.train import open_data
+from kinestore.store import Features, UsageError
+
+CLIENT_HEAD_TRAINING = LOCAL_SETTINGS
+"""A client's default training of a head in one round."""
+
+CLIENT_NETWORK_TRAINING = replace(NETWORK_TRAINING, epochs=1, schedule="constant")
+"""A client's default training of a network in one round: one local epoch, as the paper on the
+differential network has it, at one learning rate."""
+
+ALL_ROWS = "all"
+
+_COLUMNS = (
+    "fold",
+    "round",
+    "train_loss",
+    "accuracy",
+    "others",
+    "clients",
+    "refused",
+    "parameters_up",
+    "parameters_down",
+    "bytes_up",
+    "bytes_down",
+    "seconds",
+)
+
+_FOUR_CLIENTS = FederationConfig()
+_EVERY_CLIP = EvaluationConfig()
+
+
+def federate(
+    data: Features | FrameClips,
+    *,
+    out: str | Path,
+    head: str = "mlp",
+    federation: FederationConfig = _FOUR_CLIENTS,
+    evaluation: EvaluationConfig = _EVERY_CLIP,
+    training: TrainingConfig | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> RunSummary:
+    """Partition the training clips among clients, train together, and write a run folder.
+
+    Clients agree on the standardizer of features by their moments, without sharing a row; colors of
+    frames are scaled alike everywhere. A client's own test clips are those of its groups with the
+    partition "group"; else each class's are shared out as the client's training clips are. Where
+    parts of the model are private, a clip is tested by the model of its client.
+
+    Args:
+        data: What `Store.load` gives, or clips of frames for a network.
+        out: The run folder: new, empty or an earlier run, which is replaced.
+        head: One of `heads.names()`, with settings, as "mlp:hidden=512-256".
+        federation: Clients, their clips and the rounds.
+        evaluation: Which clips are tested; clients have no validation part.
+        training: A client's training in one round, its epochs being the local epochs; by default
+            `CLIENT_HEAD_TRAINING` or `CLIENT_NETWORK_TRAINING`.
+        seed: 0 or more; decides the hold-out, the partition, first weights, draws and batches.
+        progress: Called after each round.
+
+    Raises:
+        UsageError: If the request or the clips do not allow it.
+        KinestoreError: If a video cannot be decoded any more.
+    """
+    started = time.perf_counter()
+    config = training or default_client_training(data)
+    RoundsConfig(rounds=federation.rounds, sample=federation.sample).check_clients(
+        federation.num_clients
+    )
+    _check_central_only(config, evaluation)
+    with join_processes(config.device) as processes:
+        if processes.count > 1:
+            raise UsageError(
+                f"torchrun: {processes.count} processes, and clients are simulated in one; start "
+                "`kinestore federate` without it"
+            )
+        clips = open_data(data, head=head, training=config, seed=seed, processes=processes)
+        rows = clips.rows
+        described, folds = choose_folds(rows, evaluation, seed=seed)
+        trainer = FederatedTrainer(
+            clips, federation=federation, training=config, seed=seed, processes=processes
+        )
+        check_accountant(trainer.strategy.stages)
+        crossed = len(folds) > 1
+        if crossed:
+            everything = np.arange(len(rows.labels))
+            folds = [*folds, Fold(name=ALL_ROWS, train=everything, test=everything[:0])]
+        partitions = [trainer.partition(fold) for fold in folds]
+        trainer.check(partitions)
+        asked = {
+            "job": "federate",
+            "head": head,
+            "features": rows.views,
+            "clips": rows.fingerprint,
+            **clips.describe(),
+            "strategy": federation.strategy,
+            "partition": federation.partition,
+            "clients": federation.num_clients,
+            "rounds": federation.rounds,
+            "sample": federation.sample,
+            "evaluation": described,
+            "settings": asdict(config),
+            "seed": seed,
+        }
+        resume = federation.resume
+        checkpoints = CheckpointConfig(
+            path=Path(out), every=federation.checkpoint_every, resume=resume
+        )
+        if resume and (finished := read_finished(out, asked)) is not None:
+            return finished
+        with open_run(out, asked, columns=_COLUMNS, resume=resume) as run:
+            on_round = _writer(run, federation.rounds * len(folds), progress)
+            results = [
+                trainer.run(
+                    partition,
+                    checkpoints=replace(checkpoints, path=run.checkpoint(number)),
+                    on_round=on_round(partition.fold.name),
+                )
+                for number, partition in enumerate(partitions)
+            ]
+            scored, last = (results[:-1] if crossed else results), results[-1]
+            tested = [result.partition.fold for result in scored]
+            logits = [result.logits for result in scored]
+            scores = score_folds(rows, tested, logits)
+            owners = [result.partition.owners for result in scored]
+            predictions = predictions_of(rows, tested, logits, owners=owners)
+            communication = communication_of(last, trainer)
+            summary = RunSummary(
+                path=Path(out),
+                **scores.fractions(),
+                **counts_of(clips, scored, last, crossed=crossed),
+                num_changed=clips.num_changed,
+                classes=rows.classes,
+                config=asked,
+                federation=federated_figures(trainer, results, scored, predictions, communication),
+                versions=versions(),
+                seconds=round(time.perf_counter() - started, 3),
+            )
+            run.write_json("communication.json", communication)
+            write_client_partition(run.path, rows, last.partition.parts)
+            held = [rows.labels[part] for part in last.partition.parts]
+            per_class = np.stack([np.bincount(own, minlength=len(rows.classes)) for own in held])
+            draw_partition(run.path / "partition.png", per_class, classes=rows.classes)
+            own_top1 = [part.top1 for part in count_by_client(predictions, num_clients=len(held))]
+            draw_clients(run.path / "clients.png", own_top1)
+            run.write_model(last.model, last.standardizer, private=last.history.private)
+            run.write_pictures(round_panels(scored), scores, classes=rows.classes, x_label="round")
+            run.finish(summary, predictions)
+    return summary
+
+
+def default_client_training(data: Features | FrameClips) -> TrainingConfig:
+    """Return a client's default settings for stored features or for clips of frames."""
+    return CLIENT_NETWORK_TRAINING if isinstance(data, FrameClips) else CLIENT_HEAD_TRAINING
+
+
+def _check_central_only(training: TrainingConfig, evaluation: EvaluationConfig) -> None:
+    """Refuse settings that clients do not have."""
+    for name, value in {
+        "class_weights": training.class_weights,
+        "validation": evaluation.validation,
+        "patience": evaluation.patience,
+    }.items():
+        if value is not None:
+            raise UsageError(
+                f"{name}={value!r}: clients have none; train centrally, or leave it out"
+            )
+
+
+def _writer(
+    run: Run, total: int, progress: Progress | None
+) -> Callable[[str], Callable[[RoundRecord], None]]:
+    """Return a function that gives, for each fold, what to do after its rounds."""
+    done = 0
+
+    def of_fold(fold: str) -> Callable[[RoundRecord], None]:
+        def on_round(record: RoundRecord) -> None:
+            nonlocal done
+            others = ";".join(f"{name}={value}" for name, value in record.others.items())
+            row = {name: getattr(record, name) for name in _COLUMNS if name != "fold"}
+            run.add({**row, "fold": fold, "others": others})
+            done += 1
+            if progress is not None:
+                note = "" if record.accuracy is None else f"accuracy {record.accuracy:.3f}"
+                progress("rounds", done, total, note)
+
+        return on_round
+
+    return of_fold

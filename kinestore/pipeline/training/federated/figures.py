@@ -1,0 +1,150 @@
+"""Figures of a federated job, for its summary, communication.json and curves."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any, TypedDict
+
+import numpy as np
+import torch
+
+from kinestore.federated.evaluation import plain_mean
+from kinestore.federated.privacy import privacy_of
+from kinestore.heads import among_best
+from kinestore.pipeline.plotting.run_charts import LinePanel
+from kinestore.pipeline.runs.predictions import Predictions, count_by_client
+from kinestore.pipeline.runs.summary import FederatedFigures
+from kinestore.pipeline.training.data import TrainingData
+from kinestore.pipeline.training.federated.communication_report import communication
+from kinestore.pipeline.training.federated.fold_simulation import FederatedFold, FederatedTrainer
+
+
+class FederatedCounts(TypedDict):
+    """Clips by what became of them, and what the saved model was trained on."""
+
+    num_train: int
+    num_test: int
+    num_unlabelled: int
+    num_missing: int
+    num_left_out: int
+    model: str
+
+
+def counts_of(
+    data: TrainingData, scored: Sequence[FederatedFold], last: FederatedFold, *, crossed: bool
+) -> FederatedCounts:
+    """Count the clips of each part."""
+    num_train = sum(map(len, last.partition.parts))
+    num_test = sum(len(result.partition.fold.test) for result in scored)
+    return {
+        "num_train": num_train,
+        "num_test": num_test,
+        "num_unlabelled": data.num_unlabeled,
+        "num_missing": len(data.rows.missing),
+        "num_left_out": len(data.rows.labels) - num_train - (0 if crossed else num_test),
+        "model": "all rows" if crossed else "train rows",
+    }
+
+
+def communication_of(result: FederatedFold, trainer: FederatedTrainer) -> dict[str, Any]:
+    """Return what communication.json holds."""
+    rows = trainer.data.rows
+    parameters = dict(result.model.named_parameters())
+    shared = result.history.shared
+    return communication(
+        result.history.rounds,
+        setup=result.traffic,
+        num_clients=trainer.federation.num_clients,
+        shared=sum(array.numel() for name, array in parameters.items() if name in shared),
+        head=sum(array.numel() for array in parameters.values()),
+        views=rows.views if rows.features.shape[-1] else [],
+    )
+
+
+def federated_figures(
+    trainer: FederatedTrainer,
+    results: Sequence[FederatedFold],
+    scored: Sequence[FederatedFold],
+    predictions: Predictions,
+    communication: dict[str, Any],
+) -> FederatedFigures:
+    """Gather the figures that a central run does not have.
+
+    Args:
+        trainer: The job.
+        results: All folds, the last of which gave the saved model.
+        scored: The folds that were tested.
+        predictions: Predictions of their test clips.
+        communication: What communication.json holds.
+    """
+    num_clients, last = trainer.federation.num_clients, results[-1]
+    own = [part.top1 for part in count_by_client(predictions, num_clients=num_clients)]
+    own_top5 = _client_top5(trainer, scored)
+    run, moments = communication["run"], communication["standardise"]
+    records = [(result, record) for result in results for record in result.history.rounds]
+    return FederatedFigures(
+        mean_client_top1=_mean(own),
+        mean_client_top5=_mean(own_top5),
+        client_top1=own,
+        client_top5=own_top5,
+        client_sizes=[len(part) for part in last.partition.parts],
+        parameters_up=run["parameters_up"],
+        parameters_down=run["parameters_down"],
+        bytes_up=run["bytes_up"] + moments["bytes_up"],
+        bytes_down=run["bytes_down"] + moments["bytes_down"],
+        standardise_bytes_up=moments["bytes_up"],
+        standardise_bytes_down=moments["bytes_down"],
+        refused=sum(record.refused for _, record in records),
+        refusals=[
+            f"{_fold_prefix(result, results)}round {record.round}, client {refusal.client}: "
+            f"{refusal.reason}"
+            for result, record in records
+            for refusal in record.refusals
+        ],
+        privacy=_privacy(trainer, last),
+    )
+
+
+def _client_top5(trainer: FederatedTrainer, scored: Sequence[FederatedFold]) -> list[float | None]:
+    """Return the top-5 accuracy of each client's test clips; None for a client without any."""
+    rows = trainer.data.rows
+    owners = np.concatenate([result.partition.owners for result in scored])
+    labels = np.concatenate([rows.labels[result.partition.fold.test] for result in scored])
+    logits = torch.cat([result.logits for result in scored])
+    correct = among_best(logits, torch.from_numpy(labels), 5)
+    each = [correct[owners == client] for client in range(trainer.federation.num_clients)]
+    return [float(own.mean()) if len(own) else None for own in each]
+
+
+def _mean(fractions: Sequence[float | None]) -> float:
+    """Return the mean over the clients that have a fraction, each counted once."""
+    return plain_mean([math.nan if fraction is None else fraction for fraction in fractions])
+
+
+def _fold_prefix(result: FederatedFold, results: Sequence[FederatedFold]) -> str:
+    return f"fold {result.partition.fold.name}, " if len(results) > 1 else ""
+
+
+def _privacy(trainer: FederatedTrainer, last: FederatedFold) -> dict[str, float] | None:
+    """Return a bound on what the saved model reveals of a client, where there is noise."""
+    federation = trainer.federation
+    rate = 1.0 if federation.sample is None else federation.sample / federation.num_clients
+    spent = privacy_of(trainer.strategy.stages, rounds=len(last.history.rounds), rate=rate)
+    return None if spent is None else asdict(spent)
+
+
+def round_panels(results: Sequence[FederatedFold]) -> list[LinePanel]:
+    """Return the panels of curves.png: loss and accuracy by round, a line for each model."""
+    runs = [result.history.rounds for result in results]
+    losses = np.array([[record.train_loss for record in run] for run in runs])
+    lines = {"model": [[record.accuracy for record in run] for run in runs]}
+    for name in runs[0][0].others:
+        lines[name] = [[record.others[name] for record in run] for run in runs]
+    return [
+        LinePanel(title="Cross-entropy, last local epoch", lines={"clients": losses}),
+        LinePanel(
+            title="Accuracy on test clips",
+            lines={name: np.array(line, dtype=np.float64) for name, line in lines.items()},
+            is_fraction=True,
+        ),
+    ]

@@ -1,0 +1,214 @@
+"""Clips of frames as training data of a network.
+
+Shape legend: n clips, V views of a clip, K classes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from kinestore.federated.communication_cost import Traffic
+from kinestore.heads import Standardiser, TrainingConfig
+from kinestore.heads.training.loop import full_precision, mixed_precision
+from kinestore.heads.training.processes import Processes
+from kinestore.pipeline.training.config import CENTER_VIEW, EvaluationViews
+from kinestore.pipeline.training.data import PreparedData
+from kinestore.pipeline.training.folds import keep_labelled
+from kinestore.pipeline.training.networks.activation_checkpointing import recompute_stages
+from kinestore.pipeline.training.networks.build_network import build_net, takes_segments
+from kinestore.pipeline.training.networks.data.clip_samples import ClipSamples
+from kinestore.pipeline.training.networks.data.clip_source import ClipSource, open_source
+from kinestore.pipeline.training.networks.data.transforms import MEAN, STD, choose_size, read_swaps
+from kinestore.pipeline.training.networks.malloc import keep_freed_memory
+from kinestore.store import Features, Store, UsageError
+from kinestore.store.load import describe_clips
+
+COLOR_SCALING = Standardiser(mean=np.array(MEAN), std=np.array(STD))
+"""Scaling of a network's input, by color channel, of pixels from 0 to 1."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrameClips:
+    """Clips of frames in a store, and how a network sees them.
+
+    Attributes:
+        store: Knows the clips, their labels and where their videos are.
+        clips: As `open_source` reads it: "frames", "frames:NAME" or "videos:segments:8x5@256".
+        size: Side of the network's input in pixels, up to the frames' shorter side; 7/8 of that
+            side where it is None.
+        swaps: Pairs of classes, as "left,right", that are each other's mirror images.
+        views: Views of a test video whose logits are averaged.
+        weights: Weights to start from, as `build_net` reads them.
+    """
+
+    store: Store
+    clips: str = "frames"
+    size: int | None = None
+    swaps: Sequence[str] = ()
+    views: EvaluationViews = CENTER_VIEW
+    weights: Path | None = None
+
+
+class ClipData:
+    """Labeled clips of frames, and the network that learns them.
+
+    Args:
+        given: Which clips, and how they are seen.
+        head: One of `heads.names()` that takes frames, with settings as `model_spec` reads them.
+        training: How the network is trained.
+        seed: Seed of the first weights, 0 or more.
+        processes: Where it is trained. Freed memory of this process is kept from here on.
+
+    Raises:
+        UsageError: If network, clips and settings do not fit.
+    """
+
+    def __init__(
+        self,
+        given: FrameClips,
+        *,
+        head: str,
+        training: TrainingConfig,
+        seed: int,
+        processes: Processes,
+    ) -> None:
+        self._source = open_source(given.store, given.clips, num_clips=given.views.num_clips)
+        found = rows_of_source(given.store, self._source)
+        self.rows = keep_labelled(found)
+        self.num_unlabeled = len(found.labels) - len(self.rows.labels)
+        self.num_changed: int | None = self._source.num_changed
+        self._given, self._head, self._training = given, head, training
+        self._seed, self._processes = seed, processes
+        self._size = choose_size(given.size, self._source.size)
+        self._samples = ClipSamples(
+            source=self._source,
+            clip_ids=self.rows.clip_ids,
+            labels=self.rows.labels,
+            flipped_class=read_swaps(given.swaps, self.rows.classes),
+            size=self._size,
+            in_segments=takes_segments(head),
+            num_workers=processes.num_workers,
+        )
+        keep_freed_memory()
+
+    def describe(self) -> dict[str, Any]:
+        """Return the entries of config.json that say how clips are presented."""
+        views, weights = self._given.views, self._given.weights
+        return {
+            "size": self._size,
+            "swaps": list(self._given.swaps),
+            "looks": {"clips": views.num_clips, "crops": views.num_crops},
+            "weights": None if weights is None else str(weights),
+        }
+
+    def new_model(self) -> nn.Module:
+        """Build the network before training, on its device."""
+        network = build_net(
+            self._head,
+            num_classes=len(self.rows.classes),
+            source=self._source,
+            size=self._size,
+            weights=self._given.weights,
+            seed=self._seed,
+        )
+        if self._training.recompute:
+            recompute_stages(network, self._first_clip().cpu())
+        return network.to(self._processes.device)
+
+    def check(self, model: nn.Module) -> None:
+        """Pass one clip through a network, so that what does not fit is refused before it starts.
+
+        Raises:
+            UsageError: If the network does not take such clips.
+        """
+        clip = self._first_clip()
+        try:
+            with torch.inference_mode():
+                model.eval()(clip)
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())[:200]
+            raise UsageError(
+                f"size={self._size}: clips of shape {tuple(clip.shape[1:])} do not fit the "
+                f"network ({reason}); use another size or other frames"
+            ) from error
+
+    def prepare(self, parts: Sequence[NDArray[np.int64]]) -> PreparedData:
+        """Hand each client its clips; colors are scaled alike everywhere."""
+
+        def center(model: nn.Module, numbers: NDArray[np.int64]) -> Tensor:
+            return self._logits(model, numbers, CENTER_VIEW)
+
+        def all_views(model: nn.Module, numbers: NDArray[np.int64]) -> Tensor:
+            return self._logits(model, numbers, self._given.views)
+
+        return PreparedData(
+            clients=[self._samples.subset(part) for part in parts],
+            predict=center,
+            predict_final=all_views,
+            standardizer=COLOR_SCALING,
+            traffic=Traffic(parameters_up=0, parameters_down=0, bytes_up=0, bytes_down=0),
+        )
+
+    def _logits(self, model: nn.Module, rows: NDArray[np.int64], views: EvaluationViews) -> Tensor:
+        return predict_clips(
+            model,
+            self._samples,
+            rows,
+            num_classes=len(self.rows.classes),
+            views=views,
+            training=self._training,
+            processes=self._processes,
+        )
+
+    def _first_clip(self) -> Tensor:
+        """Read a batch of one onto the device."""
+        device = self._processes.device
+        return next(self._samples.testing([0], CENTER_VIEW, batch_size=1, device=device))[:, 0]
+
+
+def predict_clips(
+    model: nn.Module,
+    samples: ClipSamples,
+    rows: NDArray[np.int64],
+    *,
+    num_classes: int,
+    views: EvaluationViews,
+    training: TrainingConfig,
+    processes: Processes,
+) -> Tensor:
+    """Return logits of rows, the mean over all views of a clip: float32, shape (n, K).
+
+    The network is left in evaluation mode. Each process computes its share, and all get all.
+    """
+    model.eval()
+    processes.broadcast_buffers(model)
+    logits = torch.zeros(len(rows), num_classes, device=processes.device)
+    places = torch.arange(processes.rank, len(rows), processes.count)
+    own = rows[places.numpy()].tolist()
+    batches = samples.testing(own, views, batch_size=training.batch_size, device=processes.device)
+    answers = []
+    with torch.inference_mode(), mixed_precision(training, processes.device):
+        for batch in batches:
+            each = full_precision(model(batch.flatten(0, 1)))
+            answers.append(each.reshape(*batch.shape[:2], num_classes).mean(1))
+    if answers:
+        logits[places.to(processes.device)] = torch.cat(answers).to(logits)
+    return processes.total(logits).cpu()
+
+
+def rows_of_source(store: Store, source: ClipSource) -> Features:
+    """Return a row, without features, for each clip of the store that the source has.
+
+    Of several files with the same bytes, the newest gives label, group, split and uri, as in
+    `Store.load`.
+    """
+    newest = {row["clip_id"]: row for row in store.sources()}
+    clip_ids = sorted(newest.keys() & set(source.clip_ids))
+    nothing = np.zeros((len(clip_ids), 0), np.float32)
+    return describe_clips(nothing, clip_ids, rows=newest, views=[source.name], widths=[])
