@@ -107,7 +107,10 @@ def draw_confusion(path: Path, confusion: NDArray[np.int64], *, classes: Sequenc
         if num_classes <= 20:
             _write_counts(axes, confusion, shares)
         figure.colorbar(image, ax=axes, label="share of the true class", shrink=0.6, pad=0.02)
-        fit_figure(figure, axes, panel_in=(side_in, side_in))
+        if named:
+            fit_figure(figure, axes, panel_in=(side_in, side_in))
+        else:
+            figure.set_size_inches(side_in + 1.6, side_in + 0.8)
         figure.savefig(path)
 
 
