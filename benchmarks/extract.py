@@ -115,7 +115,7 @@ def run_kinestore(work: Work) -> None:
             workers=work.workers if work.device == "cpu" else 1,
             config=ExtractionConfig(
                 weights=work.weights,
-                frames=FrameChoice(kind="uniform"),
+                frame_choice=FrameChoice(kind="uniform"),
                 device=work.device,
             ),
         )
@@ -171,7 +171,7 @@ def measure_stages(work: Work) -> Stages:
     torch.set_num_threads(1)
     frames = FrameChoice(kind="uniform")
     models = {
-        name: create(name, weights=path, device=work.device, frames=frames)
+        name: create(name, weights=path, device=work.device, frame_choice=frames)
         for name, path in work.weights.items()
     }
     for _ in range(2):  # the first time warms up

@@ -1,6 +1,6 @@
 """The protocol of extractors, and the options that they are made with.
 
-Shape legend: T frames of the clip, N frames asked for, H height, W width.
+Shape legend: T frames of the clip, N requested frames, H height, W width.
 """
 
 from collections.abc import Sequence
@@ -72,7 +72,7 @@ class ExtractorOptions:
         weights: A file of weights, or a folder in the publisher's layout; None takes the
             published weights from the cache or the hub.
         device: "cpu", "cuda", or "auto" for CUDA where there is a GPU.
-        frames: Which frames of a clip it sees.
+        frame_choice: Which frames of a clip it sees.
         prompts: Texts that `clip-text` chooses from.
         spec_only: Whether only the specification is needed, because another machine embeds the
             clips: then "cuda" needs no GPU on this one.
@@ -80,6 +80,6 @@ class ExtractorOptions:
 
     weights: str | Path | None = None
     device: str = "auto"
-    frames: FrameChoice = field(default_factory=FrameChoice)
+    frame_choice: FrameChoice = field(default_factory=FrameChoice)
     prompts: tuple[str, ...] = ()
     spec_only: bool = False

@@ -1,6 +1,6 @@
 """The protocol of a decoded clip, as extractors see it.
 
-Shape legend: T frames of the clip, N frames asked for, H height, W width.
+Shape legend: T frames of the clip, N requested frames, H height, W width.
 """
 
 from collections.abc import Sequence

@@ -17,7 +17,7 @@ SPACES = ("luma", "cnn")
 
 @dataclass(frozen=True, kw_only=True)
 class FrameChoice:
-    """Which frames of a clip an extractor sees.
+    """Choice of the frames of a clip that an extractor sees.
 
     A network that takes more frames than are chosen sees each of them several times.
 

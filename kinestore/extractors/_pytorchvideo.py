@@ -24,7 +24,7 @@ KINETICS_PREPROCESSING = Preprocessing(
     mean=(0.45, 0.45, 0.45),
     std=(0.225, 0.225, 0.225),
 )
-"""As in the hub's tutorials, which however resize normalized values; here uint8 is resized."""
+"""Preprocessing of the hub's tutorials, which however resize normalized values and not uint8."""
 
 
 def zoo_file(file: str) -> Url:

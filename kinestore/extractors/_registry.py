@@ -46,7 +46,7 @@ def create(
     *,
     weights: str | Path | None = None,
     device: str = "auto",
-    frames: FrameChoice | None = None,
+    frame_choice: FrameChoice | None = None,
     prompts: Sequence[str] = (),
 ) -> Extractor:
     """Make an extractor, its weights loaded and frozen.
@@ -56,7 +56,7 @@ def create(
         weights: A file of weights, or a folder in the publisher's layout; None takes the published
             weights.
         device: "cpu", "cuda", or "auto" for CUDA where there is a GPU.
-        frames: Which frames of a clip it sees; None for the extractor's default.
+        frame_choice: Which frames of a clip it sees; None for the extractor's default.
         prompts: Texts that `clip-text` chooses from.
 
     Raises:
@@ -64,7 +64,10 @@ def create(
         KinestoreError: If there are no weights on this machine and none can be downloaded.
     """
     options = ExtractorOptions(
-        weights=weights, device=device, frames=frames or FrameChoice(), prompts=tuple(prompts)
+        weights=weights,
+        device=device,
+        frame_choice=frame_choice or FrameChoice(),
+        prompts=tuple(prompts),
     )
     return create_from_options(name, options)
 

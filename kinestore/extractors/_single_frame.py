@@ -9,11 +9,11 @@ from kinestore.extractors._preprocessing import Preprocessing
 
 
 def prepare_single_frame(
-    clip: ClipFrames, frames: FrameChoice, preprocessing: Preprocessing
+    clip: ClipFrames, frame_choice: FrameChoice, preprocessing: Preprocessing
 ) -> PreparedClip:
     """Draw one of the frames uniformly, from clip and seed alone, and preprocess it: (3, H, W)."""
-    chosen = frames.indices(clip, frames.num_keyframes)
-    at = draw_index(clip.clip_id, count=frames.num_keyframes, seed=frames.seed)
+    chosen = frame_choice.indices(clip, frame_choice.num_keyframes)
+    at = draw_index(clip.clip_id, count=frame_choice.num_keyframes, seed=frame_choice.seed)
     index = chosen[at : at + 1]
     return PreparedClip(
         clip_id=clip.clip_id,
@@ -23,6 +23,10 @@ def prepare_single_frame(
     )
 
 
-def single_frame_settings(frames: FrameChoice) -> dict[str, Any]:
+def single_frame_settings(frame_choice: FrameChoice) -> dict[str, Any]:
     """Return the settings that a view's specification records; the seed counts for every kind."""
-    return {**frames.settings(frames.num_keyframes), "drawn": 1, "seed": frames.seed}
+    return {
+        **frame_choice.settings(frame_choice.num_keyframes),
+        "drawn": 1,
+        "seed": frame_choice.seed,
+    }

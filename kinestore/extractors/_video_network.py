@@ -80,7 +80,7 @@ class VideoExtractor:
         network: The network.
         files: Its weights.
         runner: Runs it.
-        frames: Keyframes by default.
+        frame_choice: Keyframes by default.
     """
 
     def __init__(
@@ -90,10 +90,10 @@ class VideoExtractor:
         *,
         files: WeightFiles,
         runner: Runner,
-        frames: FrameChoice,
+        frame_choice: FrameChoice,
     ) -> None:
         self._network = network
-        self._frames = frames.by_default("keyframes")
+        self._frame_choice = frame_choice.by_default("keyframes")
         self._runner = runner
         self._model = self._runner.place(network.load(files.weights))
         self.spec = ViewSpec(
@@ -102,7 +102,7 @@ class VideoExtractor:
             settings={
                 "code": network.code_version,
                 **files.settings(),
-                "sampling": self._frames.settings(network.num_frames),
+                "sampling": self._frame_choice.settings(network.num_frames),
                 "preprocessing": network.preprocessing.settings(),
                 "compute_dtype": self._runner.dtype_name,
             },
@@ -115,7 +115,7 @@ class VideoExtractor:
 
     def prepare(self, clip: ClipFrames) -> PreparedClip:
         """Return the preprocessed frames in time order: shape (T, 3, H, W)."""
-        indices = self._frames.indices(clip, self._network.num_frames)
+        indices = self._frame_choice.indices(clip, self._network.num_frames)
         return PreparedClip(
             clip_id=clip.clip_id,
             pixels=_resize_each_once(clip, indices, self._network.preprocessing),
@@ -159,5 +159,5 @@ def build_video_extractor(
         network,
         files=files,
         runner=Runner.of(options, cpu_batch=network.cpu_batch),
-        frames=options.frames,
+        frame_choice=options.frame_choice,
     )

@@ -73,13 +73,13 @@ class BlipExtractor:
         name: One of `NAMES`.
         files: Weights and vocabulary.
         runner: Runs the network.
-        frames: Keyframes by default; one of them is drawn at random.
+        frame_choice: Keyframes by default; one of them is drawn at random.
     """
 
     def __init__(
-        self, name: str, *, files: WeightFiles, runner: Runner, frames: FrameChoice
+        self, name: str, *, files: WeightFiles, runner: Runner, frame_choice: FrameChoice
     ) -> None:
-        self._frames = frames.by_default("keyframes")
+        self._frame_choice = frame_choice.by_default("keyframes")
         hashes = files.settings()
         key = (str(runner.device), runner.dtype_name, *hashes.values())
         if (captioner := _LOADED.get(key)) is None:
@@ -94,7 +94,7 @@ class BlipExtractor:
             settings={
                 "code": CODE_VERSION,
                 **hashes,
-                "sampling": single_frame_settings(self._frames),
+                "sampling": single_frame_settings(self._frame_choice),
                 "preprocessing": BLIP_PREPROCESSING.settings(),
                 "caption": {"decoding": "greedy", "max_tokens": MAX_CAPTION_TOKENS},
                 "position": "[CLS], last layer, bidirectional",
@@ -109,7 +109,7 @@ class BlipExtractor:
 
     def prepare(self, clip: ClipFrames) -> PreparedClip:
         """Return one preprocessed frame: shape (3, 384, 384)."""
-        return prepare_single_frame(clip, self._frames, BLIP_PREPROCESSING)
+        return prepare_single_frame(clip, self._frame_choice, BLIP_PREPROCESSING)
 
     def embed(self, batch: Sequence[PreparedClip]) -> list[Embedding]:
         """Return the vector and the caption of each clip."""
@@ -259,4 +259,6 @@ def source(name: str) -> WeightSource:
 def build(name: str, options: ExtractorOptions) -> BlipExtractor:
     """Make the extractor; raises as `extractors.create` does."""
     files = find_weights(name, _SOURCE, options.weights)
-    return BlipExtractor(name, files=files, runner=Runner.of(options), frames=options.frames)
+    return BlipExtractor(
+        name, files=files, runner=Runner.of(options), frame_choice=options.frame_choice
+    )

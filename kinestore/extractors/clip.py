@@ -58,7 +58,7 @@ class ClipExtractor:
         name: One of `NAMES`.
         files: Weights and, for `clip-text`, vocabulary.
         runner: Runs the network.
-        frames: Keyframes by default; one of them is drawn at random.
+        frame_choice: Keyframes by default; one of them is drawn at random.
         prompts: Texts that `clip-text` chooses from.
     """
 
@@ -68,10 +68,10 @@ class ClipExtractor:
         *,
         files: WeightFiles,
         runner: Runner,
-        frames: FrameChoice,
+        frame_choice: FrameChoice,
         prompts: Sequence[str] = (),
     ) -> None:
-        self._frames = frames.by_default("keyframes")
+        self._frame_choice = frame_choice.by_default("keyframes")
         self._runner = runner
         self._network: Any = self._runner.place(load(files.weights))
         self._prompts: list[str] = []
@@ -86,7 +86,7 @@ class ClipExtractor:
             settings={
                 "code": CODE_VERSION,
                 **files.settings(),
-                "sampling": single_frame_settings(self._frames),
+                "sampling": single_frame_settings(self._frame_choice),
                 "preprocessing": CLIP_PREPROCESSING.settings(),
                 "compute_dtype": self._runner.dtype_name,
                 **chosen,
@@ -100,7 +100,7 @@ class ClipExtractor:
 
     def prepare(self, clip: ClipFrames) -> PreparedClip:
         """Return one preprocessed frame: shape (3, 224, 224)."""
-        return prepare_single_frame(clip, self._frames, CLIP_PREPROCESSING)
+        return prepare_single_frame(clip, self._frame_choice, CLIP_PREPROCESSING)
 
     def embed(self, batch: Sequence[PreparedClip]) -> list[Embedding]:
         """Return the vector of each clip, and the prompt that it is of."""
@@ -209,6 +209,6 @@ def build(name: str, options: ExtractorOptions) -> ClipExtractor:
         name,
         files=find_weights(name, source(name), options.weights),
         runner=Runner.of(options),
-        frames=options.frames,
+        frame_choice=options.frame_choice,
         prompts=options.prompts,
     )

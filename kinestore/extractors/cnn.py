@@ -1,4 +1,4 @@
-"""Frame features of an image network, kept as a sequence over time: `cnn-NAME`.
+"""Frame features of an image network, as a sequence over time: `cnn-NAME`.
 
 `cnn-efficientnet-lite0`: EfficientNet-Lite0 (EfficientNet: Rethinking Model Scaling for
 Convolutional Neural Networks, 2019, in its variant without squeeze-and-excitation), with the
@@ -12,7 +12,7 @@ there, such as `cnn-convnext_tiny.fb_in1k`.
 Done differently: frames are resized to a square, not cropped, since the sides of the picture are
 part of an action.
 
-Shape legend: B batch, T frames kept, H height, W width, D features.
+Shape legend: B batch, T frames, H height, W width, D features.
 """
 
 import re
@@ -58,7 +58,7 @@ _PREPROCESSING = {
         resize=(224, 224), interpolation="bicubic", mean=IMAGENET_MEAN, std=IMAGENET_STD
     )
 }
-"""Where it differs from timm's: the package's weights were trained with another scaling."""
+"""Exceptions to timm's: the package's weights were trained with another scaling."""
 
 
 class FrameCnn:
@@ -70,15 +70,20 @@ class FrameCnn:
         name: One of `NAMES`, or another network of timm's.
         files: A state dict in the publisher's layout of keys.
         runner: Runs the network.
-        frames: Ten evenly spaced frames by default; a choice with a kind sets their number.
+        frame_choice: Ten evenly spaced frames by default; a choice with a kind sets their number.
     """
 
     def __init__(
-        self, name: str, *, files: WeightFiles, runner: Runner, frames: FrameChoice | None = None
+        self,
+        name: str,
+        *,
+        files: WeightFiles,
+        runner: Runner,
+        frame_choice: FrameChoice | None = None,
     ) -> None:
-        frames = frames or FrameChoice()
-        self._num_frames = frames.num_keyframes if frames.kind else DEFAULT_NUM_FRAMES
-        self._frames = frames.by_default("uniform")
+        choice = frame_choice or FrameChoice()
+        self._num_frames = choice.num_keyframes if choice.kind else DEFAULT_NUM_FRAMES
+        self._frame_choice = choice.by_default("uniform")
         network: Any = _timm_network(name)
         self._preprocessing = preprocessing_of(name, network)
         load_frozen(network, files.weights, rename=_to_timm)
@@ -91,7 +96,7 @@ class FrameCnn:
             settings={
                 "code": CODE_VERSION,
                 **files.settings(),
-                "sampling": self._frames.settings(self._num_frames),
+                "sampling": self._frame_choice.settings(self._num_frames),
                 "preprocessing": self._preprocessing.settings(),
                 "compute_dtype": self._runner.dtype_name,
             },
@@ -104,7 +109,7 @@ class FrameCnn:
 
     def prepare(self, clip: ClipFrames) -> PreparedClip:
         """Return the preprocessed frames in time order: shape (T, 3, H, W)."""
-        indices = self._frames.indices(clip, self._num_frames)
+        indices = self._frame_choice.indices(clip, self._num_frames)
         return PreparedClip(
             clip_id=clip.clip_id,
             pixels=np.concatenate(
@@ -176,7 +181,7 @@ def build(name: str, options: ExtractorOptions) -> FrameCnn:
         KinestoreError: If there are no weights on this machine and none can be downloaded.
     """
     files = find_weights(name, source(name), options.weights)
-    return FrameCnn(name, files=files, runner=Runner.of(options), frames=options.frames)
+    return FrameCnn(name, files=files, runner=Runner.of(options), frame_choice=options.frame_choice)
 
 
 def _timm_name(name: str) -> str:

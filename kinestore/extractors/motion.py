@@ -139,7 +139,7 @@ def build(name: str, options: ExtractorOptions) -> MotionExtractor:
     """
     if options.weights is not None:
         raise UsageError(f"weights {options.weights}: {name} has no weights; leave them out")
-    if options.frames.kind == "keyframes":
+    if options.frame_choice.kind == "keyframes":
         raise UsageError(
             f"sampling='keyframes': {name} compares adjacent frames, evenly over the clip; "
             "leave sampling out"

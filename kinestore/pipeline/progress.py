@@ -1,4 +1,4 @@
-"""The one progress callback: every job that takes time calls it as it goes on."""
+"""The one progress callback: long jobs call it as they advance."""
 
 from typing import Protocol
 

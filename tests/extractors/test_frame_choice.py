@@ -81,10 +81,12 @@ def test_an_image_network_keeps_ten_even_frames_unless_asked_otherwise() -> None
     default = extractors.create(name).spec
     assert default.shape == (10, 1280)
     assert default.settings["sampling"] == {"kind": "evenly-spaced", "frames": 10}
-    assert extractors.create(name, frames=FrameChoice(num_keyframes=4, seed=9)).spec == default
+    assert (
+        extractors.create(name, frame_choice=FrameChoice(num_keyframes=4, seed=9)).spec == default
+    )
     for num_frames in (4, 20):
         choice = FrameChoice(kind="keyframes", num_keyframes=num_frames)
-        made = extractors.create(name, frames=choice)
+        made = extractors.create(name, frame_choice=choice)
         assert made.spec.shape == (num_frames, 1280)
         found = extractors.embed_clip(made, noise_clip(0, num_frames=30))
         assert found.vector.shape == (num_frames, 1280)
@@ -92,10 +94,10 @@ def test_an_image_network_keeps_ten_even_frames_unless_asked_otherwise() -> None
 
 
 def test_motion_compares_neighbours_and_takes_no_keyframes() -> None:
-    uniform = extractors.create("motion", frames=FrameChoice(kind="uniform"))
+    uniform = extractors.create("motion", frame_choice=FrameChoice(kind="uniform"))
     assert uniform.spec == extractors.create("motion").spec
     with pytest.raises(UsageError, match="sampling='keyframes': motion compares adjacent"):
-        extractors.create("motion", frames=FrameChoice(kind="keyframes"))
+        extractors.create("motion", frame_choice=FrameChoice(kind="keyframes"))
 
 
 def test_the_drawn_frame_depends_on_the_bytes_and_the_seed_alone(

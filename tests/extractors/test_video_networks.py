@@ -179,7 +179,7 @@ def test_frame_features_equal_timm_s_own_forward(name: str, tmp_path: Path) -> N
     path = tmp_path / "weights.pth"
     torch.save(state, path)
     four = extractors.FrameChoice(kind="uniform", num_keyframes=4)
-    extractor = extractors.create(name, weights=path, device="cpu", frames=four)
+    extractor = extractors.create(name, weights=path, device="cpu", frame_choice=four)
     batch = [extractor.prepare(noise_clip(seed)) for seed in (0, 1)]
     alone = [extractor.embed([clip])[0].vector for clip in batch]
     assert alone[0].shape == extractor.spec.shape == (4, plain.num_features)
@@ -192,7 +192,7 @@ def test_frame_features_equal_timm_s_own_forward(name: str, tmp_path: Path) -> N
     assert relative_error(alone[0], theirs) < 1e-5
     together = np.stack([found.vector for found in extractor.embed(batch)])
     assert relative_error(together, np.stack(alone)) < 1e-5
-    halved = in_bfloat16(name, weights=path, frames=four)
+    halved = in_bfloat16(name, weights=path, frame_choice=four)
     assert cosine(halved.embed(batch[:1])[0].vector, alone[0]) > 0.999
     path.unlink()
 

@@ -96,7 +96,7 @@ def test_a_file_of_the_web_is_fetched_once_and_its_name_s_hash_checked(
     name = f"net-{hashlib.sha256(content).hexdigest()[:8]}.pth"
     source = Url(f"{address}/{name}")
     assert cached(source) is None
-    with pytest.raises(KinestoreError, match=r"weights of r3d: .*cannot be fetched \(.*404"):
+    with pytest.raises(KinestoreError, match=r"weights of r3d: .*cannot be downloaded \(.*404"):
         fetch("r3d", source)
     files[f"/{name}"] = b"something else"
     with pytest.raises(KinestoreError, match="invalid hash value"):
@@ -116,7 +116,7 @@ def test_a_hub_s_repository_is_fetched_once_with_the_first_file_that_it_has(
     _, files = hub
     source = HubRepository(repository="owner/net", companions=("vocab.txt",))
     at = "/owner/net/resolve/main/"
-    with pytest.raises(KinestoreError, match="cannot be fetched"):
+    with pytest.raises(KinestoreError, match="cannot be downloaded"):
         fetch("blip", source)
     files[at + "vocab.txt"] = b"[PAD]\n"
     with pytest.raises(KinestoreError, match=r"has no model.safetensors or pytorch_model.bin"):
@@ -180,7 +180,7 @@ def test_offline_with_nothing_cached_a_job_stops_in_one_sentence_before_any_vide
     (sentence,) = ran.stderr.splitlines()
     assert sentence.startswith(
         "kinestore: weights of blip: huggingface.co/Salesforce/blip-image-captioning-base is not "
-        "cached here and cannot be fetched ("
+        "cached on this machine and cannot be downloaded ("
     )
     assert "run `kinestore weights fetch blip` and copy " in sentence and "as weights" in sentence
 

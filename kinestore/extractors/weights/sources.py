@@ -138,8 +138,8 @@ def fetch(name: str, source: WeightSource) -> WeightFiles:
     Raises:
         KinestoreError: If the publisher cannot be reached, or sends another file.
     """
-    if (here := cached(source)) is not None:
-        return here
+    if (found := cached(source)) is not None:
+        return found
     if isinstance(source, Path):
         raise KinestoreError(f"weights {source}: no such file; install its package again")
     try:
@@ -152,9 +152,9 @@ def fetch(name: str, source: WeightSource) -> WeightFiles:
     except (OSError, RuntimeError, ValueError) as error:  # raised by hubs: unreachable, refused
         reason = " ".join(str(error).split())[:120]
         raise KinestoreError(
-            f"weights of {name}: {source} is not cached here and cannot be fetched ({reason}); "
-            f"where there is a connection run `kinestore weights fetch {name}` and copy "
-            f"{_cache_of(source)} here, or give a file or folder as weights"
+            f"weights of {name}: {source} is not cached on this machine and cannot be downloaded "
+            f"({reason}); where there is a connection run `kinestore weights fetch {name}` and copy "
+            f"{_cache_of(source)} to this machine, or give a file or folder as weights"
         ) from error
 
 

@@ -110,7 +110,7 @@ def extract_command(
         )
         config = ExtractionConfig(
             weights=parse_weights(weights or [], extractor or []),
-            frames=choice,
+            frame_choice=choice,
             prompts=prompts,
             device=device,
             scheduler=scheduler,

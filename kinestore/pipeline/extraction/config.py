@@ -19,7 +19,7 @@ class ExtractionConfig:
     Attributes:
         weights: A file or folder of weights to use instead of the published ones: one path where
             there is one extractor, or paths by extractor, such as {"slow": "slow.pyth"}.
-        frames: Which frames of a clip the extractors see; None for each extractor's default.
+        frame_choice: Which frames of a clip the extractors see; None for each extractor's default.
         prompts: A text file with one prompt a line for `clip-text` to choose from; None makes one
             from each label.
         device: "auto", "cpu" or "cuda".
@@ -31,7 +31,7 @@ class ExtractionConfig:
     """
 
     weights: Weights | None = None
-    frames: FrameChoice | None = None
+    frame_choice: FrameChoice | None = None
     prompts: str | Path | None = None
     device: str = "auto"
     scheduler: str | None = None

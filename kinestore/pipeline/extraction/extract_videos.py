@@ -142,7 +142,7 @@ def _outputs(
         extractors,
         weights=config.weights,
         device=config.device,
-        frames=config.frames,
+        frame_choice=config.frame_choice,
         prompts=read_prompts(config.prompts, found),
         spec_only=config.scheduler is not None,
     )

@@ -41,7 +41,7 @@ def embedding_outputs(
     *,
     weights: Weights | None = None,
     device: str = "auto",
-    frames: FrameChoice | None = None,
+    frame_choice: FrameChoice | None = None,
     prompts: Sequence[str] = (),
     spec_only: bool = False,
 ) -> dict[str, EmbeddingOutput]:
@@ -59,7 +59,7 @@ def embedding_outputs(
         options = ExtractorOptions(
             weights=paths.get(name),
             device=device,
-            frames=frames or FrameChoice(),
+            frame_choice=frame_choice or FrameChoice(),
             prompts=tuple(prompts),
             spec_only=spec_only,
         )

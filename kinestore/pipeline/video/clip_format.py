@@ -37,7 +37,7 @@ kept in memory, would be decoded again and again."""
 
 @dataclass(frozen=True, kw_only=True)
 class ClipFormat:
-    """Which frames of a video are stored as a clip, and their size.
+    """Choice of the frames of a video that are stored as a clip, and their size.
 
     Attributes:
         sampling: "segments" (consecutive frames at the center of each of equal segments, as in

@@ -27,7 +27,7 @@ def random_segments(
     2016), section 3.1. With length=5 it is the sampling of TDN: Temporal Difference Networks for
     Efficient Action Recognition (2021), on which Video Action Recognition Method Based on
     Personalized Federated Learning and Spatiotemporal Features builds: column 2 is I_t of its
-    Eqs. (1) and (2), and the others its two neighbours on each side.
+    Eqs. (1) and (2), and the others its two neighbors on each side.
 
     With fewer positions to start at than segments, the starts are sorted draws from all positions;
     the released codes of TSM and TDN do not sample at T <= S, and take the first frames S times.
