@@ -153,8 +153,8 @@ def fetch(name: str, source: WeightSource) -> WeightFiles:
         reason = " ".join(str(error).split())[:120]
         raise KinestoreError(
             f"weights of {name}: {source} is not cached on this machine and cannot be downloaded "
-            f"({reason}); where there is a connection run `kinestore weights fetch {name}` and copy "
-            f"{_cache_of(source)} to this machine, or give a file or folder as weights"
+            f"({reason}); where there is a connection run `kinestore weights fetch {name}` and "
+            f"copy {_cache_of(source)} to this machine, or give a file or folder as weights"
         ) from error
 
 
