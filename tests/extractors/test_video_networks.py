@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from kinestore import extractors
 from kinestore.extractors import _runner, slowfast
 from kinestore.extractors._video_network import VideoNetwork
-from kinestore.pipeline.training.federated.communication_report import FROZEN
+from kinestore.pipeline.training.federated.communication_report import FROZEN_PARAMETERS
 from kinestore.store import UsageError
 from tests.helpers.networks import (
     cosine,
@@ -63,7 +63,7 @@ def test_networks_have_as_many_parameters_as_published_and_are_as_wide(
             network.reset_classifier(0)
             found = network.head_hidden_size
     assert (count_parameters(network), found) == (count, width)
-    assert FROZEN[name] == count  # what communication.json compares with
+    assert FROZEN_PARAMETERS[name] == count  # what communication.json compares with
 
 
 @pytest.fixture(scope="module")

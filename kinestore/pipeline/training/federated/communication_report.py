@@ -8,7 +8,7 @@ from typing import Any
 from kinestore.federated.communication_cost import QUANTITIES, Traffic
 from kinestore.federated.round_record import RoundRecord
 
-FROZEN = {
+FROZEN_PARAMETERS = {
     "blip": 223_971_644,
     "blip-text": 223_971_644,
     "clip": 151_277_313,
@@ -84,7 +84,7 @@ def _reduction(shared: int, head: int, views: Sequence[str]) -> dict[str, Any]:
 
     It is None where a frozen network's size is not known. A network on frames has none.
     """
-    frozen = {name: FROZEN.get(name) for name in (view.split("@")[0] for view in views)}
+    frozen = {name: FROZEN_PARAMETERS.get(name) for name in (view.split("@")[0] for view in views)}
     known = [count for count in frozen.values() if count is not None]
     whole = sum(known) + head
     saved = 1 - shared / whole if len(known) == len(frozen) else None
