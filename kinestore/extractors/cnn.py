@@ -219,7 +219,7 @@ def _to_timm(state: StateDict, expected: StateDict) -> StateDict:
     """
     if "_conv_stem.weight" in state:
         if len(state) != len(expected):
-            raise RuntimeError(f"{len(state)} tensors in the place of {len(expected)}")
+            raise RuntimeError(f"{len(state)} tensors instead of {len(expected)}")
         return dict(zip(expected, state.values(), strict=True))
     split = re.compile(r"(denselayer\d+\.(?:norm|conv))\.(\d)")
     return {split.sub(r"\1\2", key): value for key, value in state.items()}

@@ -7,7 +7,7 @@ component) for relative motion, which a moving camera does not change. No weight
 Done differently: cells divide the whole picture and the whole clip, not tubes along trajectories,
 so that a clip gives one vector of fixed length; DIS flow takes the place of Farneback's (as fast,
 sharper at boundaries); each descriptor is normalized over the clip, L1 and then square root
-(Hellinger), in the place of L2 a cell.
+(Hellinger), instead of L2 per cell.
 
 Shape legend: P frame pairs, H height, W width, B orientation bins.
 """

@@ -42,7 +42,7 @@ class RunCheckpoint:
 
 
 def write_checkpoint(path: Path, checkpoint: RunCheckpoint) -> None:
-    """Write the file in the place of an earlier one; a kill leaves the one or the other whole."""
+    """Replace the file; a killed process leaves either the old or the new file complete."""
     server = checkpoint.server
     arrays: dict[tuple[str | int, ...], Tensor] = {
         ("server", name): array for name, array in server.arrays.items()
