@@ -45,8 +45,8 @@ def federate_command(
     strategy: Annotated[
         str,
         typer.Option(
-            help="fedavg, fedprox:mu=0.1, feddyn, personal:private=0, ...; docs/training.md lists "
-            "all settings."
+            help="Aggregation method: fedavg, fedprox:mu=0.1, feddyn, personal:private=0, ...; "
+            "docs/training.md lists all settings."
         ),
     ] = "fedavg",
     clients: Annotated[int, typer.Option(help="Number of clients.")] = 4,
@@ -81,7 +81,7 @@ def federate_command(
     ] = None,
     accumulate: AccumulateOption = None,
     precision: PrecisionOption = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    device: Annotated[str, typer.Option(help="Device: auto, cpu or cuda.")] = "auto",
     seed: SeedOption = 0,
     checkpoint_every: Annotated[int, typer.Option(help="Rounds between checkpoints.")] = 10,
     resume: Annotated[

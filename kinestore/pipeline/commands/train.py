@@ -89,7 +89,7 @@ def train_command(
     precision: PrecisionOption = None,
     device: Annotated[
         str | None,
-        typer.Option(help="auto, cpu or cuda. [default: cpu for heads, auto for networks]"),
+        typer.Option(help="Device: auto, cpu or cuda. [default: cpu for heads, auto for networks]"),
     ] = None,
     seed: SeedOption = 0,
     resume: Annotated[
@@ -103,7 +103,7 @@ def train_command(
     weights: WeightsOption = None,
     recompute: RecomputeOption = None,
 ) -> None:
-    """Train a head on stored features, or a network on frames, and test it on unseen clips."""
+    """Train a head on stored features, or a network on frames, and test it."""
     from kinestore.pipeline.training.config import EvaluationConfig
     from kinestore.pipeline.training.train import default_training, train
 

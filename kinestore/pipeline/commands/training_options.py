@@ -105,7 +105,7 @@ PrecisionOption = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="float32 or bfloat16. [default: float32 on a CPU, bfloat16 on a GPU]",
+        help="Precision: float32 or bfloat16. [default: float32 on a CPU, bfloat16 on a GPU]",
     ),
 ]
 _Value = TypeVar("_Value")

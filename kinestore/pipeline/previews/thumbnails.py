@@ -40,7 +40,7 @@ def thumbnails(
     *,
     progress: Progress | None = None,
 ) -> dict[str, bytes]:
-    """Decode a frame of each clip: the one that its caption tells of, else one from its middle.
+    """Decode a frame of each clip: the one that its caption describes, else the middle one.
 
     Args:
         store: Store of the clips.

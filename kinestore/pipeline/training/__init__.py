@@ -1,1 +1,1 @@
-"""Training a head on stored features, and scoring it on unseen clips."""
+"""Training of heads on stored features and of networks on frames, and their test."""

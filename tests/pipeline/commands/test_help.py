@@ -20,11 +20,8 @@ def walk(command: click.Command, *path: str) -> Iterator[tuple[tuple[str, ...], 
             yield from walk(inner, *path, name)
 
 
-COMMANDS = {
-    path: command
-    for path, command in walk(get_command(app))
-    if path not in {("train",), ("federate",)}  # whose texts are being rewritten
-}
+COMMANDS = dict(walk(get_command(app)))
+
 ONE_OF_TWO = {"features", "clips"}
 """Options of which a head needs the one and a network on frames the other."""
 
