@@ -10,22 +10,19 @@ Shape legend: K clients, S steps, B rows of a batch, N rows of all clients.
 import copy
 import math
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from functools import partial
-from itertools import accumulate
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.nn.functional import cross_entropy
 
+from kinestore.federated.batch_plan import BatchPlan, plan_batches
 from kinestore.federated.client_data import LocalData, LocalSamples
 from kinestore.federated.client_update import LocalConfig, LocalResult, divide_result
 from kinestore.federated.state import Arrays, ClientState
-from kinestore.heads import FeatureSamples, TrainingConfig, derive_seed
-from kinestore.heads.training.loop import epoch_order, equal_batches
+from kinestore.heads import FeatureSamples, TrainingConfig
 
 _WARM_UP = 3
 """Steps before a CUDA graph is captured, as torch's documentation asks for."""
@@ -97,7 +94,6 @@ class VectorizedClients:
         self._features = torch.cat([some.features for some in samples]).to(device)
         self._labels = torch.cat([some.labels for some in samples]).to(device)
         self._sizes = [len(data) for data in own]
-        self._first_rows = [0, *accumulate(self._sizes)]
         self._proximal, self._device = proximal, device
         self._slots: _ClientSlots | None = None
 
@@ -107,7 +103,9 @@ class VectorizedClients:
         """Return what `local_update` returns for each of these clients."""
         if not configs:
             return []
-        plan = self._plan(configs)
+        plan = plan_batches(
+            configs, self._sizes, config=self._settings, dtype=self._features.dtype
+        ).to(self._device)
         slots = self._slots_for(len(configs))
         slots.start([{**arrays, **state.private} for state in states])
         if self._proximal:
@@ -151,57 +149,6 @@ class VectorizedClients:
                 proximal=self._proximal,
             )
         return self._slots
-
-    def _plan(self, configs: Sequence[LocalConfig]) -> "_Plan":
-        """Return every client's batches, as `heads.fit` draws them."""
-        width, epochs = self._settings.batch_size, self._settings.epochs
-        drawn: list[list[Tensor]] = []
-        for config in configs:
-            seed = derive_seed("client", config.seed, config.round_number, config.client)
-            size, first = self._sizes[config.client], self._first_rows[config.client]
-            own = np.arange(first, first + size)
-            batches: list[Tensor] = []
-            for epoch in range(1, epochs + 1):
-                order = torch.from_numpy(epoch_order(own, seed=seed, epoch=epoch))
-                batches += [order[list(batch)] for batch in equal_batches(size, width)]
-            drawn.append(batches)
-        shape = (max(map(len, drawn)), len(drawn), min(width, max(self._sizes)))
-        rows = torch.zeros(shape, dtype=torch.int64)
-        share, counted = torch.zeros(2, *shape, dtype=self._features.dtype).unbind()
-        for client, batches in enumerate(drawn):
-            last_epoch = len(batches) - len(batches) // max(1, epochs)
-            for step, batch in enumerate(batches):
-                rows[step, client, : len(batch)] = batch
-                share[step, client, : len(batch)] = 1 / len(batch)
-                counted[step, client, : len(batch)] = step >= last_epoch
-        return _Plan(
-            rows=rows.to(self._device),
-            share=share.to(self._device),
-            counted=counted.to(self._device),
-            steps=[len(batches) for batches in drawn],
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Plan:
-    """Batches of a round; those that are not full are padded with row 0.
-
-    Attributes:
-        rows: Numbers among the rows of all clients, int64, shape (S, K, B).
-        share: Weight of each row in its batch's mean, shape (S, K, B); 0 for padding.
-        counted: 1 for rows of a client's last epoch, shape (S, K, B).
-        steps: Number of each client's steps, S at most.
-    """
-
-    rows: Tensor
-    share: Tensor
-    counted: Tensor
-    steps: list[int]
-
-    def endings(self) -> Iterator[tuple[int, list[int]]]:
-        """Yield each step, and the clients for whom it is the last."""
-        for step in range(len(self.rows)):
-            yield step, [client for client, count in enumerate(self.steps) if count == step + 1]
 
 
 class _ClientSlots:
@@ -261,7 +208,7 @@ class _ClientSlots:
         if self._coefficients is not None:
             self._coefficients.copy_(torch.tensor(coefficients, dtype=self._coefficients.dtype))
 
-    def train(self, plan: _Plan) -> Mapping[str, Tensor]:
+    def train(self, plan: BatchPlan) -> Mapping[str, Tensor]:
         """Take all steps; return each client's weights after its own last one, (K, ...)."""
         if self._rows.is_cuda and self._graph is None and len(plan.rows):
             self._capture(plan)
@@ -276,7 +223,7 @@ class _ClientSlots:
                     self._ended[name][ended] = weight.detach()[ended]
         return self._ended
 
-    def _load(self, plan: _Plan, step: int) -> None:
+    def _load(self, plan: BatchPlan, step: int) -> None:
         self._rows.copy_(plan.rows[step])
         self._share.copy_(plan.share[step])
         self._counted.copy_(plan.counted[step])
@@ -304,7 +251,7 @@ class _ClientSlots:
             for value in state.values():
                 value.zero_()
 
-    def _capture(self, plan: _Plan) -> None:
+    def _capture(self, plan: BatchPlan) -> None:
         """Capture a step, and put everything back as it was."""
         before = {name: weight.detach().clone() for name, weight in self._weights.items()}
         self._load(plan, 0)

@@ -82,7 +82,7 @@ class FitState:
             )
 
 
-def write_checkpoint(path: Path, fit: FitState, training: Mapping[str, Tensor]) -> None:
+def write_fit(path: Path, fit: FitState, training: Mapping[str, Tensor]) -> None:
     """Replace the checkpoint; a kill leaves the old or the new one whole."""
     described = {
         "format": FIT_FORMAT,
@@ -98,8 +98,8 @@ def write_checkpoint(path: Path, fit: FitState, training: Mapping[str, Tensor]) 
         publish(unfinished, path)
 
 
-def read_checkpoint(path: Path) -> tuple[FitState, dict[str, Tensor]]:
-    """Read what `write_checkpoint` wrote: the epochs so far, and the training's tensors.
+def read_fit(path: Path) -> tuple[FitState, dict[str, Tensor]]:
+    """Read what `write_fit` wrote: the epochs so far, and the training's tensors.
 
     Raises:
         UsageError: If the file is damaged, or of another format.

@@ -23,8 +23,8 @@ from kinestore.pipeline.training.data import PreparedData, TrainingData
 from kinestore.pipeline.training.fit_state import (
     EpochRecord,
     FitState,
-    read_checkpoint,
-    write_checkpoint,
+    read_fit,
+    write_fit,
 )
 from kinestore.pipeline.training.folds import Fold
 from kinestore.store import UsageError
@@ -150,7 +150,7 @@ class FoldTrainer:
             seconds = time.perf_counter() - started
             fit.add(self._record(model, fold, epoch, ready), model.state_dict())
             if self._run is not None and time.monotonic() - written >= CHECKPOINT_SECONDS:
-                write_checkpoint(checkpoint, fit, training.state())
+                write_fit(checkpoint, fit, training.state())
                 written = time.monotonic()
             self._write(fold, fit.records[-1])
             self._num_clips += len(samples)
@@ -203,7 +203,7 @@ class FoldTrainer:
         """Restore an earlier run's state into the training, if there is one."""
         if not self._resume or not checkpoint.exists():
             return FitState()
-        fit, tensors = read_checkpoint(checkpoint)
+        fit, tensors = read_fit(checkpoint)
         try:
             training.restore(tensors)
         except (RuntimeError, KeyError) as error:
