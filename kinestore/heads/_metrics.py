@@ -57,7 +57,7 @@ class Scores:
 
 
 def among_best(logits: Tensor, labels: Tensor, count: int) -> NDArray[np.bool_]:
-    """Whether each row's label is among its so many highest logits, of (N, K): bool, shape (N,)."""
+    """Return whether each row's label is among its `count` highest logits: bool, shape (N,)."""
     best = torch.topk(logits, min(count, logits.shape[1]), dim=1).indices
     found: NDArray[np.bool_] = (best == labels[:, None]).any(1).numpy()
     return found

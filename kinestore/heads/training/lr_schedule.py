@@ -10,7 +10,7 @@ KINDS = ("cosine", "constant", "steps")
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """How the learning rate falls, as a factor of the highest.
+    """Learning rate by epoch, as a factor of the highest.
 
     Attributes:
         kind: One of `KINDS`.

@@ -34,7 +34,7 @@ class Processes:
 
     @property
     def is_first(self) -> bool:
-        """Whether this is the process that writes."""
+        """True in the process that writes."""
         return self.rank == 0
 
     def total(self, values: Tensor) -> Tensor:

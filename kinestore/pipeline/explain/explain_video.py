@@ -5,7 +5,6 @@ Shape legend: S segments of L frames, T frames of a clip, F that are shown, H an
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -76,7 +75,7 @@ class Explanation:
     size: int
     peak: VideoPeak | None
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return all as values of JSON, the class as "class" and the path as "out"."""
         values = asdict(self)
         label, path = values.pop("label"), values.pop("path")

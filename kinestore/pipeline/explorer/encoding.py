@@ -16,11 +16,11 @@ from kinestore.pipeline.plotting.legend import NUM_STYLES, style
 _ARRAYS = {"<f4": "Float32Array", "<u2": "Uint16Array", "<u4": "Uint32Array"}
 
 
-def encode(page: Page) -> dict[str, Any]:
+def encode(page: Page) -> dict[str, object]:
     """Encode all of a page but its thumbnails."""
     folders, files = zip(*(_split(uri) for uri in page.uris), strict=True)
     columns = {**page.columns, **_prediction_columns(page)}
-    encoded: dict[str, Any] = {
+    encoded: dict[str, object] = {
         "points": _array(page.points.ravel(), "<f4"),
         "clipIds": list(page.clip_ids),
         "folders": _coded(folders),
@@ -73,7 +73,7 @@ def _split(uri: str) -> tuple[str, str]:
     return uri[:cut], uri[cut:]
 
 
-def _coded(values: Sequence[str | None]) -> dict[str, Any]:
+def _coded(values: Sequence[str | None]) -> dict[str, object]:
     """Encode distinct values, in alphabetical order and None last, and a number for each row."""
     names: list[str | None] = [*sorted({value for value in values if value is not None})]
     if any(value is None for value in values):

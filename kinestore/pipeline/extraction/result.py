@@ -4,7 +4,6 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
 
 from kinestore.pipeline.extraction.tasks import OutputSpec, ShardResult
 from kinestore.store import ViewSpec
@@ -63,7 +62,7 @@ class ExtractionResult:
     frames: Mapping[str, str]
     frames_bytes: int
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return what `extract --json` prints and the store's `summary.json` holds."""
         names = [field.name for field in fields(self) if field.name != "path"]
         return {_JSON_KEYS.get(name, name): getattr(self, name) for name in names}

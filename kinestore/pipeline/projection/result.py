@@ -2,7 +2,6 @@
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from kinestore.pipeline.projection.quality import QUALITY_NEIGHBORS, Quality
 from kinestore.pipeline.projection.reducer import describe_layout
@@ -66,7 +65,7 @@ class UmapResult:
     fast: bool
     panels: list[UmapPanel]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return all figures as values of JSON."""
         return {**asdict(self), "path": str(self.path)}
 

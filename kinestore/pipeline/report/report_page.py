@@ -61,7 +61,9 @@ def render_report(
         titles=titles,
         settings=list(_flat(run.config, left_out=_SHOWN_ELSEWHERE)),
         clip_counts=[
-            (text, run.summary[name]) for name, text in _CLIP_COUNTS.items() if name in run.summary
+            (text, value)
+            for name, text in _CLIP_COUNTS.items()
+            if (value := getattr(run.summary, name)) is not None
         ],
         charts=[lay_out_curves(panel) for panel in run.curves],
         confusion=_confusion_map(run),

@@ -15,6 +15,7 @@ from kinestore.pipeline.report.curves import CurvePanel, read_curves
 from kinestore.pipeline.runs.client_partition import count_client_classes
 from kinestore.pipeline.runs.predictions import Predictions, read_predictions
 from kinestore.pipeline.runs.reader import read_config, read_object, unusable
+from kinestore.pipeline.runs.summary import InvalidSummary, RunSummary
 
 Check = Callable[[Any], bool]
 
@@ -41,7 +42,7 @@ class RunRecord:
     Attributes:
         name: Name of its folder.
         config: Content of config.json.
-        summary: Content of summary.json.
+        summary: Its summary.
         classes: K names; `predictions` has no other.
         predictions: Of each test clip.
         curves: Charts of metrics.csv.
@@ -49,8 +50,8 @@ class RunRecord:
     """
 
     name: str
-    config: dict[str, Any]
-    summary: dict[str, Any]
+    config: dict[str, object]
+    summary: RunSummary
     classes: list[str]
     predictions: Predictions
     curves: list[CurvePanel]
@@ -65,13 +66,14 @@ def read_run(run: str | Path) -> RunRecord:
             invalid values.
     """
     config, predictions = read_config(run), read_predictions(run)
-    summary = read_object(run, "summary.json")
-    _check_summary(run, config, summary, predictions)
-    classes: list[str] = summary["classes"]
+    if not _has(config, _CONFIG):
+        raise unusable(run, "config.json: lacks a setting, or has an invalid one")
+    summary = _read_summary(run, predictions)
+    classes = summary.classes
     _check_names(run, {*predictions.labels, *predictions.predicted}, classes)
     federated = None
     if config["job"] == "federate":
-        if not _has(summary, _SUMMARY_FEDERATED):
+        if summary.federation is None:
             raise unusable(run, "summary.json: lacks a value, or has an invalid one")
         federated = _read_federated(run, predictions, classes)
     return RunRecord(
@@ -80,7 +82,7 @@ def read_run(run: str | Path) -> RunRecord:
         summary=summary,
         classes=classes,
         predictions=predictions,
-        curves=read_curves(Path(run), job=config["job"]),
+        curves=read_curves(Path(run), job=str(config["job"])),
         federated=federated,
     )
 
@@ -88,7 +90,8 @@ def read_run(run: str | Path) -> RunRecord:
 def _read_federated(
     run: str | Path, predictions: Predictions, classes: list[str]
 ) -> FederatedRecord:
-    sent, partition = read_object(run, "communication.json"), count_client_classes(run)
+    sent: dict[str, Any] = read_object(run, "communication.json")
+    partition = count_client_classes(run)
     if not _has(sent, _SENT):
         raise unusable(run, "communication.json: lacks a value, or has an invalid one")
     _check_names(run, {name for _, name in partition}, classes)
@@ -99,18 +102,18 @@ def _read_federated(
     return FederatedRecord(sent=sent, partition=partition, num_clients=num_clients)
 
 
-def _check_summary(
-    run: str | Path, config: Mapping[str, Any], summary: Mapping[str, Any], predictions: Predictions
-) -> None:
-    if not _has(config, _CONFIG):
-        raise unusable(run, "config.json: lacks a setting, or has an invalid one")
-    if not _has(summary, _SUMMARY) or len(set(summary["classes"])) < len(summary["classes"]):
-        raise unusable(run, "summary.json: lacks a value, or has an invalid one")
+def _read_summary(run: str | Path, predictions: Predictions) -> RunSummary:
+    try:
+        summary = RunSummary.from_json(read_object(run, "summary.json"), Path(run))
+    except InvalidSummary as error:
+        reason = "summary.json: lacks a value, or has an invalid one"
+        raise unusable(run, f"{reason}, {error}") from error
     right = sum(
         one == other for one, other in zip(predictions.labels, predictions.predicted, strict=True)
     )
-    if not predictions.labels or not math.isclose(right / len(predictions.labels), summary["top1"]):
+    if not predictions.labels or not math.isclose(right / len(predictions.labels), summary.top1):
         raise unusable(run, "summary.json and predictions.parquet are not of one run")
+    return summary
 
 
 def _check_names(run: str | Path, names: set[str], classes: list[str]) -> None:
@@ -124,10 +127,6 @@ def _is_count(value: Any) -> bool:
 
 def _is_real(value: Any) -> bool:
     return type(value) in (int, float) and math.isfinite(value)
-
-
-def _is_fraction(value: Any) -> bool:
-    return _is_real(value) and 0 <= value <= 1
 
 
 def _is_text(value: Any) -> bool:
@@ -164,16 +163,6 @@ _CONFIG = {
     "settings": _is_object,
     "seed": _is_count,
 }
-_SUMMARY = {
-    **dict.fromkeys(("top1", "top5", "macro_f1", "macro_precision", "macro_recall"), _is_fraction),
-    **dict.fromkeys(("num_train", "num_test", "num_unlabelled", "num_missing"), _is_count),
-    "num_left_out": _is_count,
-    "model": _is_text,
-    "seconds": _is_real,
-    "classes": _list_of(_is_text),
-    "versions": _is_object,
-}
-_SUMMARY_FEDERATED = {"refusals": _list_of(_is_text)}
 _TRAFFIC = dict.fromkeys(QUANTITIES, _is_count)
 _SENT = {
     "shared_parameters": _is_count,

@@ -2,7 +2,6 @@
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from kinestore.pipeline.progress import Progress
 from kinestore.pipeline.report.class_statistics import mistakes
@@ -29,7 +28,7 @@ class ReportResult:
     num_mistakes: int
     num_thumbnails: int
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return all figures as values of JSON."""
         return {**asdict(self), "path": str(self.path)}
 

@@ -1,7 +1,6 @@
 """Reading a run folder, with checks of its untrusted files."""
 
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -26,7 +25,7 @@ def is_run(path: Path) -> bool:
         return False
 
 
-def read_config(run: str | Path) -> dict[str, Any]:
+def read_config(run: str | Path) -> dict[str, object]:
     """Read config.json of a finished run.
 
     Raises:
@@ -43,7 +42,7 @@ def read_config(run: str | Path) -> dict[str, Any]:
     return read_json(LocalStorage(path), "config.json")
 
 
-def read_object(run: str | Path, name: str) -> dict[str, Any]:
+def read_object(run: str | Path, name: str) -> dict[str, object]:
     """Read a JSON object of a finished run.
 
     Raises:

@@ -3,9 +3,13 @@
 import math
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
 
 from kinestore.store import UsageError
+
+
+class InvalidSummary(UsageError):
+    """A summary has a value that no run has."""
+
 
 FRACTIONS = ("top1", "top5", "macro_f1", "macro_precision", "macro_recall")
 
@@ -94,7 +98,7 @@ class RunSummary:
     num_left_out: int
     model: str
     classes: list[str]
-    config: dict[str, Any]
+    config: dict[str, object]
     versions: dict[str, str]
     seconds: float
     num_validation: int | None = None
@@ -109,17 +113,17 @@ class RunSummary:
     def __post_init__(self) -> None:
         for name in FRACTIONS:
             if not 0 <= getattr(self, name) <= 1:
-                raise UsageError(f"{name}={getattr(self, name)}: must be from 0 to 1")
+                raise InvalidSummary(f"{name}={getattr(self, name)}: must be from 0 to 1")
         for field in fields(self):
             value = getattr(self, field.name)
             if field.name.startswith("num_") and value is not None and value < 0:
-                raise UsageError(f"{field.name}={value}: must be 0 or more")
+                raise InvalidSummary(f"{field.name}={value}: must be 0 or more")
         if not 0 <= self.seconds < math.inf:
-            raise UsageError(f"seconds={self.seconds}: must be 0 or more and finite")
+            raise InvalidSummary(f"seconds={self.seconds}: must be 0 or more and finite")
         if len(set(self.classes)) < len(self.classes):
-            raise UsageError("classes: one is named twice")
+            raise InvalidSummary("classes: one is named twice")
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return what summary.json holds: figures and settings in one flat object."""
         values = asdict(self)
         del values["path"]
@@ -130,11 +134,11 @@ class RunSummary:
         return {**own, **federation, **settings, "versions": versions, "seconds": seconds}
 
     @classmethod
-    def from_json(cls, values: dict[str, Any], path: Path) -> "RunSummary":
+    def from_json(cls, values: dict[str, object], path: Path) -> "RunSummary":
         """Check and read what `to_json` returned.
 
         Raises:
-            UsageError: If an entry is missing, of another type or out of range.
+            InvalidSummary: If an entry is missing, of another type or out of range.
         """
         from pydantic import TypeAdapter, ValidationError  # takes long to import
 
@@ -147,10 +151,10 @@ class RunSummary:
         except ValidationError as error:
             first = error.errors()[0]
             name = ".".join(map(str, first["loc"])) or "summary.json"
-            raise UsageError(f"{name}: {first['msg'].lower()}") from error
+            raise InvalidSummary(f"{name}: {first['msg'].lower()}") from error
 
 
-def _take(values: dict[str, Any], kind: type) -> dict[str, Any]:
+def _take(values: dict[str, object], kind: type) -> dict[str, object]:
     """Remove and return the entries that are fields of a dataclass."""
     names = {field.name for field in fields(kind)} & values.keys()
     return {name: values.pop(name) for name in names}

@@ -7,7 +7,7 @@ from kinestore.store import UsageError
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationConfig:
-    """Which clips are tested, and which choose the best epoch.
+    """Choice of test and validation clips.
 
     At most one of `split`, `cv` and `folds` is given. With none of them the split column decides if
     it has both "train" and "test"; else a fifth of each class is tested.

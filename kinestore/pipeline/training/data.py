@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,7 +49,7 @@ class TrainingData(Protocol):
     def num_changed(self) -> int | None:
         """Clips left out because their video is gone or changed; None for stored features."""
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, object]:
         """Return the entries of config.json that say how clips are presented."""
 
     def new_model(self) -> nn.Module:

@@ -1,7 +1,6 @@
 """Stored features as training data of a head."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -33,7 +32,7 @@ class FeatureData:
         self.num_unlabeled = len(features.labels) - len(self.rows.labels)
         self._head, self._seed, self._device = read_head(head), seed, device
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, object]:
         """Return nothing: features are presented as they are."""
         return {}
 

@@ -20,11 +20,11 @@ FROM_THE_CLIPS = ("in_features", "num_classes", "widths", "num_frames")
 
 @dataclass(frozen=True, kw_only=True)
 class HeadChoice:
-    """A head that a person chose.
+    """A head and its settings.
 
     Attributes:
         name: One of `heads.names()`.
-        settings: Those that the person gave.
+        settings: The settings that were given.
     """
 
     name: str
@@ -53,13 +53,13 @@ class HeadChoice:
 
 
 def read_head(text: str) -> HeadChoice:
-    """Such as "mlp" or "temporal_rnn:cell=lstm,units=64"."""
+    """Read a head, such as "mlp" or "temporal_rnn:cell=lstm,units=64"."""
     name, settings = read_choice(text, heads.settings_of, hidden=FROM_THE_CLIPS)
     return HeadChoice(name=name, settings=settings)
 
 
 def read_strategy(text: str) -> Algorithm:
-    """Such as "fedavg" or "fedprox:mu=0.1"."""
+    """Read a strategy, such as "fedavg" or "fedprox:mu=0.1"."""
     name, settings = read_choice(text, federated.settings_of)
     return federated.create(name, **settings)
 
@@ -70,12 +70,12 @@ def read_choice(
     *,
     hidden: Collection[str] = (),
 ) -> tuple[str, dict[str, Any]]:
-    """The name, and each setting as the type that the builder declares.
+    """Read a name, and each setting as the type that the builder declares.
 
     Args:
         text: Such as "mlp:hidden=512-256".
         settings_of: The types of a name's settings, as `heads.settings_of` tells them.
-        hidden: Settings that a person cannot give.
+        hidden: Settings that the text may not give.
 
     Raises:
         UsageError: If the name or a setting is unknown, or a value is not of its type.

@@ -59,7 +59,7 @@ class VideoReader:
 
     @property
     def without_times(self) -> bool:
-        """Whether the file has no presentation times: FFmpeg's guesses for AVI run backwards."""
+        """True if the file has no presentation times: FFmpeg's guesses for AVI run backwards."""
         return bool(self._container.format.name == "avi")
 
     def seek(self, pts: int) -> None:

@@ -30,7 +30,7 @@ class Storage(Protocol):
 
     @property
     def num_concurrent_reads(self) -> int:
-        """How many files to read at a time."""
+        """Number of files to read at a time."""
 
     def address_of(self, name: str) -> str:
         """Return the path or address of a file, for messages."""

@@ -1,4 +1,4 @@
-"""Nets by name, for the clips that there are, from random weights or from a file."""
+"""Networks by name, for given clips, with random weights or weights from a file."""
 
 from pathlib import Path
 
@@ -11,33 +11,33 @@ from kinestore.store import UsageError
 from kinestore.store.io.tensors import read_tensors
 
 FROM_THE_JOB = ("num_classes", "num_segments", "num_frames", "size", "weights")
-"""Settings of nets that the clips and other options decide."""
+"""Settings of networks that the clips and other options decide."""
 
 RUN_PREFIX, _RUN_ONLY = "head.", ("standardise.mean", "standardise.std")
-"""How a run folder names the tensors of its model."""
+"""Names of the tensors of a model in a run folder."""
 
 
 def takes_segments(text: str) -> bool:
-    """Whether a net, named as for `build_net`, takes (B, S, L, 3, H, W) and not (B, T, 3, H, W)."""
+    """Return whether a network takes (B, S, L, 3, H, W), and not (B, T, 3, H, W)."""
     return "num_segments" in heads.settings_of(text.partition(":")[0])
 
 
 def build_net(
     text: str, *, num_classes: int, source: ClipLayout, size: int, weights: Path | None, seed: int
 ) -> nn.Module:
-    """Build a net.
+    """Build a network.
 
     Args:
         text: Such as "c3d" or "differential:dropout=0.8".
         num_classes: 1 or more.
-        source: Whose clips it will take.
-        size: Pixels of a side of them.
-        weights: A file with all tensors of such a net, as a run folder's model.safetensors; or of
-            its trunk, as torchvision's of ImageNet. None for random weights.
-        seed: Of these.
+        source: The clips that it takes.
+        size: Side of its input in pixels.
+        weights: A file with all tensors of such a network, as a run folder's model.safetensors;
+            or of its backbone, as torchvision's of ImageNet. None for random weights.
+        seed: Seed of random weights.
 
     Raises:
-        UsageError: If the net, a setting or the file does not fit.
+        UsageError: If the network, a setting or the file does not fit.
     """
     name, settings = read_choice(text, heads.settings_of, hidden=FROM_THE_JOB)
     if not heads.takes_frames(name):
@@ -63,7 +63,7 @@ def build_net(
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """A file's named tensors, without running any pickle; a run's are named as in its net.
+    """Read a file's named tensors, without running any pickle.
 
     Raises:
         UsageError: If it is absent, or no file of tensors.
@@ -76,7 +76,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def check_state(net: nn.Module, state: dict[str, Tensor], path: Path) -> None:
-    """Refuse what is not all tensors of a net, and no others.
+    """Refuse tensors that are not exactly those of a network.
 
     Raises:
         UsageError: If one is missing, unknown or misshapen.
@@ -91,6 +91,6 @@ def check_state(net: nn.Module, state: dict[str, Tensor], path: Path) -> None:
     }.items():
         if names:
             raise UsageError(
-                f"weights {path}: do not fit the net: the file {what} {min(names)!r}"
+                f"weights {path}: do not fit the network: the file {what} {min(names)!r}"
                 + (f" and {len(names) - 1} more" if len(names) > 1 else "")
             )

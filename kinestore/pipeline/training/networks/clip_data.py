@@ -6,7 +6,6 @@ Shape legend: n clips, V views of a clip, K classes.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -97,7 +96,7 @@ class ClipData:
         )
         keep_freed_memory()
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, object]:
         """Return the entries of config.json that say how clips are presented."""
         views, weights = self._given.views, self._given.weights
         return {
