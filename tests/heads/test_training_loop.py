@@ -262,7 +262,7 @@ def test_recomputed_stages_hold_less() -> None:
 
 
 def test_nets_that_cannot_be_recomputed_are_refused() -> None:
-    with pytest.raises(UsageError, match=r"recompute: the net has no nn\.Sequential; leave"):
+    with pytest.raises(UsageError, match=r"recompute: the network has no nn\.Sequential; leave"):
         recompute_stages(tiny(), CLIP)
 
     class Reaching(Staged):
@@ -274,7 +274,9 @@ def test_nets_that_cannot_be_recomputed_are_refused() -> None:
             logits: Tensor = self.classifier(maps.mean((2, 3, 4)))
             return logits
 
-    with pytest.raises(UsageError, match=r"recompute: the net does not call stages\.0 as a whole"):
+    with pytest.raises(
+        UsageError, match=r"the network does not call stages\.0 as a whole"
+    ):
         recompute_stages(Reaching(), CLIP)
 
 

@@ -1,5 +1,6 @@
 """The summary of a training job: what summary.json holds, and the job returns."""
 
+import json
 import math
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -145,9 +146,9 @@ class RunSummary:
         rest = dict(values)
         federation = _take(rest, FederatedFigures) if "client_sizes" in rest else None
         own = _take(rest, cls)
-        known = {**own, "config": rest, "federation": federation, "path": path}
+        known = {**own, "config": rest, "federation": federation, "path": str(path)}
         try:
-            return TypeAdapter(cls).validate_python(known, strict=False)
+            return TypeAdapter(cls).validate_json(json.dumps(known), strict=True)
         except ValidationError as error:
             first = error.errors()[0]
             name = ".".join(map(str, first["loc"])) or "summary.json"

@@ -1,4 +1,4 @@
-"""Heads and strategies as a person names them: `NAME` or `NAME:SETTING=VALUE,SETTING=VALUE`.
+"""Heads and strategies by name: `NAME` or `NAME:SETTING=VALUE,SETTING=VALUE`.
 
 A list's values are joined by "-", as in `mlp:hidden=512-256`.
 """

@@ -1,1 +1,1 @@
-"""Training of nets that take frames: where clips come from, how they are cut, the loop, the job."""
+"""Networks on frames: their clips, how they are augmented, and how a network is built."""

@@ -1,4 +1,4 @@
-"""Memory for time: a stage's activations are dropped and computed again in the backward pass.
+"""Activation checkpointing: activations of a stage are dropped and computed again.
 
 Source: Training Deep Nets with Sublinear Memory Cost (2016).
 """
@@ -17,7 +17,7 @@ from kinestore.store import UsageError
 
 
 def recompute_stages(net: nn.Module, clip: Tensor) -> list[str]:
-    """Have each stage of a net compute its activations again where gradients need them.
+    """Have each stage of a network compute its activations again where gradients need them.
 
     A stage is an outermost `nn.Sequential` with parameters, as torchvision's networks are made of;
     where all its parts are such ones in turn, they are the stages. Gradients stay the same,
@@ -42,7 +42,7 @@ def recompute_stages(net: nn.Module, clip: Tensor) -> list[str]:
     missed = [name for name, stage in stages.items() if stage not in called]
     if missed or not stages:
         which = f"does not call {missed[0]} as a whole" if missed else "has no nn.Sequential"
-        raise UsageError(f"recompute: the net {which}; leave --recompute away")
+        raise UsageError(f"recompute: the network {which}; leave it out")
     return list(stages)
 
 
