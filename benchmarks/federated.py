@@ -43,7 +43,8 @@ from benchmarks import _flower
 from benchmarks._flower import BATCH, WIDTHS, Trainer, build_model
 from kinestore.federated import partition
 from kinestore.federated.simulation import SimulationOptions, simulate
-from kinestore.heads import TrainingConfig, create, derive_seed, predict
+from kinestore.heads import TrainingConfig, create, predict
+from kinestore.heads.support.seeds import derive_seed
 
 ROWS, TEST_ROWS = 10_619, 2_000
 ROUNDS, EPOCHS = 3, 5

@@ -40,6 +40,7 @@ from kinestore.federated.evaluation import HeldOut
 from kinestore.federated.partition import client_dirichlet
 from kinestore.federated.simulation import History, RoundsConfig, simulate_clients
 from kinestore.heads import NETWORK_TRAINING
+from kinestore.heads.support.seeds import derive_seed
 from kinestore.heads.training.processes import ONE_PROCESS
 from kinestore.pipeline.synthetic.moving_dots import TASKS, MotionDots
 from kinestore.pipeline.training.config import CENTER_VIEW
@@ -148,7 +149,7 @@ def halves(
     part: NDArray[np.int64], labels: NDArray[np.int64], *, seed: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """A client's clips to fit and to score, 7 to 3 within each class."""
-    rng = np.random.default_rng(heads.derive_seed("halves", seed, int(part[0])))
+    rng = np.random.default_rng(derive_seed("halves", seed, int(part[0])))
     fitted, tested = [], []
     for label in range(len(CLASSES)):
         mine = rng.permutation(part[labels[part] == label])

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from kinestore.extractors._base import ExtractorOptions
-from kinestore.heads import choose_device
+from kinestore.heads.support.device import choose_device
 
 _LOG = logging.getLogger("kinestore")
 

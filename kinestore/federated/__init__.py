@@ -15,7 +15,7 @@ from kinestore.federated.state import (
     ServerState,
 )
 from kinestore.federated.strategy import Algorithm, Strategy
-from kinestore.heads import Registry
+from kinestore.heads.support.registry import Registry
 from kinestore.store import UsageError
 
 __all__ = [

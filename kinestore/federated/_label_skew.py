@@ -6,7 +6,7 @@ Shape legend: N rows, K classes, C clients.
 import numpy as np
 from numpy.typing import NDArray
 
-from kinestore.heads import derive_seed
+from kinestore.heads.support.seeds import derive_seed
 from kinestore.store import UsageError
 
 ClientRows = list[NDArray[np.int64]]

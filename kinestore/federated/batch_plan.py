@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from kinestore.federated.client_update import LocalConfig
-from kinestore.heads import TrainingConfig, derive_seed
+from kinestore.heads import TrainingConfig
+from kinestore.heads.support.seeds import derive_seed
 from kinestore.heads.training.loop import epoch_order, equal_batches
 
 

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from kinestore.federated.client_data import LocalData
 from kinestore.federated.stages import clip_step
 from kinestore.federated.state import Arrays, ClientState, ClientUpdate, ProximalTerm
-from kinestore.heads import TrainingConfig, derive_seed
+from kinestore.heads import TrainingConfig
+from kinestore.heads.support.seeds import derive_seed
 from kinestore.heads.training.loop import OnGradients
 
 LOCAL_SETTINGS = TrainingConfig(

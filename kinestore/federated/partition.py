@@ -20,7 +20,7 @@ from kinestore.federated._label_skew import (
     dirichlet,
     rows_by_owner,
 )
-from kinestore.heads import derive_seed
+from kinestore.heads.support.seeds import derive_seed
 from kinestore.store import UsageError
 
 __all__ = [

@@ -22,7 +22,8 @@ from kinestore.federated.state import ClientState, ServerState
 from kinestore.federated.strategy import Algorithm
 from kinestore.federated.update_validation import validate_updates
 from kinestore.federated.vectorized_clients import VectorizedClients, can_vectorize
-from kinestore.heads import choose_device, derive_seed
+from kinestore.heads.support.device import choose_device
+from kinestore.heads.support.seeds import derive_seed
 from kinestore.heads.training.feature_samples import tensor_hash
 
 

@@ -22,15 +22,9 @@ from kinestore.federated.run_checkpoint import read_checkpoint, write_checkpoint
 from kinestore.federated.state import Arrays, ClientUpdate
 from kinestore.federated.strategy import Algorithm
 from kinestore.federated.update_validation import validate_updates
-from kinestore.heads import (
-    FeatureSamples,
-    TrainingConfig,
-    check_rows,
-    predict,
-    to_features,
-    to_labels,
-)
+from kinestore.heads import FeatureSamples, TrainingConfig, predict
 from kinestore.heads import create as create_head
+from kinestore.heads.support.validation import check_rows, to_features, to_labels
 from kinestore.store import UsageError
 
 __all__ = [

@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinestore.federated.communication_cost import Traffic
-from kinestore.heads import Moments, Standardiser, combine, moments_of
+from kinestore.heads import Standardiser
+from kinestore.heads.support.standardizer import Moments, combine, moments_of
 
 
 def federated_standardizer(

@@ -8,13 +8,11 @@ from typing import Any
 
 from torch import nn
 
-from kinestore.heads._device import choose_device
 from kinestore.heads._feature_layer import FeatureLayer
 from kinestore.heads._metrics import Scores, among_best, score
-from kinestore.heads._registry import Registry
-from kinestore.heads._seeds import derive_seed, private_rng
-from kinestore.heads._standardizer import Moments, Standardiser, combine, moments_of
-from kinestore.heads._validation import check_rows, to_features, to_labels
+from kinestore.heads.support.registry import Registry
+from kinestore.heads.support.seeds import private_rng
+from kinestore.heads.support.standardizer import Standardiser
 from kinestore.heads.training.config import HEAD_TRAINING, NETWORK_TRAINING, TrainingConfig
 from kinestore.heads.training.feature_samples import FeatureSamples, fit, predict
 from kinestore.heads.training.loop import Epoch
@@ -25,27 +23,17 @@ __all__ = [
     "Epoch",
     "FeatureLayer",
     "FeatureSamples",
-    "Moments",
-    "Registry",
     "Scores",
     "Standardiser",
     "TrainingConfig",
     "among_best",
-    "check_rows",
-    "choose_device",
-    "combine",
     "create",
-    "derive_seed",
     "fit",
-    "moments_of",
     "names",
     "predict",
-    "private_rng",
     "score",
     "settings_of",
     "takes_frames",
-    "to_features",
-    "to_labels",
 ]
 
 _registry = Registry(package="kinestore.heads", kind="head")

@@ -16,7 +16,8 @@ from kinestore.federated.client_update import LocalConfig, local_update
 from kinestore.federated.partition import iid
 from kinestore.federated.simulation import History, RoundRecord, SimulationOptions, simulate
 from kinestore.federated.strategies.fedavg import FedAvg
-from kinestore.heads import FeatureSamples, TrainingConfig, create, derive_seed, fit
+from kinestore.heads import FeatureSamples, TrainingConfig, create, fit
+from kinestore.heads.support.seeds import derive_seed
 from kinestore.store import UsageError
 
 OPTIONS = ("sample", "seed", "test", "on_round")

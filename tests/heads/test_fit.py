@@ -7,17 +7,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from kinestore.heads import (
-    Epoch,
-    TrainingConfig,
-    check_rows,
-    create,
-    derive_seed,
-    fit,
-    predict,
-    to_features,
-    to_labels,
-)
+from kinestore.heads import Epoch, TrainingConfig, create, fit, predict
+from kinestore.heads.support.seeds import derive_seed
+from kinestore.heads.support.validation import check_rows, to_features, to_labels
 from kinestore.store import UsageError
 
 

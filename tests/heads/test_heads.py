@@ -8,7 +8,8 @@ import torch
 from numpy.typing import NDArray
 
 from kinestore import heads
-from kinestore.heads import Scores, Standardiser, combine, create, moments_of, score
+from kinestore.heads import Scores, Standardiser, create, score
+from kinestore.heads.support.standardizer import combine, moments_of
 from kinestore.store import UsageError
 
 

@@ -274,9 +274,7 @@ def test_nets_that_cannot_be_recomputed_are_refused() -> None:
             logits: Tensor = self.classifier(maps.mean((2, 3, 4)))
             return logits
 
-    with pytest.raises(
-        UsageError, match=r"the network does not call stages\.0 as a whole"
-    ):
+    with pytest.raises(UsageError, match=r"the network does not call stages\.0 as a whole"):
         recompute_stages(Reaching(), CLIP)
 
 

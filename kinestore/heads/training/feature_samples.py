@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from kinestore.heads._validation import check_lengths
+from kinestore.heads.support.validation import check_lengths
 from kinestore.heads.training.config import HEAD_TRAINING, TrainingConfig
 from kinestore.heads.training.loop import Epoch, Training
 from kinestore.heads.training.samples import EpochSamples, Passes

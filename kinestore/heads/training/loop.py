@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from kinestore.heads._seeds import check_seed, derive_seed
+from kinestore.heads.support.seeds import check_seed, derive_seed
 from kinestore.heads.training.config import TrainingConfig
 from kinestore.heads.training.processes import ONE_PROCESS, Processes
 from kinestore.heads.training.samples import Samples

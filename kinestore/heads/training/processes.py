@@ -9,7 +9,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from kinestore.heads._device import choose_device
+from kinestore.heads.support.device import choose_device
 
 
 @dataclass(frozen=True, kw_only=True)

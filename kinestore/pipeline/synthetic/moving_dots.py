@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from kinestore.heads import derive_seed
+from kinestore.heads.support.seeds import derive_seed
 from kinestore.store import UsageError
 
 TASKS: dict[str, tuple[str, ...]] = {

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from kinestore.federated.standardization import federated_standardizer
-from kinestore.heads import FeatureSamples, check_rows, predict, to_features, to_labels
+from kinestore.heads import FeatureSamples, predict
+from kinestore.heads.support.validation import check_rows, to_features, to_labels
 from kinestore.pipeline.training.data import PreparedData
 from kinestore.pipeline.training.folds import keep_labelled
 from kinestore.pipeline.training.model_spec import read_head

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from kinestore.federated.partition import iid
-from kinestore.heads import Scores, derive_seed, score
+from kinestore.heads import Scores, score
+from kinestore.heads.support.seeds import derive_seed
 from kinestore.pipeline.training.config import EvaluationConfig
 from kinestore.store import Features, UsageError
 

@@ -203,6 +203,6 @@ def _clips(starts: FrameIndices, num_frames: int, *, length: int, stride: int = 
 
 
 def _generator(purpose: str, seed: int) -> np.random.Generator:
-    from kinestore.heads import derive_seed  # imports torch, which takes seconds
+    from kinestore.heads.support.seeds import derive_seed
 
     return np.random.default_rng(derive_seed(purpose, seed))

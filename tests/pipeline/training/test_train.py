@@ -13,7 +13,8 @@ from matplotlib.image import imread
 from safetensors.torch import load_file
 
 from kinestore.federated.standardization import federated_standardizer
-from kinestore.heads import Standardiser, TrainingConfig, create, fit, moments_of, predict
+from kinestore.heads import Standardiser, TrainingConfig, create, fit, predict
+from kinestore.heads.support.standardizer import moments_of
 from kinestore.pipeline.plotting.run_charts import (
     MOST_NAMED,
     LinePanel,
@@ -323,7 +324,7 @@ def test_sequences_are_standardised_as_their_frames_in_blocks_of_any_size(
     features = sequences(0).features
     wanted = Standardiser.from_moments(moments_of(features.reshape(240, 5)))
     ready = wanted.apply(features.reshape(240, 5)).reshape(60, 4, 5)
-    monkeypatch.setattr("kinestore.heads._standardizer._BLOCK_VALUES", block_values)
+    monkeypatch.setattr("kinestore.heads.support.standardizer._BLOCK_VALUES", block_values)
     moments = moments_of(features)
     assert moments.count == 240
     standardiser = Standardiser.from_moments(moments)

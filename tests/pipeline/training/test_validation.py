@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import nn
 
-from kinestore.heads import Standardiser, TrainingConfig, create, fit, moments_of, predict
+from kinestore.heads import Standardiser, TrainingConfig, create, fit, predict
+from kinestore.heads.support.standardizer import moments_of
 from kinestore.pipeline.training.config import EvaluationConfig
 from kinestore.pipeline.training.folds import Fold, choose_folds, hold_validation
 from kinestore.store import Features, KinestoreError, UsageError

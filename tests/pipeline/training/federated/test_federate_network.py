@@ -16,7 +16,8 @@ from kinestore.__main__ import app
 from kinestore.federated.client_data import LocalData, LocalSamples
 from kinestore.federated.config import RoundsConfig
 from kinestore.federated.simulation import History, simulate_clients
-from kinestore.heads import TrainingConfig, derive_seed
+from kinestore.heads import TrainingConfig
+from kinestore.heads.support.seeds import derive_seed
 from kinestore.heads.training.loop import Training
 from kinestore.heads.training.processes import ONE_PROCESS
 from kinestore.pipeline.progress import Progress

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from kinestore.heads import derive_seed
+from kinestore.heads.support.seeds import derive_seed
 from kinestore.pipeline.training.networks.data.streamed_videos import ClipPixels, StreamedVideos
 from kinestore.pipeline.video.clip_format import parse_clip_formats
 from kinestore.store import FramesSpec, Store, StoredFrames, UsageError

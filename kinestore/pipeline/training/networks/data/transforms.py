@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torchvision.transforms.v2 import functional
 
-from kinestore.heads import derive_seed
+from kinestore.heads.support.seeds import derive_seed
 from kinestore.pipeline.video.samplers import three_crop
 from kinestore.store import UsageError
 

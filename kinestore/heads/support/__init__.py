@@ -1,0 +1,1 @@
+"""Parts of heads that other packages share: registry, seeds, devices, checks, standardization."""
