@@ -6,13 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinestore.federated.communication_cost import Traffic
-from kinestore.heads import Standardiser
+from kinestore.heads import Standardizer
 from kinestore.heads.support.standardizer import Moments, combine, moments_of
 
 
 def federated_standardizer(
     features: NDArray[np.float32], parts: Sequence[NDArray[np.int64]]
-) -> tuple[Standardiser, Traffic]:
+) -> tuple[Standardizer, Traffic]:
     """Merge each client's count, mean and m2 at the server, which sends mean and std back.
 
     Args:
@@ -24,7 +24,7 @@ def federated_standardizer(
         and 16 D bytes down for each client, and no parameter.
     """
     answers = [moments_of(features[part]) for part in parts]
-    standardizer = Standardiser.from_moments(combine(answers))
+    standardizer = Standardizer.from_moments(combine(answers))
     traffic = Traffic(
         parameters_up=0,
         parameters_down=0,

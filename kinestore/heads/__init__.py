@@ -12,7 +12,7 @@ from kinestore.heads._feature_layer import FeatureLayer
 from kinestore.heads._metrics import Scores, among_best, score
 from kinestore.heads.support.registry import Registry
 from kinestore.heads.support.seeds import private_rng
-from kinestore.heads.support.standardizer import Standardiser
+from kinestore.heads.support.standardizer import Standardizer
 from kinestore.heads.training.config import HEAD_TRAINING, NETWORK_TRAINING, TrainingConfig
 from kinestore.heads.training.feature_samples import FeatureSamples, fit, predict
 from kinestore.heads.training.loop import Epoch
@@ -24,7 +24,7 @@ __all__ = [
     "FeatureLayer",
     "FeatureSamples",
     "Scores",
-    "Standardiser",
+    "Standardizer",
     "TrainingConfig",
     "among_best",
     "create",

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from kinestore import heads
-from kinestore.heads import Scores, Standardiser, create, score
+from kinestore.heads import Scores, Standardizer, create, score
 from kinestore.heads.support.standardizer import combine, moments_of
 from kinestore.store import UsageError
 
@@ -187,7 +187,7 @@ def test_two_moments_merge_by_hand() -> None:
 
 
 def test_standardised_columns_have_mean_zero_and_deviation_one() -> None:
-    ready = Standardiser.from_moments(moments_of(rows(1))).apply(rows(1))
+    ready = Standardizer.from_moments(moments_of(rows(1))).apply(rows(1))
     assert ready.dtype == np.float32
     # float32 holds seven digits
     np.testing.assert_allclose(ready.mean(0, dtype=np.float64), 0, atol=1e-6)
@@ -197,8 +197,8 @@ def test_standardised_columns_have_mean_zero_and_deviation_one() -> None:
 @pytest.mark.parametrize("level", [0.0, 0.1, -1e7])
 def test_a_column_that_never_varied_becomes_zero_even_for_rows_where_it_does(level: float) -> None:
     flat = np.full((7, 1), level, dtype=np.float32)
-    standardiser = Standardiser.from_moments(moments_of(flat))
-    assert standardiser.apply(np.array([[5.0], [level]], np.float32)).tolist() == [[0.0], [0.0]]
+    standardizer = Standardizer.from_moments(moments_of(flat))
+    assert standardizer.apply(np.array([[5.0], [level]], np.float32)).tolist() == [[0.0], [0.0]]
 
 
 def test_moments_of_nothing_and_rows_of_another_width_are_refused() -> None:
@@ -207,4 +207,4 @@ def test_moments_of_nothing_and_rows_of_another_width_are_refused() -> None:
     with pytest.raises(UsageError, match=r"parts=\[\]: must hold one"):
         combine([])
     with pytest.raises(UsageError, match=r"shape \(1, 2\), must be \(rows, 6\) as measured"):
-        Standardiser.from_moments(moments_of(rows(0))).apply(np.zeros((1, 2), np.float32))
+        Standardizer.from_moments(moments_of(rows(0))).apply(np.zeros((1, 2), np.float32))

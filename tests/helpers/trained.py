@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from kinestore.heads import Standardiser, TrainingConfig, create
+from kinestore.heads import Standardizer, TrainingConfig, create
 from kinestore.store import Features
 
 SHORT = TrainingConfig(epochs=3)
@@ -73,10 +73,10 @@ def saved_weights(run: Path) -> dict[str, Tensor]:
     }
 
 
-def saved_mlp(run: Path) -> tuple[nn.Module, Standardiser]:
+def saved_mlp(run: Path) -> tuple[nn.Module, Standardizer]:
     """The `mlp` of a run on `clips`, and how to prepare its rows."""
     head = create("mlp", in_features=10, num_classes=3, seed=1)
     head.load_state_dict(saved_weights(run))
     arrays = load_file(run / "model.safetensors")
     mean, std = arrays["standardise.mean"].numpy(), arrays["standardise.std"].numpy()
-    return head, Standardiser(mean=mean, std=std)
+    return head, Standardizer(mean=mean, std=std)

@@ -80,7 +80,7 @@ def _merge(a: Moments, b: Moments) -> Moments:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Standardiser:
+class Standardizer:
     """Scales each column to mean 0 and standard deviation 1 of the training rows.
 
     Attributes:
@@ -92,7 +92,7 @@ class Standardiser:
     std: NDArray[np.float64]
 
     @classmethod
-    def from_moments(cls, moments: Moments) -> "Standardiser":
+    def from_moments(cls, moments: Moments) -> "Standardizer":
         """Return the standardizer for the rows of these moments."""
         return cls(mean=moments.mean, std=np.sqrt(moments.m2 / moments.count))
 

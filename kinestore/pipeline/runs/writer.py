@@ -24,7 +24,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from kinestore.heads import Scores, Standardiser
+from kinestore.heads import Scores, Standardizer
 from kinestore.pipeline.plotting.run_charts import LinePanel, draw_confusion, draw_curves
 from kinestore.pipeline.runs.client_partition import CLIENT_PARTITION, EARLIER_CLIENT_PARTITION
 from kinestore.pipeline.runs.predictions import PREDICTIONS, Predictions, write_predictions
@@ -92,7 +92,7 @@ class Run:
     def write_model(
         self,
         model: nn.Module,
-        standardizer: Standardiser,
+        standardizer: Standardizer,
         *,
         private: Mapping[int, Mapping[str, Tensor]] = MappingProxyType({}),
     ) -> None:

@@ -10,7 +10,7 @@ from torch import nn
 
 from kinestore.federated.communication_cost import Traffic
 from kinestore.federated.evaluation import Predict
-from kinestore.heads import Standardiser
+from kinestore.heads import Standardizer
 from kinestore.heads.training.samples import Samples
 from kinestore.store import Features
 
@@ -30,7 +30,7 @@ class PreparedData:
     clients: Sequence[Samples]
     predict: Predict
     predict_final: Predict
-    standardizer: Standardiser
+    standardizer: Standardizer
     traffic: Traffic
 
 

@@ -11,7 +11,7 @@ from kinestore.federated.standardization import federated_standardizer
 from kinestore.heads import FeatureSamples, predict
 from kinestore.heads.support.validation import check_rows, to_features, to_labels
 from kinestore.pipeline.training.data import PreparedData
-from kinestore.pipeline.training.folds import keep_labelled
+from kinestore.pipeline.training.folds import keep_labeled
 from kinestore.pipeline.training.model_spec import read_head
 from kinestore.store import Features
 
@@ -29,7 +29,7 @@ class FeatureData:
     num_changed: int | None = None
 
     def __init__(self, features: Features, *, head: str, seed: int, device: torch.device) -> None:
-        self.rows = keep_labelled(features)
+        self.rows = keep_labeled(features)
         self.num_unlabeled = len(features.labels) - len(self.rows.labels)
         self._head, self._seed, self._device = read_head(head), seed, device
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sklearn.utils.class_weight import compute_class_weight
 from torch import Tensor, nn
 
-from kinestore.heads import Epoch, Standardiser, TrainingConfig
+from kinestore.heads import Epoch, Standardizer, TrainingConfig
 from kinestore.heads.training.loop import Training
 from kinestore.heads.training.processes import Processes
 from kinestore.pipeline.progress import Progress
@@ -38,7 +38,7 @@ class TrainedModel:
     """A model and the scaling of its input."""
 
     model: nn.Module
-    standardizer: Standardiser
+    standardizer: Standardizer
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -40,7 +40,7 @@ class Fold:
     validation: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
 
 
-def keep_labelled(features: Features) -> Features:
+def keep_labeled(features: Features) -> Features:
     """The rows that have a label; refused where fewer than two classes remain."""
     kept = np.flatnonzero(features.labels >= 0)
     num_classes = len(np.unique(features.labels[kept]))

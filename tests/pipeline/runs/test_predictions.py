@@ -73,9 +73,9 @@ def test_what_was_said_is_what_the_saved_model_says(tmp_path: Path) -> None:
     features = clips(splits=splits)
     train(features, out=tmp_path, settings=SHORT)
     kept = read_predictions(tmp_path)
-    head, standardiser = saved_mlp(tmp_path)
+    head, standardizer = saved_mlp(tmp_path)
     head.eval()
-    ready = torch.from_numpy(standardiser.apply(features.features[::5]))
+    ready = torch.from_numpy(standardizer.apply(features.features[::5]))
     shares = torch.softmax(head(ready).double(), dim=1).detach()
     assert kept.clip_ids == features.clip_ids[::5]
     assert kept.predicted == [features.classes[best] for best in shares.argmax(1)]

@@ -13,7 +13,7 @@ from matplotlib.image import imread
 from safetensors.torch import load_file
 
 from kinestore.federated.standardization import federated_standardizer
-from kinestore.heads import Standardiser, TrainingConfig, create, fit, predict
+from kinestore.heads import Standardizer, TrainingConfig, create, fit, predict
 from kinestore.heads.support.standardizer import moments_of
 from kinestore.pipeline.plotting.run_charts import (
     MOST_NAMED,
@@ -23,7 +23,7 @@ from kinestore.pipeline.plotting.run_charts import (
 )
 from kinestore.pipeline.runs.writer import open_run
 from kinestore.pipeline.training.fold_trainer import balanced_weights
-from kinestore.pipeline.training.folds import by_left_out_group, by_stratified_folds, keep_labelled
+from kinestore.pipeline.training.folds import by_left_out_group, by_stratified_folds, keep_labeled
 from kinestore.store import Features, KinestoreError, UsageError
 from tests.helpers.jobs import train, watch
 from tests.helpers.trained import FILES, SHORT, clips, metrics, saved_mlp, saved_weights
@@ -62,12 +62,12 @@ def test_saved_model_scores_as_the_summary_says(tmp_path: Path) -> None:
     features = clips(splits=splits)
     summary = train(features, out=tmp_path, settings=SHORT)
     assert summary["evaluation"] == "split column"
-    head, standardiser = saved_mlp(tmp_path)
-    ready = standardiser.apply(features.features[40:])
+    head, standardizer = saved_mlp(tmp_path)
+    ready = standardizer.apply(features.features[40:])
     predicted = predict(head, torch.from_numpy(ready)).argmax(1).numpy()
     assert float((predicted == features.labels[40:]).mean()) == summary["top1"]
     # measured on the training rows alone
-    np.testing.assert_array_equal(standardiser.mean, moments_of(features.features[:40]).mean)
+    np.testing.assert_array_equal(standardizer.mean, moments_of(features.features[:40]).mean)
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def test_a_left_out_group_is_in_no_fitted_row() -> None:
 
 
 def test_rows_without_label_are_dropped_from_every_column() -> None:
-    kept = keep_labelled(clips(num_rows=6, labels=np.array([-1, 1, 2, -1, 1, 2])))
+    kept = keep_labeled(clips(num_rows=6, labels=np.array([-1, 1, 2, -1, 1, 2])))
     assert kept.uris == [f"/videos/{row}.avi" for row in (1, 2, 4, 5)]
     assert kept.features.shape == (4, 10)
     assert kept.labels.tolist() == [1, 2, 1, 2]
@@ -322,21 +322,21 @@ def test_sequences_are_standardised_as_their_frames_in_blocks_of_any_size(
     monkeypatch: pytest.MonkeyPatch, block_values: int
 ) -> None:
     features = sequences(0).features
-    wanted = Standardiser.from_moments(moments_of(features.reshape(240, 5)))
+    wanted = Standardizer.from_moments(moments_of(features.reshape(240, 5)))
     ready = wanted.apply(features.reshape(240, 5)).reshape(60, 4, 5)
     monkeypatch.setattr("kinestore.heads.support.standardizer._BLOCK_VALUES", block_values)
     moments = moments_of(features)
     assert moments.count == 240
-    standardiser = Standardiser.from_moments(moments)
-    np.testing.assert_array_equal(standardiser.mean, wanted.mean)
-    np.testing.assert_allclose(standardiser.std, wanted.std, rtol=1e-12)  # sums in another order
+    standardizer = Standardizer.from_moments(moments)
+    np.testing.assert_array_equal(standardizer.mean, wanted.mean)
+    np.testing.assert_allclose(standardizer.std, wanted.std, rtol=1e-12)  # sums in another order
     np.testing.assert_array_equal(wanted.apply(features), ready)
     agreed, _ = federated_standardizer(features, [np.arange(10), np.arange(10, 60)])
     np.testing.assert_allclose(agreed.std, wanted.std, rtol=1e-12)
     with pytest.raises(UsageError, match=r"shape \(60, 0, 5\), must be .* with a frame"):
         moments_of(features[:, :0])
     with pytest.raises(UsageError, match=r"must be \(rows, 5\) as .* \(rows, frames, 5\)"):
-        standardiser.apply(features[..., :4])
+        standardizer.apply(features[..., :4])
 
 
 def test_balanced_weights_are_n_over_the_classes_times_their_rows() -> None:
@@ -351,7 +351,7 @@ def test_class_weights_are_those_of_the_fitted_rows(tmp_path: Path, seed: int) -
     labels = np.array([0] * 30 + [1] * 10 + [1] * 5 + [2] * 15)  # class 2 is in no fitted row
     features = clips(seed, labels=labels, splits=["train"] * 40 + ["test"] * 20)
     train(features, out=tmp_path, class_weights="balanced", seed=seed, settings=SHORT)
-    ready = Standardiser.from_moments(moments_of(features.features[:40])).apply(
+    ready = Standardizer.from_moments(moments_of(features.features[:40])).apply(
         features.features[:40]
     )
     head = create("mlp", in_features=10, num_classes=3, seed=seed)

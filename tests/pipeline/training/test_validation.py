@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import nn
 
-from kinestore.heads import Standardiser, TrainingConfig, create, fit, predict
+from kinestore.heads import Standardizer, TrainingConfig, create, fit, predict
 from kinestore.heads.support.standardizer import moments_of
 from kinestore.pipeline.training.config import EvaluationConfig
 from kinestore.pipeline.training.folds import Fold, choose_folds, hold_validation
@@ -79,8 +79,8 @@ def test_validation_figures_are_those_of_the_marked_rows(tmp_path: Path, mark: s
     summary = train(features, out=tmp_path, settings=QUICK)
     counts = [summary[f"num_{name}"] for name in ("train", "validation", "test", "left_out")]
     assert counts == [60, 30, 30, 0]
-    head, standardiser = saved_mlp(tmp_path)
-    logits = predict(head, torch.from_numpy(standardiser.apply(features.features[60:90])))
+    head, standardizer = saved_mlp(tmp_path)
+    logits = predict(head, torch.from_numpy(standardizer.apply(features.features[60:90])))
     labels = torch.from_numpy(features.labels[60:90])
     row = metrics(tmp_path)[summary["best_epochs"]["test"] - 1]
     loss = nn.functional.cross_entropy(logits, labels).item()
@@ -270,8 +270,8 @@ def test_the_model_of_all_rows_is_fitted_for_the_mean_best_epoch(tmp_path: Path,
     assert (summary["num_validation"], summary["num_train"]) == (3 * 24, 120)
     num_epochs = round(sum(summary["best_epochs"].values()) / 3)
     assert num_epochs < 12
-    standardiser = Standardiser.from_moments(moments_of(features.features))
-    ready = torch.from_numpy(standardiser.apply(features.features))
+    standardizer = Standardizer.from_moments(moments_of(features.features))
+    ready = torch.from_numpy(standardizer.apply(features.features))
     head = create("mlp", in_features=10, num_classes=3, seed=seed)
     settings = replace(QUICK, epochs=num_epochs)
     fit(head, ready, torch.from_numpy(features.labels), config=settings, seed=seed)

@@ -15,7 +15,7 @@ from kinestore.federated.evaluation import HeldOut, Predict
 from kinestore.federated.round_record import RoundRecord
 from kinestore.federated.rounds import initial_server_state
 from kinestore.federated.simulation import CheckpointConfig, History, simulate_clients
-from kinestore.heads import Standardiser, TrainingConfig
+from kinestore.heads import Standardizer, TrainingConfig
 from kinestore.heads.training.processes import Processes
 from kinestore.pipeline.training.config import FederationConfig
 from kinestore.pipeline.training.data import PreparedData, TrainingData
@@ -66,7 +66,7 @@ class FederatedFold:
 
     partition: FoldPartition
     model: nn.Module
-    standardizer: Standardiser
+    standardizer: Standardizer
     traffic: Traffic
     history: History
     logits: Tensor

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from kinestore.federated.communication_cost import Traffic
-from kinestore.heads import Standardiser, TrainingConfig
+from kinestore.heads import Standardizer, TrainingConfig
 from kinestore.heads.training.loop import full_precision, mixed_precision
 from kinestore.heads.training.processes import Processes
 from kinestore.pipeline.training.config import CENTER_VIEW, EvaluationViews
 from kinestore.pipeline.training.data import PreparedData
-from kinestore.pipeline.training.folds import keep_labelled
+from kinestore.pipeline.training.folds import keep_labeled
 from kinestore.pipeline.training.networks.activation_checkpointing import recompute_stages
 from kinestore.pipeline.training.networks.build_network import build_net, takes_segments
 from kinestore.pipeline.training.networks.data.clip_samples import ClipSamples
@@ -28,7 +28,7 @@ from kinestore.pipeline.training.networks.malloc import keep_freed_memory
 from kinestore.store import Features, Store, UsageError
 from kinestore.store.load import describe_clips
 
-COLOR_SCALING = Standardiser(mean=np.array(MEAN), std=np.array(STD))
+COLOR_SCALING = Standardizer(mean=np.array(MEAN), std=np.array(STD))
 """Scaling of a network's input, by color channel, of pixels from 0 to 1."""
 
 
@@ -79,7 +79,7 @@ class ClipData:
     ) -> None:
         self._source = open_source(given.store, given.clips, num_clips=given.views.num_clips)
         found = rows_of_source(given.store, self._source)
-        self.rows = keep_labelled(found)
+        self.rows = keep_labeled(found)
         self.num_unlabeled = len(found.labels) - len(self.rows.labels)
         self.num_changed: int | None = self._source.num_changed
         self._given, self._head, self._training = given, head, training
