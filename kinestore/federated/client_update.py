@@ -66,7 +66,7 @@ def local_update(
 ) -> LocalResult:
     """Start from the server's tensors and one's own private ones, train, and divide the two again.
 
-    What the server did not send never leaves the client. The optimizer starts afresh each round,
+    What the server did not send never leaves the client. The optimizer is new in each round,
     and randomness depends on (seed, round_number, client) alone: not on who else takes part, nor on
     what the client did before.
 
