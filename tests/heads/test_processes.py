@@ -17,6 +17,13 @@ from tests.helpers.trained import metrics
 TRAIN = ["train", "--head", "c3d:dropout=0", "--input", "frames", "--device", "cpu", "--size", "16"]
 TRAIN += ["--epochs", "2", "--batch-size", "10", "--schedule", "constant", "--json"]
 
+CHECKPOINT_EACH_EPOCH = """
+from kinestore.pipeline.training import fold_trainer
+from kinestore.__main__ import main
+fold_trainer.CHECKPOINT_SECONDS = 0.0
+main()
+"""
+
 
 def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", *map(str, arguments)]
@@ -54,15 +61,16 @@ def test_two_processes_train_what_one_trains(tmp_path: Path) -> None:
 def test_a_run_that_was_killed_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
     store = coloured_store(tmp_path / "store", num_clips=14, frames="segments:4x1@16")
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    job = ["-m", "kinestore", *TRAIN, str(store.path), "--epochs", "6", "--folds", "2"]
-    with subprocess.Popen([sys.executable, *job, "--out", str(killed)], cwd=ROOT) as process:
+    job = [*TRAIN, str(store.path), "--epochs", "6", "--folds", "2"]
+    command = [sys.executable, "-c", CHECKPOINT_EACH_EPOCH, *job, "--out", str(killed)]
+    with subprocess.Popen(command, cwd=ROOT) as process:
         while not (killed / "checkpoint-1.safetensors").exists():  # in the second fold
             assert process.poll() is None
             time.sleep(0.01)
         process.kill()
     assert not (killed / "summary.json").exists()
     for out, more in ((killed, ["--resume"]), (whole, [])):
-        done = run("kinestore", *job[2:], "--out", out, *more)
+        done = run("kinestore", *job, "--out", out, *more)
         assert done.returncode == 0, done.stderr
     for name in ("model.safetensors", "metrics.csv", "predictions.parquet"):
         assert (whole / name).read_bytes() == (killed / name).read_bytes(), name

@@ -41,7 +41,7 @@ def test_commands_take_an_address(address: str, tmp_path: Path) -> None:
     assert (status["store"], status["clips"], status["views"][0]["rows"]) == (address, 12, 12)
     assert "No failures" in answer("failures", address)
     assert json.loads(answer("verify", address, "--repair", "--json"))["sound"] is True
-    assert "pins 2 parts" in answer("snapshot", address, "paper")
+    assert "records 2 parts" in answer("snapshot", address, "paper")
     count = answer("sql", address, "SELECT count(*) AS clips FROM vector", "--json")
     assert json.loads(count) == [{"clips": 12}]
     export = tmp_path / "x.parquet"

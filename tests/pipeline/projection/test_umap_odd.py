@@ -173,7 +173,7 @@ def test_15_000_labels_of_clips_on_a_line_are_drawn(figures: list[Figure], tmp_p
     store = stored(tmp_path / "store", spread(15_000, 1), labels)
     told = json.loads(answer(store, tmp_path / "map.png", "--json"))
     assert told["num_clips"] == 15_000 and told["panels"][0]["quality"]["silhouette"] is None
-    assert "15,000 labels,\ncolours repeat" in words(figures[0])
+    assert "15,000 labels,\ncolors repeat" in words(figures[0])
     answer(store, tmp_path / "map.html")
     assert (tmp_path / "map.html").stat().st_size < 5e6
 
