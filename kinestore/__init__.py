@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from kinestore.heads import HEAD_TRAINING, NETWORK_TRAINING, TrainingConfig
     from kinestore.pipeline.decode import Frames, VideoError, decode_frames, probe
     from kinestore.pipeline.explain import explain
+    from kinestore.pipeline.export import Exported, export
     from kinestore.pipeline.extract import extract
     from kinestore.pipeline.extraction.config import ExtractionConfig
     from kinestore.pipeline.extraction.result import ExtractionResult
@@ -48,7 +49,6 @@ if TYPE_CHECKING:
         View,
         ViewSpec,
     )
-    from kinestore.store.export import Exported, export
     from kinestore.store.findings import VerifyReport
     from kinestore.store.status import StoreStatus, status
     from kinestore.store.verify import verify
@@ -109,7 +109,7 @@ _HOMES = {
     "Embedding": "kinestore.store",
     "EvaluationConfig": "kinestore.pipeline.training.config",
     "EvaluationViews": "kinestore.pipeline.training.config",
-    "Exported": "kinestore.store.export",
+    "Exported": "kinestore.pipeline.export",
     "ExtractionConfig": "kinestore.pipeline.extraction.config",
     "ExtractionResult": "kinestore.pipeline.extraction.result",
     "Failure": "kinestore.store",
@@ -138,7 +138,7 @@ _HOMES = {
     "ViewSpec": "kinestore.store",
     "decode_frames": "kinestore.pipeline.decode",
     "explain": "kinestore.pipeline.explain",
-    "export": "kinestore.store.export",
+    "export": "kinestore.pipeline.export",
     "extract": "kinestore.pipeline.extract",
     "federate": "kinestore.pipeline.training.federated.federate",
     "probe": "kinestore.pipeline.decode",

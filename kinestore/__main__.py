@@ -29,7 +29,7 @@ from kinestore.pipeline.commands.train import train_command
 from kinestore.pipeline.commands.visualize import explain_command, keyframes_command, umap_command
 from kinestore.pipeline.commands.weights import weights_app
 from kinestore.pipeline.signals import end_now
-from kinestore.store.errors import KinestoreError, UsageError
+from kinestore.store.errors import KinestoreError, UsageError, describe
 
 app = typer.Typer(
     name="kinestore",
@@ -90,9 +90,10 @@ def main() -> None:
     except KeyboardInterrupt:
         end_now("kinestore: stopped; run the same command again to resume")
     except (KinestoreError, OSError) as error:
+        sentence = describe(error) if isinstance(error, OSError) else str(error)
         if isinstance(error.__context__, KeyboardInterrupt):
-            end_now(f"kinestore: {error}")
-        print(f"kinestore: {error}", file=sys.stderr)
+            end_now(f"kinestore: {sentence}")
+        print(f"kinestore: {sentence}", file=sys.stderr)
         sys.exit(2 if isinstance(error, UsageError) else 1)
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is done: let Python end in peace

@@ -6,6 +6,7 @@ Shape legend: N clips, T frames, H and W pixels down and across, C colors.
 import operator
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import SupportsIndex
 
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinestore.store.errors import StoreError, UsageError
-from kinestore.store.io.mapped_array import create_array, locate_array
+from kinestore.store.io.mapped_array import create_array, locate_array, map_values
 from kinestore.store.io.storage import Storage
 from kinestore.store.part_folder import PartFolder
 from kinestore.store.parts import HDF5, flush_and_hash, next_number
@@ -61,10 +62,9 @@ class StoredFrames:
             raise UsageError(f"clip {clip_id!r}: has no frames in {self.spec.name}")
         path, offset = self._offsets[clip_id]
         try:
-            mapped = np.memmap(str(path), np.uint8, mode="c", offset=offset, shape=self.spec.shape)
+            return map_values(path, np.uint8, offset=offset, shape=self.spec.shape)
         except (OSError, ValueError) as error:
             raise StoreError(f"{path}: cannot be read ({error})") from error
-        return mapped.view(np.ndarray)
 
     def __iter__(self) -> Iterator[NDArray[np.uint8]]:
         return (self[row] for row in range(len(self)))
@@ -155,10 +155,9 @@ class FramesIndex:
         there = self.look_up()
         while new := {clip: values for clip, values in frames.items() if clip not in there}:
             with storage.temporary(folder) as unfinished:
-                array = create_array(unfinished, _ARRAY, list(new), self._spec.shape, np.uint8)
-                for row, values in enumerate(new.values()):
-                    array[row] = values
-                del array
+                clips, shape = list(new), self._spec.shape
+                fill = partial(_copy, clips=list(new.values()))
+                create_array(unfinished, _ARRAY, clips, shape, np.uint8, fill=fill)
                 hashed = flush_and_hash(unfinished)[:16]  # before other writers are kept out
                 with storage.locked(marker):  # two jobs may have decoded the same clip
                     there = self.look_up()
@@ -166,9 +165,14 @@ class FramesIndex:
                         place = next_number(storage, folder, HDF5) if number is None else number
                         name = f"{folder}/{place:05d}-{hashed}{HDF5}"
                         storage.publish(unfinished, name)
-                        self._clips[name] = list(new)
+                        self._clips[name] = clips
                         return len(new)
         return 0
+
+
+def _copy(array: NDArray[np.uint8], *, clips: Sequence[NDArray[np.uint8]]) -> None:
+    for row, values in enumerate(clips):
+        array[row] = values
 
 
 def require_local(storage: Storage) -> Path:

@@ -11,6 +11,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -119,9 +120,8 @@ def _add(
     try:
         with temporary(folder) as unfinished:
             shape, note = joined_shape(columns), json.dumps(_named(columns))
-            array = create_array(unfinished, _ARRAY, clip_ids, shape, dtype, note=note)
-            fill_rows(array, clip_ids, columns)
-            del array
+            fill = partial(fill_rows, clip_ids=clip_ids, columns=columns)
+            create_array(unfinished, _ARRAY, clip_ids, shape, dtype, fill=fill, note=note)
             final = folder / f"{features}-{came_from}-{digest(unfinished)[:16]}.h5"
             publish(unfinished, final)
         for path in stale:

@@ -2,6 +2,7 @@
 
 import json
 import os
+from functools import partial
 from pathlib import Path
 
 import h5py
@@ -144,7 +145,10 @@ def test_a_store_that_cannot_be_written_is_read_all_the_same(store: Store) -> No
 
 
 def laid_out(path: Path) -> Path:
-    create_array(path, "features", ["a", "b"], (3,), "float32", note=json.dumps([1]))[:] = 7
+    note = json.dumps([1])
+    create_array(
+        path, "features", ["a", "b"], (3,), "float32", fill=lambda array: array.fill(7), note=note
+    )
     return path
 
 
@@ -152,7 +156,8 @@ def test_rows_begin_where_a_tensor_may_begin_whatever_the_names(tmp_path: Path) 
     for length in (1, 3, 32, 33):
         path = tmp_path / f"{length}.h5"
         clips = [f"{n:0{length}d}" for n in range(7)]
-        create_array(path, "features", clips, (5,), "float32")[:] = np.arange(35).reshape(7, 5)
+        fill = partial(np.copyto, src=np.arange(35, dtype="float32").reshape(7, 5))
+        create_array(path, "features", clips, (5,), "float32", fill=fill)
         clip_ids, array = map_array(path, "features")
         assert clip_ids == clips and array.ctypes.data % 64 == 0 and array[6, 4] == 34
         with h5py.File(path) as file:  # any HDF5 reader reads it

@@ -404,7 +404,7 @@ def test_a_file_that_is_no_such_part_is_named(
 )
 def test_a_file_that_is_not_whole_is_named(spoil: Callable[[bytes], bytes], store: Store) -> None:
     bad = store.path / FOLDER / BAD
-    create_array(bad, "frames", ["x", "y"], SPEC.shape, np.uint8)
+    create_array(bad, "frames", ["x", "y"], SPEC.shape, np.uint8, fill=lambda array: None)
     read_frames_part(bad, SPEC)
     bad.write_bytes(spoil(bad.read_bytes()))
     with pytest.raises(StoreError, match=f"{BAD}: .*--repair"):
@@ -431,7 +431,7 @@ def test_a_file_that_claims_more_than_it_holds_is_not_believed(
 def test_every_flipped_byte_of_the_description_is_refused_or_harmless(tmp_path: Path) -> None:
     """An offset or a size may be any: no clip reaches beyond the file."""
     path = tmp_path / BAD
-    create_array(path, "frames", ["x", "y"], SPEC.shape, np.uint8)
+    create_array(path, "frames", ["x", "y"], SPEC.shape, np.uint8, fill=lambda array: None)
     raw = path.read_bytes()
     rows_begin = read_frames_part(path, SPEC).offset
     for place in range(0, rows_begin, 7):

@@ -115,8 +115,8 @@ def export_command(
 ) -> None:
     """Write stored features to one file for other programs."""
     from kinestore.pipeline.commands.clip_list import read_clip_list
+    from kinestore.pipeline.export import export
     from kinestore.store import Store
-    from kinestore.store.export import export
 
     chosen = None if clips is None else read_clip_list(clips)
     loaded = Store(store).load(features.split(","), clips=chosen)

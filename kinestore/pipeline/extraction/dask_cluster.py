@@ -14,6 +14,7 @@ from kinestore.pipeline.progress import Progress
 from kinestore.pipeline.signals import interrupts_held
 from kinestore.pipeline.video.errors import VideoError
 from kinestore.store import Store, StoreError, UsageError
+from kinestore.store.errors import describe
 
 WORKER_ENVIRONMENT = {
     "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
@@ -119,8 +120,8 @@ def _result(future: "Future[ShardResult]", shard: Shard, target: Store) -> Shard
         result: ShardResult = future.result()
     except OSError as error:
         raise StoreError(
-            f"{target.address}: cannot be written ({error.strerror or error}); make room and run "
-            "the same command again, which resumes the job"
+            f"{describe(error, target.address)}; then run the same command again, which resumes "
+            "the job"
         ) from error
     except KilledWorker:
         failures = []

@@ -4,6 +4,7 @@ Clips are divided into shards in the manifest's order. A shard is one task and, 
 part of the store: it is committed whole or not at all, so that an interrupted job resumes.
 """
 
+import errno
 import json
 import os
 import time
@@ -122,8 +123,17 @@ def extract(
         num_workers=count,
         specs=specs,
     )
-    target.storage.write(SUMMARY, json.dumps(summary.to_json(), indent=2) + "\n")
+    _write_summary(target, summary)
     return summary
+
+
+def _write_summary(target: Store, summary: ExtractionResult) -> None:
+    """Write the store's summary; one of nothing may be left out where it cannot be written."""
+    try:
+        target.storage.write(SUMMARY, json.dumps(summary.to_json(), indent=2) + "\n")
+    except OSError as error:
+        if summary.num_done or error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
+            raise
 
 
 def _outputs(

@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -84,9 +85,8 @@ def keep_layout(root: Path, key: str, kept: CachedLayout) -> None:
     shape = kept.points.shape[1:]
     with contextlib.suppress(OSError):
         with temporary(folder) as unfinished:
-            array = create_array(unfinished, _ARRAY, kept.clip_ids, shape, np.float32, note=note)
-            array[:] = kept.points
-            del array
+            fill = partial(np.copyto, src=kept.points)
+            create_array(unfinished, _ARRAY, kept.clip_ids, shape, np.float32, fill=fill, note=note)
             publish(unfinished, folder / f"layout-{key}-{digest(unfinished)[:16]}.h5")
         there = sorted(folder.glob("layout-*.h5"), key=lambda path: path.stat().st_mtime_ns)
         for path in there[:-MOST_KEPT]:

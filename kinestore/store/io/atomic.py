@@ -1,19 +1,27 @@
 """Local files that are there completely, under their final name, or not at all."""
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
 import platform
+import re
 import tempfile
 import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from kinestore.store.errors import KinestoreError
+from kinestore.store.errors import NO_ROOM, KinestoreError
 
 _PREFIX = ".part-"
+
+_LOST = frozenset({errno.EIO, errno.ESTALE, *NO_ROOM})
+"""Error numbers of a flush that mean that data are lost."""
+
+_ERROR_NUMBER = re.compile(r"(?:os error|errno)\W{1,3}(\d+)", re.IGNORECASE)
+"""Number of a system's error in the words of safetensors, Arrow and HDF5."""
 
 ABANDONED_AFTER_S = 24 * 3600.0
 """Age at which a temporary file of another machine counts as abandoned."""
@@ -28,21 +36,43 @@ def _machine() -> str:
 def temporary(folder: Path, *, suffix: str = "") -> Iterator[Path]:
     """Provide a file in the folder that no reader looks at; it is removed if it is still there.
 
-    It is locked until the block ends: the kernel drops the lock whenever its owner dies.
+    It is locked until the block ends: the kernel drops the lock whenever its owner dies. Abandoned
+    ones in the folder are removed.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    clear_abandoned(folder)
     while True:
         path = folder / f"{_PREFIX}{_machine()}-{uuid.uuid4().hex}{suffix}"
-        with path.open("xb") as owner:
+        with _naming(folder), path.open("xb") as owner:
             with contextlib.suppress(OSError):  # a file system without locks: see is_abandoned
                 fcntl.flock(owner, fcntl.LOCK_EX)
-            if not os.fstat(owner.fileno()).st_nlink:
+            if not path.exists():
                 continue  # it was cleaned up before it was locked
             try:
                 yield path
             finally:
                 path.unlink(missing_ok=True)
             return
+
+
+@contextlib.contextmanager
+def _naming(shown: Path, *, nameless: bool = False) -> Iterator[None]:
+    """Name this path in errors of writing that name a temporary file, or none if `nameless`.
+
+    Errors that libraries tell in words of their own become OSErrors.
+    """
+    try:
+        yield
+    except KinestoreError:
+        raise
+    except Exception as error:
+        named = getattr(error, "filename", None)
+        ours = nameless if named is None else is_temporary(os.fsdecode(named))
+        told = _ERROR_NUMBER.search(str(error))
+        number = getattr(error, "errno", None) or (int(told[1]) if told else 0)
+        if not (ours and number):
+            raise
+        raise OSError(number, os.strerror(number), str(shown)) from error
 
 
 def local_folder() -> Path:
@@ -55,10 +85,15 @@ def local_folder() -> Path:
     folder.mkdir(mode=0o700, exist_ok=True)
     if folder.is_symlink() or folder.stat().st_uid != os.getuid():
         raise KinestoreError(f"{folder}: belongs to another user; set TMPDIR to your own folder")
-    for path in folder.iterdir():
-        if is_temporary(path.name):
-            remove_abandoned(path)
+    clear_abandoned(folder)
     return folder
+
+
+def clear_abandoned(folder: Path) -> None:
+    """Remove the abandoned temporary files in a folder, where that is allowed."""
+    with contextlib.suppress(OSError):
+        for path in [one for one in folder.iterdir() if is_temporary(one.name)]:
+            remove_abandoned(path)
 
 
 def is_temporary(name: str) -> bool:
@@ -123,18 +158,30 @@ def publish(temporary: Path, final: Path) -> None:
 
 
 def flush(path: Path) -> None:
-    """Flush a file or folder to disk."""
-    descriptor = os.open(path, os.O_RDONLY)
+    """Flush a file or folder to disk, where the file system can.
+
+    Raises:
+        OSError: If the disk is full or fails.
+    """
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        if error.errno in _LOST:
+            raise
 
 
 @contextlib.contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
-    """Provide a temporary file to write to, which becomes `path` if the block raises no error."""
-    with temporary(path.parent) as unfinished:
+    """Provide a temporary file to write to, which becomes `path` if the block raises no error.
+
+    Raises:
+        OSError: If it cannot be written; the error names `path`.
+    """
+    with temporary(path.parent, suffix=path.suffix) as unfinished, _naming(path, nameless=True):
         yield unfinished
         publish(unfinished, path)
 
@@ -155,7 +202,8 @@ def write_text_once(path: Path, text: str) -> None:
         except FileExistsError:
             return
         except OSError:  # a file system without hard links
-            publish(unfinished, path)
+            if not path.exists():
+                publish(unfinished, path)
         else:
             flush(path.parent)
 

@@ -3,18 +3,20 @@
 Shape legend: N clips.
 """
 
+import errno
+import io
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import h5py
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from kinestore.store.errors import StoreError
+from kinestore.store.errors import NO_ROOM, StoreError
 
 _CLIPS = "clip_ids"
 _NOTE = "made_from"
@@ -24,6 +26,11 @@ _H5PY_RAISES = (OSError, RuntimeError, ValueError, TypeError, LookupError, Overf
 
 _ALIGNMENT = 4096
 """Bytes; the array begins at a page of memory."""
+
+_BLOCK = 1 << 20
+
+_NO_MAPS = frozenset({errno.ENODEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM})
+"""Error numbers of file systems that map nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,9 +57,10 @@ def create_array(
     shape: tuple[int, ...],
     dtype: DTypeLike,
     *,
+    fill: Callable[[NDArray[Any]], None],
     note: str = "",
-) -> NDArray[Any]:
-    """Make the file, reserve its disk space, and map the array that is to be filled.
+) -> None:
+    """Make the file, reserve its disk space, and have the array filled.
 
     Args:
         path: A new or empty file.
@@ -60,44 +68,88 @@ def create_array(
         clip_ids: Clip of each row, length N.
         shape: Shape of one clip's array.
         dtype: Data type of the array.
+        fill: Called with zeros of shape (N, *shape); what it writes there is in the file.
         note: Text to store, for `read_note`.
-
-    Returns:
-        Zeros of shape (N, *shape); what is written there is in the file.
 
     Raises:
         OSError: If there is no room.
     """
-    names = np.array([clip.encode() for clip in clip_ids], "S")
-    row_bytes = names.itemsize + np.dtype(dtype).itemsize * math.prod(shape)
-    _take_room(path, 4 * _ALIGNMENT + len(note) + len(names) * row_bytes)  # HDF5 fails untidily
+
+    def describe(file: h5py.File) -> None:
+        file.attrs[_NOTE] = note
+        file.create_dataset(_CLIPS, data=np.array([clip.encode() for clip in clip_ids], "S"))
+
+    write_hdf5(path, name, (len(clip_ids), *shape), dtype, describe=describe, fill=fill)
+
+
+def write_hdf5(
+    path: Path,
+    name: str,
+    shape: tuple[int, ...],
+    dtype: DTypeLike,
+    *,
+    describe: Callable[[h5py.File], None],
+    fill: Callable[[NDArray[Any]], None],
+) -> None:
+    """Write an HDF5 file with one array in one piece, and small data that `describe` writes.
+
+    HDF5 itself writes to memory: on a full disk it tells nothing, and ends the process later.
+    """
+    image = io.BytesIO()
     with h5py.File(
-        path,
+        image,
         "w",
-        locking=False,
         libver=("v110", "v110"),
         alignment_threshold=1,
         alignment_interval=_ALIGNMENT,
     ) as file:
-        file.attrs[_NOTE] = note
-        file.create_dataset(_CLIPS, data=names)
+        describe(file)
         creation = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
         creation.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
         creation.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
         creation.set_obj_track_times(False)  # the same rows give the same bytes
-        space = h5py.h5s.create_simple((len(clip_ids), *shape))
-        kind = h5py.h5t.py_create(np.dtype(dtype))
-        h5py.h5d.create(file.id, name.encode(), kind, space, creation)
-    _take_room(path, path.stat().st_size)  # a mapped write to a full disk would end the process
-    return _map(path, locate_array(path, name), mode="r+")
+        space, kind = h5py.h5s.create_simple(shape), h5py.h5t.py_create(np.dtype(dtype))
+        array = h5py.h5d.create(file.id, name.encode(), kind, space, creation)
+        offset = array.get_offset()
+        file.flush()
+        size = file.id.get_filesize()
+    path.write_bytes(image.getbuffer())
+    _take_room(path, size)  # a mapped write to a full disk would end the process
+    if math.prod(shape):
+        _fill(path, np.dtype(dtype), offset, shape, fill)
+
+
+def _fill(
+    path: Path,
+    dtype: np.dtype[Any],
+    offset: int,
+    shape: tuple[int, ...],
+    fill: Callable[[NDArray[Any]], None],
+) -> None:
+    try:
+        mapped = np.memmap(path, dtype, mode="r+", offset=offset, shape=shape)
+    except OSError:  # a file system that maps nothing for writing
+        values = np.zeros(shape, dtype)
+        fill(values)
+        with path.open("r+b") as handle:
+            handle.seek(offset)
+            handle.write(values.data)
+    else:
+        fill(mapped.view(np.ndarray))
 
 
 def _take_room(path: Path, size: int) -> None:
-    with path.open("ab") as handle:
-        if hasattr(os, "posix_fallocate"):
+    with path.open("r+b") as handle:
+        try:
             os.posix_fallocate(handle.fileno(), 0, size)
-        else:
-            handle.truncate(size)
+        except (AttributeError, OSError) as error:
+            if getattr(error, "errno", None) in NO_ROOM:
+                raise
+            for begin in range(0, size, _BLOCK):  # a file system that reserves nothing
+                handle.seek(begin)
+                block = handle.read(_BLOCK).ljust(min(_BLOCK, size - begin), b"\0")
+                handle.seek(begin)
+                handle.write(block)
 
 
 def map_array(path: Path, name: str) -> tuple[list[str], NDArray[Any]]:
@@ -109,7 +161,8 @@ def map_array(path: Path, name: str) -> tuple[list[str], NDArray[Any]]:
         StoreError: If the file is not one that `create_array` made.
     """
     found = locate_array(path, name)
-    return found.clip_ids, _map(path, found, mode="c")
+    shape = found.shape
+    return found.clip_ids, map_values(path, found.dtype, offset=found.offset, shape=shape)
 
 
 def read_note(path: Path) -> str:
@@ -157,9 +210,21 @@ def locate_array(path: Path, name: str) -> LocatedArray:
         raise StoreError(f"{path}: cannot be read ({_one_line(error)})") from error
 
 
-def _map(path: Path, found: LocatedArray, *, mode: Literal["r+", "c"]) -> NDArray[Any]:
-    mapped = np.memmap(path, found.dtype, mode=mode, offset=found.offset, shape=found.shape)
-    return mapped.view(np.ndarray)
+def map_values(
+    path: Path, dtype: DTypeLike, *, offset: int, shape: tuple[int, ...]
+) -> NDArray[Any]:
+    """Map an array of a file; where the file system maps nothing, it is read.
+
+    Raises:
+        OSError: If the file cannot be opened.
+        ValueError: If it ends earlier.
+    """
+    try:
+        return np.memmap(path, dtype, mode="c", offset=offset, shape=shape).view(np.ndarray)
+    except OSError as error:
+        if error.errno not in _NO_MAPS:
+            raise
+        return np.fromfile(path, dtype, math.prod(shape), offset=offset).reshape(shape)
 
 
 def _plain(path: Path, file: h5py.File, name: str) -> h5py.Dataset:

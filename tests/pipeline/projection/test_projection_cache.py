@@ -5,6 +5,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -251,11 +252,10 @@ def rewrite(path: Path, **changes: Any) -> None:
     points = told["points"]
     path.unlink()
     made = path.with_name("made.h5")
-    array = create_array(
-        made, told["array"], told["clip_ids"], points.shape[1:], points.dtype, note=told["note"]
+    fill, shape = partial(np.copyto, src=points), points.shape[1:]
+    create_array(
+        made, told["array"], told["clip_ids"], shape, points.dtype, fill=fill, note=told["note"]
     )
-    array[:] = points
-    del array
     made.rename(path.with_name(f"{path.name[:23]}-{digest(made)[:16]}.h5"))
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from kinestore.pipeline.export import export
 from kinestore.store import Embedding, Features, Store, UsageError, ViewSpec
-from kinestore.store.export import export
 from tests.helpers.stored import SPEC, clip, embedding
 
 SEQUENCE = ViewSpec(extractor="sequence", shape=(3, 2), settings={})

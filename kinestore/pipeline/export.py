@@ -8,6 +8,7 @@ that have one.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 
 from kinestore.store.errors import UsageError
 from kinestore.store.io.atomic import written_whole
+from kinestore.store.io.mapped_array import write_hdf5
 from kinestore.store.records import Features
 
 
@@ -87,13 +89,19 @@ def _write_parquet(features: Features, path: Path) -> None:
 
 
 def _write_hdf5(features: Features, path: Path) -> None:
-    with h5py.File(path, "w", locking=False) as file:  # the temporary file has a lock already
+    columns = _columns(features)
+    values = columns.pop("features")
+
+    def describe(file: h5py.File) -> None:
         file.attrs["views"] = features.views
-        for name, column in _columns(features).items():
+        for name, column in columns.items():
             if column.dtype.kind == "U":
                 file.create_dataset(name, data=column.tolist(), dtype=h5py.string_dtype())
             else:
                 file.create_dataset(name, data=column)
+
+    fill = partial(np.copyto, src=values)
+    write_hdf5(path, "features", values.shape, values.dtype, describe=describe, fill=fill)
 
 
 def _write_npz(features: Features, path: Path) -> None:
