@@ -29,7 +29,8 @@ from kinestore.pipeline.commands.train import train_command
 from kinestore.pipeline.commands.visualize import explain_command, keyframes_command, umap_command
 from kinestore.pipeline.commands.weights import weights_app
 from kinestore.pipeline.signals import end_now
-from kinestore.store.errors import KinestoreError, UsageError, describe
+from kinestore.pipeline.system_errors import describe
+from kinestore.store.errors import KinestoreError, UsageError
 
 app = typer.Typer(
     name="kinestore",

@@ -38,7 +38,7 @@ class Exported:
     num_clips: int
     num_missing: int
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return the result as JSON values."""
         return {"path": str(self.path), "clips": self.num_clips, "missing": self.num_missing}
 
@@ -105,7 +105,7 @@ def _write_hdf5(features: Features, path: Path) -> None:
 
 
 def _write_npz(features: Features, path: Path) -> None:
-    columns: dict[str, Any] = {"views": np.array(features.views), **_columns(features)}
+    columns: dict[str, NDArray[Any]] = {"views": np.array(features.views), **_columns(features)}
     with path.open("wb") as handle:  # of a name without .npz, savez would make another
         np.savez(handle, **columns)
 

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from kinestore.pipeline.system_errors import describe
 from kinestore.store import FramesSpec, Store
-from kinestore.store.errors import describe
 from kinestore.store.io import atomic
 from kinestore.store.io.mapped_array import create_array, map_array
 from kinestore.store.verify import verify
@@ -246,7 +246,7 @@ def test_an_export_to_a_full_disk_is_one_sentence_and_leaves_the_earlier_file(
     code = (
         "import sys; from pathlib import Path; from tests.helpers.mapped import make\n"
         "from kinestore.pipeline.export import export\n"
-        "from kinestore.store.errors import describe\n"
+        "from kinestore.pipeline.system_errors import describe\n"
         "out = Path(sys.argv[1]); out.write_text('before')\n"
         "try: export(make(range(3000), width=60), out=out)\n"
         "except OSError as error: print(describe(error), out.read_text())\n"

@@ -12,9 +12,9 @@ from kinestore.pipeline.extraction.dask_worker import EmbeddingProcess, run_shar
 from kinestore.pipeline.extraction.tasks import GPU, Assignment, Shard, ShardResult, failure_rows
 from kinestore.pipeline.progress import Progress
 from kinestore.pipeline.signals import interrupts_held
+from kinestore.pipeline.system_errors import describe
 from kinestore.pipeline.video.errors import VideoError
 from kinestore.store import Store, StoreError, UsageError
-from kinestore.store.errors import describe
 
 WORKER_ENVIRONMENT = {
     "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
