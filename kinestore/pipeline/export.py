@@ -105,7 +105,7 @@ def _write_hdf5(features: Features, path: Path) -> None:
 
 
 def _write_npz(features: Features, path: Path) -> None:
-    columns: dict[str, NDArray[Any]] = {"views": np.array(features.views), **_columns(features)}
+    columns: Any = {"views": np.array(features.views), **_columns(features)}
     with path.open("wb") as handle:  # of a name without .npz, savez would make another
         np.savez(handle, **columns)
 
