@@ -151,10 +151,10 @@ class Stages:
 
 def stages_of(work: Work) -> Stages:
     """Measured in a process of its own, with the settings that hold for a worker."""
-    from kinestore.pipeline.extraction.dask_cluster import WORKER_ENVIRONMENT
+    from kinestore.pipeline.extraction.supervisor import CHILD_ENVIRONMENT
 
     command = [sys.executable, "-m", "benchmarks.extract", "--stages", json.dumps(vars(work))]
-    environment = {**os.environ, **WORKER_ENVIRONMENT}
+    environment = {**os.environ, **CHILD_ENVIRONMENT}
     printed = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE).stdout
     return Stages(**json.loads(printed))
 

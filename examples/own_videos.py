@@ -17,5 +17,5 @@ def main(videos: str) -> None:
     print("map:", ks.umap(clips, store=store, run="run", out="umap.html").path)
 
 
-if __name__ == "__main__":  # Dask starts its workers as new processes
+if __name__ == "__main__":
     main(sys.argv[1])

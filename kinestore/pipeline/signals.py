@@ -2,11 +2,12 @@
 
 import atexit
 import contextlib
+import fcntl
 import os
+import select
 import signal
 import sys
 from collections.abc import Iterator
-from multiprocessing import resource_tracker
 from typing import NoReturn
 
 
@@ -16,7 +17,6 @@ def interrupts_held() -> Iterator[None]:
 
     A terminal sends Ctrl-C to every process of a job, and half-made objects cannot be cleaned up.
     """
-    resource_tracker.ensure_running()  # started inside the block, it would unblock Ctrl-C
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -37,3 +37,15 @@ def end_now(sentence: str) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(1)
+
+
+def end_with_parent() -> None:
+    """Have the kernel end this process when the other end of its standard input is closed.
+
+    The end of the parent process closes it, however it ends. No thread has to run for this: the
+    main thread may hang in a decoder that keeps Python's lock.
+    """
+    fcntl.fcntl(0, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(0, fcntl.F_SETFL, fcntl.fcntl(0, fcntl.F_GETFL) | os.O_ASYNC)  # sends SIGIO
+    if select.select([0], [], [], 0)[0]:  # it was closed before
+        os._exit(0)

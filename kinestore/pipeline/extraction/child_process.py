@@ -5,8 +5,6 @@ from outside: so clips are decoded and embedded here, and `supervisor.Supervisor
 """
 
 import contextlib
-import os
-import threading
 from multiprocessing.connection import Connection
 
 import cv2
@@ -18,18 +16,16 @@ from kinestore.store import KinestoreError
 
 
 def serve(handle: int, memory: int) -> None:
-    """Embed the requested clips until the connection or the parent process ends.
+    """Embed the requested clips until the connection ends.
 
     The first message received holds the outputs by name and the number of decoding threads; the
     answer is each output's specification, or the error that prevents it. Then each list of
     requests is answered by messages until every request has its outcome.
 
     Args:
-        handle: File descriptor of the connection; standard input stays open while the parent
-            process lives.
+        handle: File descriptor of the connection.
         memory: File descriptor of the shared memory for frames.
     """
-    threading.Thread(target=_exit_with_parent, daemon=True).start()
     _use_one_thread()
     connection = IpcConnection(Connection(handle), memory)
     with contextlib.closing(connection), contextlib.suppress(EOFError, BrokenPipeError):
@@ -53,9 +49,3 @@ def _use_one_thread() -> None:
     """Limit libraries to one thread: workers fill the cores, and results stay bit-identical."""
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-
-
-def _exit_with_parent() -> None:
-    while os.read(0, 1):  # and not through sys.stdin, whose lock Python wants as it ends
-        pass
-    os._exit(0)  # the main thread may hang in a decoder

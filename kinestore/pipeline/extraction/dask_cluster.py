@@ -1,55 +1,19 @@
-"""Shards run on Dask: on workers of this machine, or of a cluster that runs already."""
+"""Shards run on Dask workers: of this process, or of a cluster that runs already."""
 
 import contextlib
-import logging
 import uuid
 from collections.abc import Iterator, Sequence
 
-import dask
-from distributed import Client, Future, KilledWorker, LocalCluster, as_completed
+from distributed import Client, Future, KilledWorker, as_completed
 
-from kinestore.pipeline.extraction.dask_worker import EmbeddingProcess, run_shard
+from kinestore.pipeline.extraction.dask_worker import run_shard
 from kinestore.pipeline.extraction.tasks import GPU, Assignment, Shard, ShardResult, failure_rows
 from kinestore.pipeline.progress import Progress
-from kinestore.pipeline.signals import interrupts_held
 from kinestore.pipeline.system_errors import describe
 from kinestore.pipeline.video.errors import VideoError
 from kinestore.store import Store, StoreError, UsageError
 
-WORKER_ENVIRONMENT = {
-    "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
-    "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
-    **{f"{library}_NUM_THREADS": "1" for library in ("MKL", "OMP", "OPENBLAS")},
-}
-"""Environment variables of a worker's C libraries. The first two let glibc reuse the memory of
-activations: Dask's own setting returns it after each layer, and page faults would take half of a
-worker's time."""
-
 CONNECT_TIMEOUT_S = 20
-
-
-@contextlib.contextmanager
-def local_workers(count: int) -> Iterator[Client]:
-    """Start worker processes on this machine, and end them with the block."""
-    with contextlib.ExitStack() as stack:
-        with interrupts_held():
-            stack.enter_context(
-                dask.config.set({"distributed.nanny.pre-spawn-environ": WORKER_ENVIRONMENT})
-            )
-            cluster = stack.enter_context(
-                LocalCluster(
-                    n_workers=count,
-                    threads_per_worker=1,
-                    dashboard_address="127.0.0.1:0",
-                    silence_logs=logging.CRITICAL,  # users get one sentence and recorded failures
-                )
-            )
-            client = stack.enter_context(Client(cluster))
-        try:
-            yield client
-        finally:
-            with interrupts_held():
-                stack.close()
 
 
 @contextlib.contextmanager
@@ -95,13 +59,14 @@ def run_shards(
     """
     total = sum(len(shard.clips) for shard in shards)
     progress("extracting", 0, total)
-    # A unique name: two jobs may share a cluster.
-    process = EmbeddingProcess(assignment, name=f"kinestore-{uuid.uuid4().hex}")
+    job = f"kinestore-{uuid.uuid4().hex}"  # two jobs may share a cluster
     needs = {GPU: 1} if assignment.on_gpu_workers else None
     done = 0
-    client.register_plugin(process)
+    shared = client.submit(_same, assignment, key=f"assignment-{job}")  # sent once to each worker
     futures: dict[Future[ShardResult], Shard] = {
-        client.submit(run_shard, shard, process.name, pure=False, resources=needs): shard
+        client.submit(
+            run_shard, shard, shared, job, key=f"{job}-{shard.number}", resources=needs
+        ): shard
         for shard in shards
     }
     try:
@@ -110,9 +75,12 @@ def run_shards(
             yield _result(future, shard, target)
             done += len(shard.clips)
             progress("extracting", done, total)
-    finally:  # a cluster that keeps running must not keep the child processes of this job
-        client.cancel(list(futures))
-        client.unregister_worker_plugin(process.name)
+    finally:  # workers end the child processes of a job once its tasks are gone
+        client.cancel([shared, *futures])
+
+
+def _same(assignment: Assignment) -> Assignment:
+    return assignment
 
 
 def _result(future: "Future[ShardResult]", shard: Shard, target: Store) -> ShardResult:

@@ -1,13 +1,16 @@
 """Code that runs inside a Dask worker: its child process, and the shards that it extracts."""
 
+import functools
 import os
+from collections.abc import Hashable
 from dataclasses import replace
 
-from distributed import Worker, WorkerPlugin, get_worker
+from distributed import Reschedule, Worker, WorkerPlugin, get_worker
+from distributed.utils import sync
 
 from kinestore.pipeline.extraction.process_shard import extract_shard
-from kinestore.pipeline.extraction.supervisor import Supervisor
-from kinestore.pipeline.extraction.tasks import GPU, Assignment, OutputSpec, Shard, ShardResult
+from kinestore.pipeline.extraction.supervisor import Supervisor, SupervisorClosed
+from kinestore.pipeline.extraction.tasks import Assignment, Shard, ShardResult
 from kinestore.store import Store
 
 MAX_DECODERS = 16
@@ -15,61 +18,82 @@ MAX_DECODERS = 16
 MEMORY_SHARE = 0.9
 """Fraction of a worker's memory limit that its child process may take."""
 
+GONE = frozenset({"cancelled", "released", "forgotten"})
+"""States of a task whose result nobody waits for."""
+
 
 class EmbeddingProcess(WorkerPlugin):
-    """Gives each worker one child process, whose extractors are loaded once and not per task.
+    """A job's child process in one worker, whose extractors are loaded once and not per task.
+
+    It starts with the job's first shard here. It ends as soon as Dask drops all shards of the job
+    from this worker: when the job is done or stopped, and also when its client was killed.
+
+    Args:
+        assignment: The job's.
+        job: Name of the job, with which the keys of its shards begin.
+        worker: The Dask worker.
 
     Attributes:
-        store: The store to fill, once the worker has started.
-        specs: Specification of each output, by name.
-        supervisor: Supervisor of the child process, once the worker has started.
+        supervisor: Supervisor of the child process.
         num_decoders: Decoding threads of the child process: 1 where the worker computes on a CPU.
-        name: Name of the plugin, unique to the job.
     """
 
-    def __init__(self, assignment: Assignment, *, name: str) -> None:
-        self.name = name
-        self.store: Store | None = None
-        self.specs: dict[str, OutputSpec] = {n: o.spec for n, o in assignment.outputs.items()}
-        self.supervisor: Supervisor | None = None
-        self.num_decoders = 1
-        self._assignment = assignment
-
-    def setup(self, worker: Worker) -> None:
-        """Start the child process."""
-        job = self._assignment
-        if job.on_gpu_workers and GPU not in worker.state.total_resources:
-            return
-        self.store = Store(job.store)
-        if job.on_gpu_workers or job.gpus:
-            self.num_decoders = _decoders_per_gpu(len(job.gpus))
-        memory_limit = worker.memory_manager.memory_limit
+    def __init__(self, assignment: Assignment, *, job: str, worker: Worker) -> None:
+        gpus, memory_limit = assignment.gpus, worker.memory_manager.memory_limit
+        on_gpu = assignment.on_gpu_workers or gpus
+        self.name = job
+        self.num_decoders = _decoders_per_gpu(len(gpus)) if on_gpu else 1
         self.supervisor = Supervisor(
-            job.outputs,
-            timeout_s=job.clip_timeout_s,
+            assignment.outputs,
+            timeout_s=assignment.clip_timeout_s,
             memory_bytes=int(MEMORY_SHARE * memory_limit) if memory_limit else None,
-            gpu=job.gpus[worker.name % len(job.gpus)] if job.gpus else None,
+            gpu=gpus[worker.name % len(gpus)] if gpus else None,
             num_decoders=self.num_decoders,
         )
-        self.supervisor.start()
+        self._assignment = assignment
+        self._worker = worker
+
+    @functools.cached_property
+    def store(self) -> Store:
+        """The store to fill."""
+        return Store(self._assignment.store)
+
+    def transition(self, key: Hashable, start: str, finish: str, **_: object) -> None:
+        """End the child process if Dask has just dropped the last shard of the job."""
+        if finish in GONE and str(key).startswith(self.name):
+            self._worker.loop.add_callback(self._end_if_unused)
+
+    async def _end_if_unused(self) -> None:
+        worker = self._worker
+        tasks = worker.state.tasks.items()
+        used = any(str(k).startswith(self.name) and t.state not in GONE for k, t in tasks)
+        if not used and worker.plugins.get(self.name) is self:
+            await worker.plugin_remove(self.name)
 
     def teardown(self, worker: Worker) -> None:
         """End the child process."""
-        if self.supervisor is not None:
-            self.supervisor.close()
+        self.supervisor.close()
 
 
-def run_shard(shard: Shard, plugin_name: str) -> ShardResult:
-    """Extract and commit a shard, inside a Dask worker that has the plugin."""
-    plugin = get_worker().plugins[plugin_name]
-    if (
-        not isinstance(plugin, EmbeddingProcess)
-        or plugin.supervisor is None
-        or plugin.store is None
-    ):
-        raise TypeError(f"worker plugin {plugin_name!r}: has not been set up")
-    result = extract_shard(plugin.store, shard, plugin.specs, plugin.supervisor.embed)
-    return replace(result, num_decoders=plugin.num_decoders)
+def run_shard(shard: Shard, assignment: Assignment, job: str) -> ShardResult:
+    """Extract and commit a shard, inside a Dask worker."""
+    worker = get_worker()
+    process: EmbeddingProcess = sync(worker.loop, _process_of, worker, assignment, job)
+    specs = {name: output.spec for name, output in assignment.outputs.items()}
+    try:
+        result = extract_shard(process.store, shard, specs, process.supervisor.embed)
+    except SupervisorClosed:
+        raise Reschedule from None  # if Dask wants the shard again after all
+    return replace(result, num_decoders=process.num_decoders)
+
+
+async def _process_of(worker: Worker, assignment: Assignment, job: str) -> EmbeddingProcess:
+    """Return the job's process in this worker; on the worker's event loop, so that it is one."""
+    process = worker.plugins.get(job)
+    if not isinstance(process, EmbeddingProcess):
+        process = EmbeddingProcess(assignment, job=job, worker=worker)
+        await worker.plugin_add(process, name=job)
+    return process
 
 
 def _decoders_per_gpu(num_gpus: int) -> int:

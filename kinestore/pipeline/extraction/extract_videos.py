@@ -16,11 +16,11 @@ from kinestore.extractors import visible_gpus
 from kinestore.pipeline.extraction.config import ExtractionConfig
 from kinestore.pipeline.extraction.dask_cluster import (
     has_gpu_workers,
-    local_workers,
     num_workers,
     run_shards,
     running_cluster,
 )
+from kinestore.pipeline.extraction.local_cluster import local_workers
 from kinestore.pipeline.extraction.outputs import Output, embedding_outputs, read_prompts
 from kinestore.pipeline.extraction.planning import (
     identify_all,
@@ -54,8 +54,6 @@ def extract(
     progress: Progress | None = None,
 ) -> ExtractionResult:
     """Add the missing embeddings, and the missing clips of frames, to a store.
-
-    Dask starts its workers as new processes: call this under `if __name__ == "__main__":`.
 
     Args:
         videos: A folder, a manifest or a video, as in `find_videos`.

@@ -9,18 +9,17 @@ import time
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Pipe
+from pathlib import Path
 
 import psutil
 
 from kinestore.pipeline.extraction.ipc import (
     ClipOutcome,
     ClipRequest,
-    DecodeFinished,
-    DecodeStarted,
     IpcConnection,
-    Message,
 )
 from kinestore.pipeline.extraction.outputs import Output
+from kinestore.pipeline.extraction.request_tracker import RequestTracker
 from kinestore.pipeline.video.errors import VideoError
 from kinestore.store import KinestoreError
 
@@ -32,10 +31,27 @@ POLL_INTERVAL_S = 0.2
 MAX_ATTEMPTS = 2
 """A clip whose process died is tried once more: the system may have killed the wrong process."""
 
+MAX_STARTS = 3
+"""Times that a process may end while it loads the extractors: the system may have killed it."""
+
 CHILD_CODE = (
     "import sys; sys.path[:] = {path!r}; "
+    "from kinestore.pipeline.signals import end_with_parent; end_with_parent(); "
     "from kinestore.pipeline.extraction.child_process import serve; serve({handle}, {memory})"
 )
+
+CHILD_ENVIRONMENT = {
+    "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
+    "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
+    **{f"{library}_NUM_THREADS": "1" for library in ("MKL", "OMP", "OPENBLAS")},
+}
+"""Environment variables of the child process's C libraries. The first two let glibc reuse the
+memory of activations: Dask's own setting returns it after each layer, and page faults would take
+half of the time."""
+
+
+class SupervisorClosed(KinestoreError):
+    """The job was stopped while clips were being embedded."""
 
 
 class _ProcessEnded(Exception):
@@ -80,7 +96,9 @@ class Supervisor:
         num_decoders: int = 1,
     ) -> None:
         self._outputs = dict(outputs)
-        self._environment = {} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu}
+        self._environment = {**os.environ, **CHILD_ENVIRONMENT}
+        if gpu is not None:
+            self._environment["CUDA_VISIBLE_DEVICES"] = gpu
         self._timeout_s = timeout_s
         self._memory_bytes = memory_bytes
         self._num_decoders = num_decoders
@@ -131,7 +149,7 @@ class Supervisor:
             _ProcessEnded: If the child process ends before that.
         """
         connection = self.start()
-        tracker = _RequestTracker(indices)
+        tracker = RequestTracker(indices)
         try:
             connection.send(requests)
             while tracker.unanswered:
@@ -142,13 +160,13 @@ class Supervisor:
         except (EOFError, OSError):
             status = self._exit_status()
             if self._closed:
-                raise KinestoreError("the job was stopped") from None
+                raise SupervisorClosed("the job was stopped") from None
             reason = f"the process that embeds it ended {MAX_ATTEMPTS} times ({status})"
             raise _ProcessEnded(
                 tracker.in_progress(), "killed-worker", reason, retry=True
             ) from None
 
-    def _check_limits(self, tracker: "_RequestTracker") -> None:
+    def _check_limits(self, tracker: RequestTracker) -> None:
         """End the child process if it takes too much time or memory."""
         if late := tracker.late(self._timeout_s):
             self._stop()
@@ -165,39 +183,49 @@ class Supervisor:
         Raises:
             KinestoreError: If it does not start, or loads other outputs than planned.
         """
-        if self._closed:
-            raise KinestoreError("the job was stopped")
-        if self._connection is not None:
-            return self._connection
-        (ours, theirs), memory = Pipe(), os.memfd_create("kinestore-frames")
-        code = CHILD_CODE.format(path=sys.path, handle=theirs.fileno(), memory=memory)
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", code],
-            stdin=subprocess.PIPE,
-            pass_fds=[theirs.fileno(), memory],
-            env={**os.environ, **self._environment},
-            start_new_session=True,  # Ctrl-C is for the job to answer
+        for _ in range(MAX_STARTS):
+            if self._closed:
+                raise SupervisorClosed("the job was stopped")
+            if self._connection is not None:
+                return self._connection
+            self._connection = self._launch()
+            try:
+                self._load(self._connection)
+            except KinestoreError:
+                self._stop()  # or the next clip would be sent to it
+                raise
+            except (EOFError, OSError):
+                status = self._exit_status()
+            else:
+                return self._connection
+        raise KinestoreError(
+            f"the process that loads the extractors ended {MAX_STARTS} times ({status}); if the "
+            "memory is full, use fewer workers"
         )
-        theirs.close()
-        self._connection = IpcConnection(ours, memory)
-        try:
-            self._load(self._connection)
-        except KinestoreError:
-            self._stop()  # or the next clip would be sent to it
-            raise
-        return self._connection
+
+    def _launch(self) -> IpcConnection:
+        (ours, theirs), memory = Pipe(), os.memfd_create("kinestore-frames")
+        code = CHILD_CODE.format(path=_import_path(), handle=theirs.fileno(), memory=memory)
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", code],
+                stdin=subprocess.PIPE,
+                pass_fds=[theirs.fileno(), memory],
+                env=self._environment,
+                start_new_session=True,  # Ctrl-C is for the job to answer
+            )
+        return IpcConnection(ours, memory)
 
     def _load(self, connection: IpcConnection) -> None:
-        try:
-            connection.send((self._outputs, self._num_decoders))
-            if not connection.poll(START_TIMEOUT_S):
+        """Have the child process load the extractors; EOFError or OSError if it ended."""
+        deadline = time.monotonic() + START_TIMEOUT_S
+        connection.send((self._outputs, self._num_decoders))
+        while not connection.poll(POLL_INTERVAL_S):
+            if self._closed:
+                raise SupervisorClosed("the job was stopped")
+            if time.monotonic() > deadline:
                 raise KinestoreError(f"extractors did not load within {START_TIMEOUT_S:.0f} s")
-            specs = connection.receive()
-        except (EOFError, OSError):
-            status = self._exit_status()
-            raise KinestoreError(
-                f"the process that loads the extractors ended ({status})"
-            ) from None
+        specs = connection.receive()
         if isinstance(specs, KinestoreError):
             raise specs
         for name, output in self._outputs.items():
@@ -210,7 +238,10 @@ class Supervisor:
     def close(self) -> None:
         """End the child process for good; its clips in progress are dropped."""
         self._closed = True
-        self._stop()
+        if (process := self._process) is not None:
+            process.kill()
+        with self._lock:  # `embed` sees that the process has ended, and returns
+            self._stop()
 
     def _resident_bytes(self) -> int:
         with contextlib.suppress(psutil.NoSuchProcess):
@@ -240,45 +271,14 @@ class Supervisor:
                 process.stdin.close()
 
 
-class _RequestTracker:
-    """Progress of the child process on the requests that it has received.
+def _import_path() -> list[str]:
+    """Return sys.path as a child process should have it.
 
-    Attributes:
-        unanswered: Indices of requests without outcome, in the order of sending.
+    Relative entries would follow its working folder, and Dask puts a worker's folder first, whose
+    parent other users may have made.
     """
-
-    def __init__(self, indices: Sequence[int]) -> None:
-        self._indices = indices
-        self.unanswered = dict.fromkeys(indices)
-        self._decoding: dict[int, float] = {}
-        self._decoded: dict[int, None] = {}
-        self._last_message = time.monotonic()
-
-    def receive(self, message: Message, outcomes: dict[int, ClipOutcome]) -> None:
-        """Record a message; an outcome is added under its request's index."""
-        self._last_message = time.monotonic()
-        index = self._indices[message.number]
-        if isinstance(message, DecodeStarted):
-            self._decoding[index] = self._last_message
-        elif isinstance(message, DecodeFinished):
-            del self._decoding[index]
-            self._decoded[index] = None
-        else:
-            self._decoding.pop(index, None)
-            self._decoded.pop(index, None)
-            del self.unanswered[index]
-            outcomes[index] = message.outcome
-
-    def in_progress(self) -> list[int]:
-        """Return the requests started and not answered, or the next one if there are none."""
-        return [*self._decoded, *self._decoding] or [next(iter(self.unanswered))]
-
-    def late(self, timeout_s: float) -> list[int]:
-        """Return the clip that decodes for too long, or those that wait too long for an outcome."""
-        now = time.monotonic()
-        for index, since in self._decoding.items():
-            if now - since > timeout_s:
-                return [index]
-        if not self._decoding and now - self._last_message > timeout_s * max(1, len(self._decoded)):
-            return self.in_progress()
-        return []
+    ours = str(Path(__file__).resolve().parents[3])
+    kept = [
+        path for path in sys.path if Path(path).is_absolute() and "dask-scratch-space" not in path
+    ]
+    return kept if ours in kept else [ours, *kept]

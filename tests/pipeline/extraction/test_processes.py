@@ -1,0 +1,224 @@
+"""The processes of a job: what others can reach, what is imported, and what outlives a kill."""
+
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+import pytest
+
+from kinestore.pipeline.extraction.extract_videos import extract
+from kinestore.pipeline.extraction.local_cluster import local_workers
+from kinestore.pipeline.extraction.outputs import embedding_outputs
+from kinestore.pipeline.extraction.supervisor import MAX_STARTS, Supervisor, _import_path
+from kinestore.store import KinestoreError
+from tests.helpers.numbered import make_video
+from tests.helpers.paths import ROOT
+
+SCRIPT = """
+import kinestore as ks
+print(ks.extract({videos!r}, store={store!r}, extractors=["motion"], workers=1).num_done)
+"""
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("videos")
+    make_video(folder / "a.mp4", 8)
+    return folder
+
+
+@dataclass
+class Seen:
+    """What a job had while it ran, and left behind."""
+
+    listening: list[object] = field(default_factory=list)
+    children: list[psutil.Process] = field(default_factory=list)
+    import_path: list[str] = field(default_factory=list)
+    left: set[Path] = field(default_factory=set)
+
+
+@pytest.fixture(scope="module")
+def seen(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Seen:
+    found, folders = Seen(), [Path(tempfile.gettempdir()), Path("/dev/shm")]
+    before = {path for folder in folders for path in folder.iterdir()}
+
+    def look(stage: str, done: int, total: int, note: str = "") -> None:
+        if stage == "extracting" and done:
+            here = psutil.Process()
+            found.children = here.children(recursive=True)
+            for process in [here, *found.children]:
+                for connection in process.net_connections(kind="all"):
+                    if connection.status == psutil.CONN_LISTEN:
+                        found.listening.append(connection)
+            found.import_path = list(sys.path)
+
+    store = tmp_path_factory.mktemp("seen") / "store"
+    extract(videos, store=store, extractors=["motion"], workers=1, progress=look)
+    ours = ("dask", "kinestore", "sem.", "psm", "torch")
+    after = {path for folder in folders for path in folder.iterdir()}
+    found.left = {path for path in after - before if path.name.startswith(ours)}
+    return found
+
+
+def test_no_process_of_a_job_listens(seen: Seen) -> None:
+    assert seen.children and seen.listening == []
+
+
+def test_no_folder_of_dask_is_on_the_import_path(seen: Seen) -> None:
+    assert seen.import_path and not [path for path in seen.import_path if "dask-" in path]
+
+
+def test_a_job_leaves_no_process_and_no_temporary_file(seen: Seen) -> None:
+    assert not any(child.is_running() for child in seen.children)
+    assert seen.left == set()
+
+
+def test_another_users_folder_of_dask_is_neither_used_nor_imported_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planted = tmp_path / "dask-scratch-space"
+    planted.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with local_workers(2) as client:
+        path = client.submit(_import_path_of_a_task, pure=False).result()
+        assert [p for p in path if str(tmp_path) in p] == []
+        assert list(planted.iterdir()) == []
+    assert list(tmp_path.iterdir()) == [planted]
+
+
+def _import_path_of_a_task() -> list[str]:
+    return list(sys.path)
+
+
+def test_the_folder_of_a_killed_job_is_removed_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    (tmp_path / f"kinestore-dask-{ended.pid}-abc" / "dask-scratch-space").mkdir(parents=True)
+    alive = tmp_path / f"kinestore-dask-{psutil.Process().ppid()}-abc"
+    alive.mkdir()
+    with local_workers(1):
+        assert list(tmp_path.iterdir()) == [alive]
+
+
+@pytest.mark.parametrize("relative", ["", ".", "extra"])
+def test_a_child_process_imports_nothing_from_its_working_folder(
+    relative: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", [relative, "/tmp/dask-scratch-space/worker-1", *sys.path])
+    path = _import_path()
+    assert all(Path(entry).is_absolute() for entry in path)
+    assert not any("dask-scratch-space" in entry for entry in path)
+    assert str(ROOT) in path
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        "standard input",
+        pytest.param("file", marks=[pytest.mark.slow]),
+        pytest.param("-c", marks=[pytest.mark.slow]),
+    ],
+)
+def test_a_script_without_a_main_guard_extracts(how: str, videos: Path, tmp_path: Path) -> None:
+    script = SCRIPT.format(videos=str(videos), store=str(tmp_path / "store"))
+    (tmp_path / "run.py").write_text(script)
+    given = {"file": ["run.py"], "standard input": ["-"], "-c": ["-c", script]}[how]
+    done = subprocess.run(
+        [sys.executable, *given],
+        input=script if how == "standard input" else "",
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT), "PATH": ""},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert (done.stdout, done.stderr, done.returncode) == ("1\n", "", 0)
+
+
+@pytest.fixture
+def supervisor() -> Iterator[Supervisor]:
+    kept = Supervisor(embedding_outputs(["motion"]), timeout_s=30)
+    yield kept
+    kept.close()
+
+
+def kill_while_it_loads(supervisor: Supervisor, *, times: int) -> threading.Thread:
+    """Kill each child process soon after it has started."""
+
+    def kill() -> None:
+        killed: set[int] = set()
+        while len(killed) < times:
+            process = supervisor._process
+            if process is not None and process.pid not in killed:
+                time.sleep(0.1)
+                process.kill()
+                killed.add(process.pid)
+            time.sleep(0.01)
+
+    thread = threading.Thread(target=kill, daemon=True)
+    thread.start()
+    return thread
+
+
+def test_a_process_that_is_killed_while_it_loads_is_started_again(supervisor: Supervisor) -> None:
+    killer = kill_while_it_loads(supervisor, times=1)
+    supervisor.start()
+    killer.join()
+    assert supervisor._process is not None and supervisor._process.poll() is None
+
+
+def test_a_process_that_is_killed_whenever_it_loads_is_one_sentence(
+    supervisor: Supervisor,
+) -> None:
+    kill_while_it_loads(supervisor, times=MAX_STARTS)
+    with pytest.raises(KinestoreError, match=r"ended 3 times \(signal 9\); if the memory is full"):
+        supervisor.start()
+
+
+def test_stopping_while_a_process_loads_ends_it_at_once(supervisor: Supervisor) -> None:
+    closing = threading.Timer(0.3, supervisor.close)
+    closing.start()
+    started = time.perf_counter()
+    with pytest.raises(KinestoreError, match="the job was stopped"):
+        supervisor.start()
+    closing.join()
+    assert supervisor._process is None and time.perf_counter() - started < 10
+
+
+HANGS_IN_C = """
+from kinestore.pipeline.signals import end_with_parent
+end_with_parent()
+print("ready", flush=True)
+import re
+re.match("(a+)+$", "a" * 40 + "b")  # keeps Python's lock
+"""
+
+
+def test_a_child_that_hangs_in_c_ends_with_its_parent() -> None:
+    child = subprocess.Popen(
+        [sys.executable, "-c", HANGS_IN_C],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert child.stdin is not None and child.stdout is not None
+    with child, child.stdout:
+        assert child.stdout.readline() == b"ready\n"
+        child.stdin.close()
+        assert child.wait(timeout=10) != 0
+
+
+def test_a_child_whose_parent_is_gone_already_ends_at_once() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", HANGS_IN_C], cwd=ROOT, stdin=subprocess.DEVNULL, timeout=30
+    )
+    assert done.returncode == 0
