@@ -8,18 +8,29 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from kinestore.federated.simulation import simulate
+    from kinestore.extractors import FrameChoice
+    from kinestore.federated import Algorithm
+    from kinestore.federated.round_record import RoundRecord
+    from kinestore.federated.simulation import (
+        CheckpointConfig,
+        History,
+        SimulationOptions,
+        simulate,
+    )
     from kinestore.heads import HEAD_TRAINING, NETWORK_TRAINING, TrainingConfig
     from kinestore.pipeline.decode import Frames, VideoError, decode_frames, probe
     from kinestore.pipeline.explain import explain
+    from kinestore.pipeline.explain.explain_video import Explanation, VideoPeak
     from kinestore.pipeline.export import Exported, export
     from kinestore.pipeline.extract import extract
     from kinestore.pipeline.extraction.config import ExtractionConfig
     from kinestore.pipeline.extraction.result import ExtractionResult
     from kinestore.pipeline.keyframes import select_keyframes
     from kinestore.pipeline.projection import UmapConfig, umap
+    from kinestore.pipeline.projection.result import UmapPanel, UmapResult
     from kinestore.pipeline.report import report
-    from kinestore.pipeline.runs.summary import RunSummary
+    from kinestore.pipeline.report.write_report import ReportResult
+    from kinestore.pipeline.runs.summary import FederatedFigures, RunSummary
     from kinestore.pipeline.training.config import (
         EvaluationConfig,
         EvaluationViews,
@@ -32,6 +43,7 @@ if TYPE_CHECKING:
     )
     from kinestore.pipeline.training.networks.clip_data import FrameClips
     from kinestore.pipeline.training.train import train
+    from kinestore.progress import Progress
     from kinestore.store import (
         Clip,
         Embedding,
@@ -49,7 +61,7 @@ if TYPE_CHECKING:
         View,
         ViewSpec,
     )
-    from kinestore.store.findings import VerifyReport
+    from kinestore.store.findings import Finding, VerifyReport
     from kinestore.store.status import StoreStatus, status
     from kinestore.store.verify import verify
 
@@ -58,21 +70,32 @@ __all__ = [
     "CLIENT_NETWORK_TRAINING",
     "HEAD_TRAINING",
     "NETWORK_TRAINING",
+    "Algorithm",
+    "CheckpointConfig",
     "Clip",
     "Embedding",
     "EvaluationConfig",
     "EvaluationViews",
+    "Explanation",
     "Exported",
     "ExtractionConfig",
     "ExtractionResult",
     "Failure",
     "Features",
+    "FederatedFigures",
     "FederationConfig",
+    "Finding",
+    "FrameChoice",
     "FrameClips",
     "Frames",
     "FramesSpec",
+    "History",
     "KinestoreError",
+    "Progress",
+    "ReportResult",
+    "RoundRecord",
     "RunSummary",
+    "SimulationOptions",
     "Snapshot",
     "Source",
     "Store",
@@ -81,10 +104,13 @@ __all__ = [
     "StoredFrames",
     "TrainingConfig",
     "UmapConfig",
+    "UmapPanel",
+    "UmapResult",
     "UsageError",
     "VerifyReport",
     "VideoError",
     "VideoInfo",
+    "VideoPeak",
     "View",
     "ViewSpec",
     "decode_frames",
@@ -103,25 +129,36 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Algorithm": "kinestore.federated",
     "CLIENT_HEAD_TRAINING": "kinestore.pipeline.training.federated.federate",
     "CLIENT_NETWORK_TRAINING": "kinestore.pipeline.training.federated.federate",
+    "CheckpointConfig": "kinestore.federated.simulation",
     "Clip": "kinestore.store",
     "Embedding": "kinestore.store",
     "EvaluationConfig": "kinestore.pipeline.training.config",
     "EvaluationViews": "kinestore.pipeline.training.config",
+    "Explanation": "kinestore.pipeline.explain.explain_video",
     "Exported": "kinestore.pipeline.export",
     "ExtractionConfig": "kinestore.pipeline.extraction.config",
     "ExtractionResult": "kinestore.pipeline.extraction.result",
     "Failure": "kinestore.store",
     "Features": "kinestore.store",
+    "FederatedFigures": "kinestore.pipeline.runs.summary",
     "FederationConfig": "kinestore.pipeline.training.config",
+    "Finding": "kinestore.store.findings",
+    "FrameChoice": "kinestore.extractors",
     "FrameClips": "kinestore.pipeline.training.networks.clip_data",
     "Frames": "kinestore.pipeline.decode",
     "FramesSpec": "kinestore.store",
     "HEAD_TRAINING": "kinestore.heads",
+    "History": "kinestore.federated.simulation",
     "KinestoreError": "kinestore.store",
     "NETWORK_TRAINING": "kinestore.heads",
+    "Progress": "kinestore.progress",
+    "ReportResult": "kinestore.pipeline.report.write_report",
+    "RoundRecord": "kinestore.federated.round_record",
     "RunSummary": "kinestore.pipeline.runs.summary",
+    "SimulationOptions": "kinestore.federated.simulation",
     "Snapshot": "kinestore.store",
     "Source": "kinestore.store",
     "Store": "kinestore.store",
@@ -130,10 +167,13 @@ _HOMES = {
     "StoredFrames": "kinestore.store",
     "TrainingConfig": "kinestore.heads",
     "UmapConfig": "kinestore.pipeline.projection",
+    "UmapPanel": "kinestore.pipeline.projection.result",
+    "UmapResult": "kinestore.pipeline.projection.result",
     "UsageError": "kinestore.store",
     "VerifyReport": "kinestore.store.findings",
     "VideoError": "kinestore.pipeline.decode",
     "VideoInfo": "kinestore.store",
+    "VideoPeak": "kinestore.pipeline.explain.explain_video",
     "View": "kinestore.store",
     "ViewSpec": "kinestore.store",
     "decode_frames": "kinestore.pipeline.decode",

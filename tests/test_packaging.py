@@ -1,13 +1,16 @@
 """What is installed, what imports what, and that the facade names exist."""
 
 import ast
+import inspect
 import os
 import shutil
 import subprocess
 import sys
 import tarfile
 import tomllib
+import typing
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import grimp
@@ -33,13 +36,29 @@ def test_no_package_imports_the_facade() -> None:
                 tops = {name.partition(".")[0] for name in names}
                 assert not tops & {*PACKAGES}, f"{path}: {tops} must be kinestore.*"
                 ours = {name.partition(".")[2] for name in names if name.startswith("kinestore")}
-                assert {name.partition(".")[0] for name in ours} <= {*PACKAGES}, path
+                assert {name.partition(".")[0] for name in ours} <= {*PACKAGES, "progress"}, path
 
 
 @pytest.mark.parametrize("name", kinestore.__all__)
 def test_facade_names_resolve(name: str) -> None:
     value = getattr(kinestore, name)
     assert name.isupper() or value.__name__ == name
+
+
+def _classes(annotation: object) -> Iterator[type]:
+    """Classes of Kinestore that an annotation names."""
+    if isinstance(annotation, type) and annotation.__module__.startswith("kinestore"):
+        yield annotation
+    for inner in typing.get_args(annotation):
+        yield from _classes(inner)
+
+
+def test_what_a_public_function_takes_and_returns_is_public() -> None:
+    public = [getattr(kinestore, name) for name in kinestore.__all__]
+    for function in filter(inspect.isfunction, [*public, kinestore.Store.take_snapshot]):
+        for hint in typing.get_type_hints(function).values():
+            for used in _classes(hint):
+                assert used in public, f"{function.__name__} has a {used.__name__}: export it"
 
 
 def test_help_is_quick_because_it_loads_no_network() -> None:

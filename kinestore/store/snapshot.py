@@ -2,8 +2,9 @@
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
+from kinestore.progress import Progress, no_progress
 from kinestore.store.errors import StoreError, UsageError
 from kinestore.store.io.storage import Storage
 from kinestore.store.io.validated_read import read_json
@@ -25,7 +26,7 @@ def pin_parts(
     name: str,
     parts: Sequence[str],
     *,
-    on_progress: Callable[[int, int], None] | None = None,
+    progress: Progress = no_progress,
 ) -> Snapshot:
     """Pin the parts that are there now as `snapshots/<name>.json`.
 
@@ -34,7 +35,7 @@ def pin_parts(
         name: Letters, digits, '.', '_' and '-'.
         parts: Their full names. Clips were listed last: a job commits them before their
             embeddings, so that the snapshot has every clip that it has an embedding of.
-        on_progress: Called with the number of parts hashed and the number of all.
+        progress: Called after each part.
 
     Raises:
         UsageError: If the name is not allowed, or pins other parts already.
@@ -44,8 +45,7 @@ def pin_parts(
     pinned = {}
     for done, part in enumerate(parts, start=1):
         pinned[part] = _checked_digest(storage, part)
-        if on_progress is not None:
-            on_progress(done, len(parts))
+        progress("hashing parts", done, len(parts))
     taken = Snapshot(name=name, parts=dict(sorted(pinned.items())))
     if storage.kind(final) is None:
         described = {"format": 1, "parts": taken.parts}

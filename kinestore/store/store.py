@@ -3,7 +3,7 @@
 Shape legend: N clips, T frames, D features.
 """
 
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from kinestore.progress import Progress, no_progress
 from kinestore.store import schema
 from kinestore.store.errors import UsageError
 from kinestore.store.filters import Filter, find_by_name
@@ -239,13 +240,11 @@ class Store:
         marker = schema.write_spec(self.storage, spec, made_with=made_with)
         return index.commit(checked, number=number, marker=marker)
 
-    def take_snapshot(
-        self, name: str, *, on_progress: Callable[[int, int], None] | None = None
-    ) -> Snapshot:
+    def take_snapshot(self, name: str, *, progress: Progress = no_progress) -> Snapshot:
         """Pin the parts that are there now under a name; see `pin_parts`."""
         self._folders.refuse_if_pinned()
         parts = [part for folder in self._folders.all() for part in folder.parts()]
-        return pin_parts(self.storage, name, parts, on_progress=on_progress)
+        return pin_parts(self.storage, name, parts, progress=progress)
 
     def load(
         self,

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 import pyarrow as pa
 
+from kinestore.progress import Progress, no_progress
 from kinestore.store.errors import KinestoreError, StoreError
 from kinestore.store.findings import DROPPED, HARMLESS, REFILLED, Finding, VerifyReport
 from kinestore.store.frames import read_frames_part
@@ -37,20 +38,20 @@ def verify(
     path: str | Path,
     *,
     repair: bool = False,
-    on_progress: Callable[[int, int], None] | None = None,
+    progress: Progress = no_progress,
 ) -> VerifyReport:
     """Check every part, view and snapshot, and look for files that do not belong.
 
     Args:
         path: The store's folder.
         repair: Remove what is broken, so that the next extraction makes exactly those rows again.
-        on_progress: Called with the number of parts checked and the number of all.
+        progress: Called after each part.
 
     Raises:
         StoreError: If there is no store or it is of another format; nothing is changed then.
     """
     store = Store(path)
-    check = _Check(store=store, on_progress=on_progress or (lambda done, total: None))
+    check = _Check(store=store, progress=progress)
     check.total = sum(len(check.files(folder)) for folder in check.folders())
     # A job commits clips before embeddings: read the other way, its rows are not taken for orphans.
     rows_of = check.views() | check.frames()
@@ -76,7 +77,7 @@ class _Check:
     """The state of a verification."""
 
     store: Store
-    on_progress: Callable[[int, int], None]
+    progress: Progress
     findings: list[Finding] = field(default_factory=list)
     digests: dict[str, str] = field(default_factory=dict)
     done: int = 0
@@ -115,7 +116,7 @@ class _Check:
                 is_part = PART_NAME.fullmatch(name.rpartition("/")[2])
                 self.note(name, kind if is_part else "not-a-part", str(error))
             self.done += 1
-            self.on_progress(self.done, self.total)
+            self.progress("checking parts", self.done, self.total)
         return sound
 
     def _sound_part(self, name: str, read: _ReadPart) -> pa.Table:

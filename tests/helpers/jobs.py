@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import kinestore as ks
-from kinestore.pipeline.progress import Progress
 from kinestore.pipeline.training.federated.federate import default_client_training
 from kinestore.pipeline.training.train import default_training
+from kinestore.progress import Progress
 
 Json = dict[str, Any]
 

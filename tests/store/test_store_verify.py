@@ -59,10 +59,10 @@ VIEW = f"views/{SPEC.name}"
 
 def test_a_sound_store_has_no_finding_and_a_repair_changes_nothing(store: Store) -> None:
     before = files(store.path)
-    told: list[tuple[int, int]] = []
-    report = verify(store.path, repair=True, on_progress=lambda *done: told.append(done))
+    shown: list[tuple[object, ...]] = []
+    report = verify(store.path, repair=True, progress=lambda *given: shown.append(given))
     assert report == VerifyReport(num_parts=5, findings=(), dropped=(), sound=True)
-    assert told == [(done, 5) for done in range(1, 6)]
+    assert shown == [("checking parts", done, 5) for done in range(1, 6)]
     assert files(store.path) == before
 
 

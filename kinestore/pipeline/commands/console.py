@@ -17,7 +17,7 @@ from rich.progress import (
 from rich.progress import Progress as RichProgress
 from rich.text import Text
 
-from kinestore.pipeline.progress import Progress
+from kinestore.progress import Progress
 
 
 class _Rate(ProgressColumn):

@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -71,7 +70,7 @@ def verify_command(
     from kinestore.store.verify import verify
 
     with progress() as show:
-        report = verify(store, repair=repair, on_progress=partial(show, "checking parts"))
+        report = verify(store, repair=repair, progress=show)
     say(json.dumps(report.to_json()) if as_json else verify_table(report, store))
     if not report.sound:
         raise typer.Exit(1)
@@ -91,7 +90,7 @@ def snapshot_command(
     from kinestore.store import Store
 
     with progress() as show:
-        taken = Store(store).take_snapshot(name, on_progress=partial(show, "hashing parts"))
+        taken = Store(store).take_snapshot(name, progress=show)
     say(f"Snapshot {name} records {len(taken.parts)} parts.")
 
 

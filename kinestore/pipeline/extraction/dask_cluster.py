@@ -8,9 +8,9 @@ from distributed import Client, Future, KilledWorker, as_completed
 
 from kinestore.pipeline.extraction.dask_worker import run_shard
 from kinestore.pipeline.extraction.tasks import GPU, Assignment, Shard, ShardResult, failure_rows
-from kinestore.pipeline.progress import Progress
 from kinestore.pipeline.system_errors import describe
 from kinestore.pipeline.video.errors import VideoError
+from kinestore.progress import Progress
 from kinestore.store import Store, StoreError, UsageError
 
 CONNECT_TIMEOUT_S = 20

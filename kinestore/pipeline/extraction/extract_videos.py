@@ -31,9 +31,9 @@ from kinestore.pipeline.extraction.planning import (
 )
 from kinestore.pipeline.extraction.result import ExtractionResult, summarize
 from kinestore.pipeline.extraction.tasks import Assignment, OutputSpec, Shard, ShardResult
-from kinestore.pipeline.progress import Progress, no_progress
 from kinestore.pipeline.video.clip_format import parse_clip_formats
 from kinestore.pipeline.video.find_videos import find_videos
+from kinestore.progress import Progress, no_progress
 from kinestore.store import Source, Store, UsageError
 from kinestore.store.frames import require_local
 from kinestore.store.io.addresses import open_storage

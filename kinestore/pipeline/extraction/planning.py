@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from kinestore.pipeline.extraction.tasks import ClipTask, OutputSpec, Shard, failure_rows
-from kinestore.pipeline.progress import Progress
 from kinestore.pipeline.video.errors import VideoError
 from kinestore.pipeline.video.identity import identify
+from kinestore.progress import Progress
 from kinestore.store import RESOLVED, Clip, Failure, FramesSpec, Source, Store, VideoInfo
 from kinestore.store.schema import CLIPS
 

@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinestore.pipeline.previews.captions import captions
-from kinestore.pipeline.progress import Progress
 from kinestore.pipeline.video.decoded_video import decode_frames
 from kinestore.pipeline.video.identity import identify
 from kinestore.pipeline.video.local_copy import local_video
+from kinestore.progress import Progress
 from kinestore.store import KinestoreError, Store
 
 SIDE = 160

@@ -16,7 +16,6 @@ from kinestore.pipeline.plotting.scatter_panels import (
     ScatterPanel,
     draw_panels,
 )
-from kinestore.pipeline.progress import Progress
 from kinestore.pipeline.projection.color_by import (
     check_color,
     check_one_width,
@@ -30,6 +29,7 @@ from kinestore.pipeline.projection.layout import PlacedFeatures, compute_layout
 from kinestore.pipeline.projection.quality import MOST_MEASURED, measure
 from kinestore.pipeline.projection.reducer import check_layout_seed
 from kinestore.pipeline.projection.result import UmapPanel, UmapResult
+from kinestore.progress import Progress
 from kinestore.store import Features, Store, UsageError
 
 _PAGE = ".html"

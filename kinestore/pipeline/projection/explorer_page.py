@@ -6,11 +6,11 @@ from pathlib import Path
 from kinestore.pipeline.explorer import Page
 from kinestore.pipeline.previews.captions import captions
 from kinestore.pipeline.previews.thumbnails import thumbnails
-from kinestore.pipeline.progress import Progress
 from kinestore.pipeline.projection.layout import PlacedFeatures
 from kinestore.pipeline.projection.neighbors import nearest
 from kinestore.pipeline.projection.result import UmapResult
 from kinestore.pipeline.runs.predictions import read_predictions
+from kinestore.progress import Progress
 from kinestore.store import Store
 
 

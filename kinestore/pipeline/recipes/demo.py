@@ -7,13 +7,13 @@ from functools import partial
 from pathlib import Path
 
 from kinestore.pipeline.extraction.extract_videos import extract
-from kinestore.pipeline.progress import Progress, no_progress
 from kinestore.pipeline.projection import umap
 from kinestore.pipeline.report import report
 from kinestore.pipeline.synthetic.motion_videos import make_clips
 from kinestore.pipeline.training.config import EvaluationConfig, FederationConfig
 from kinestore.pipeline.training.federated.federate import federate
 from kinestore.pipeline.training.train import train
+from kinestore.progress import Progress, no_progress
 from kinestore.store import Store
 
 MOTION = "motion"

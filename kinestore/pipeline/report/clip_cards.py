@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 
 from kinestore.pipeline.previews.captions import captions
 from kinestore.pipeline.previews.thumbnails import thumbnails
-from kinestore.pipeline.progress import Progress
+from kinestore.progress import Progress
 from kinestore.store import Store, UsageError
 
 

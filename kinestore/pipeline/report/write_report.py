@@ -3,11 +3,11 @@
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from kinestore.pipeline.progress import Progress
 from kinestore.pipeline.report.class_statistics import mistakes
 from kinestore.pipeline.report.clip_cards import read_clip_cards
 from kinestore.pipeline.report.report_page import MOST_MISTAKES, render_report
 from kinestore.pipeline.report.run_record import read_run
+from kinestore.progress import Progress
 from kinestore.store import Store, UsageError
 from kinestore.store.io.atomic import write_text
 

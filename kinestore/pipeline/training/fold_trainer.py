@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from kinestore.heads import Epoch, Standardizer, TrainingConfig
 from kinestore.heads.training.loop import Training
 from kinestore.heads.training.processes import Processes
-from kinestore.pipeline.progress import Progress
 from kinestore.pipeline.runs.writer import Run
 from kinestore.pipeline.training.data import PreparedData, TrainingData
 from kinestore.pipeline.training.fit_state import (
@@ -27,6 +26,7 @@ from kinestore.pipeline.training.fit_state import (
     write_fit,
 )
 from kinestore.pipeline.training.folds import Fold
+from kinestore.progress import Progress
 from kinestore.store import UsageError
 
 CHECKPOINT_SECONDS = 2.0

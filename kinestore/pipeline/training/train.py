@@ -7,7 +7,6 @@ from pathlib import Path
 
 from kinestore.heads import HEAD_TRAINING, NETWORK_TRAINING, TrainingConfig
 from kinestore.heads.training.processes import Processes, join_processes
-from kinestore.pipeline.progress import Progress
 from kinestore.pipeline.runs.summary import RunSummary
 from kinestore.pipeline.runs.writer import open_run, read_finished, versions
 from kinestore.pipeline.training.config import EvaluationConfig
@@ -24,6 +23,7 @@ from kinestore.pipeline.training.run_figures import (
     fold_top1,
     predictions_of,
 )
+from kinestore.progress import Progress
 from kinestore.store import Features, UsageError
 
 _COLUMNS = tuple(field.name for field in fields(EpochRecord))

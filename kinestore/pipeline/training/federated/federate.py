@@ -15,7 +15,6 @@ from kinestore.federated.simulation import CheckpointConfig
 from kinestore.heads import NETWORK_TRAINING, TrainingConfig
 from kinestore.heads.training.processes import join_processes
 from kinestore.pipeline.plotting.run_charts import draw_clients, draw_partition
-from kinestore.pipeline.progress import Progress
 from kinestore.pipeline.runs.client_partition import write_client_partition
 from kinestore.pipeline.runs.predictions import count_by_client
 from kinestore.pipeline.runs.summary import RunSummary
@@ -32,6 +31,7 @@ from kinestore.pipeline.training.folds import Fold, choose_folds, score_folds
 from kinestore.pipeline.training.networks.clip_data import FrameClips
 from kinestore.pipeline.training.run_figures import predictions_of
 from kinestore.pipeline.training.train import open_data
+from kinestore.progress import Progress
 from kinestore.store import Features, UsageError
 
 CLIENT_HEAD_TRAINING = LOCAL_SETTINGS

@@ -20,8 +20,8 @@ from kinestore.heads import TrainingConfig
 from kinestore.heads.support.seeds import derive_seed
 from kinestore.heads.training.loop import Training
 from kinestore.heads.training.processes import ONE_PROCESS
-from kinestore.pipeline.progress import Progress
 from kinestore.pipeline.training.config import EvaluationViews
+from kinestore.progress import Progress
 from kinestore.store import Store, UsageError
 from tests.helpers.filmed import coloured_store
 from tests.helpers.jobs import federate_network, network_config, watch
