@@ -13,6 +13,7 @@ from types import ModuleType
 from kinestore.extractors._base import Extractor, ExtractorOptions
 from kinestore.extractors._frame_selection import FrameChoice
 from kinestore.store import UsageError
+from kinestore.store.io.addresses import local_path
 
 
 def _stems() -> list[str]:
@@ -64,7 +65,7 @@ def create(
         KinestoreError: If there are no weights on this machine and none can be downloaded.
     """
     options = ExtractorOptions(
-        weights=weights,
+        weights=None if weights is None else local_path(weights),
         device=device,
         frame_choice=frame_choice or FrameChoice(),
         prompts=tuple(prompts),

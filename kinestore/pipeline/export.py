@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from kinestore.store.errors import UsageError
+from kinestore.store.io.addresses import local_path
 from kinestore.store.io.atomic import written_whole
 from kinestore.store.io.mapped_array import write_hdf5
 from kinestore.store.records import Features
@@ -54,7 +55,7 @@ def export(features: Features, *, out: str | Path) -> Exported:
         UsageError: If the file's name has another ending, or a text holds a zero byte, which HDF5
             and npz cannot store.
     """
-    path = Path(out)
+    path = local_path(out)
     if path.suffix not in _WRITERS:
         raise UsageError(f"{path}: must end in {', '.join(_WRITERS)}")
     if path.is_dir():

@@ -10,6 +10,7 @@ from typing import Any
 
 from kinestore.extractors.weights.state_dict import sha256
 from kinestore.store import KinestoreError, UsageError
+from kinestore.store.io.addresses import local_path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +89,7 @@ def find_weights(name: str, source: WeightSource | None, given: str | Path | Non
             file is damaged.
     """
     if given is not None:
-        return _given(name, source, Path(given))
+        return _given(name, source, local_path(given))
     if source is None:
         raise UsageError(f"{name}: no weights are published for it; give a file as weights")
     files = cached(source) or fetch(name, source)

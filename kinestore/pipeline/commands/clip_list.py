@@ -4,6 +4,7 @@ import csv
 from pathlib import Path
 
 from kinestore.store import UsageError
+from kinestore.store.io.addresses import local_path
 
 MAX_CLIPS = 50_000_000
 
@@ -16,7 +17,7 @@ def read_clip_list(path: str | Path) -> list[str]:
     """
     ids: dict[str, None] = {}
     try:
-        with Path(path).open(encoding="utf-8-sig", newline="") as handle:
+        with local_path(path).open(encoding="utf-8-sig", newline="") as handle:
             reader = csv.DictReader(handle, strict=True)
             columns = reader.fieldnames or []
             if "clip_id" not in columns:

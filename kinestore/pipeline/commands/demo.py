@@ -7,11 +7,15 @@ import typer
 
 from kinestore.pipeline.commands.console import progress, say
 from kinestore.pipeline.commands.tables import demo_table
+from kinestore.store.io.addresses import local_path
 
 
 def demo_command(
     folder: Annotated[
-        Path, typer.Argument(metavar="[DIR]", help="Folder for all outputs; made if absent.")
+        Path,
+        typer.Argument(
+            metavar="[DIR]", parser=local_path, help="Folder for all outputs; made if absent."
+        ),
     ] = Path("kinestore-demo"),
 ) -> None:
     """Run the full pipeline on generated clips, on the CPU and with no download."""

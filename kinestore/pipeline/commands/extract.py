@@ -17,7 +17,7 @@ from kinestore.pipeline.commands.options import (
 from kinestore.pipeline.commands.tables import say_extraction
 from kinestore.pipeline.signals import interrupts_held
 from kinestore.store.errors import KinestoreError
-from kinestore.store.io.addresses import open_storage
+from kinestore.store.io.addresses import local_path, open_storage
 
 SOME_INPUTS_FAILED = 3
 
@@ -69,7 +69,8 @@ def extract_command(
     prompts: Annotated[
         Path | None,
         typer.Option(
-            help="Text file with one prompt a line, for clip-text. [default: made from labels]"
+            parser=local_path,
+            help="Text file with one prompt a line, for clip-text. [default: made from labels]",
         ),
     ] = None,
     device: Annotated[str, typer.Option(help="Device: auto, cpu or cuda.")] = "auto",

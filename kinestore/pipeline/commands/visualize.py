@@ -19,7 +19,7 @@ from kinestore.store.io.addresses import local_path
 
 
 def keyframes_command(
-    video: Annotated[Path, typer.Argument(metavar="VIDEO", help="Video file.")],
+    video: Annotated[Path, typer.Argument(metavar="VIDEO", parser=local_path, help="Video file.")],
     out: Annotated[
         Path,
         typer.Option(metavar="FILE", parser=local_path, help="File to write: .png, .pdf or .svg."),

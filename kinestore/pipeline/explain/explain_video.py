@@ -21,6 +21,7 @@ from kinestore.pipeline.video.decoded_video import DecodedVideo
 from kinestore.pipeline.video.errors import VideoError
 from kinestore.pipeline.video.local_copy import local_video
 from kinestore.store import UsageError
+from kinestore.store.io.addresses import local_path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +109,7 @@ def explain(
         UsageError: If the run cannot be used, or the class, layer or file ending does not exist.
         VideoError: If the video cannot be read.
     """
-    path = Path(out)
+    path = local_path(out)
     if path.suffix.lower() not in OVERLAY_SUFFIXES:
         raise UsageError(f"out={out}: must end in {' or '.join(OVERLAY_SUFFIXES)}")
     trained = read_network(run)

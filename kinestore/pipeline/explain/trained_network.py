@@ -30,6 +30,7 @@ from kinestore.pipeline.video.clip_format import (
     parse_frames_name,
 )
 from kinestore.store import UsageError
+from kinestore.store.io.addresses import local_path
 from kinestore.store.io.tensors import read_tensors
 
 
@@ -96,7 +97,7 @@ def read_network(run: str | Path) -> TrainedNetwork:
         raise unusable(run, "config.json: names no head, or no features")
     if not heads.takes_frames(head.partition(":")[0]):
         raise UsageError(
-            f"run={Path(run)}: head {head!r} takes embeddings, which have no places in a frame; "
+            f"run={run}: head {head!r} takes embeddings, which have no places in a frame; "
             "name a run of a network on frames, as `kinestore train --head differential "
             "--input frames` makes it"
         )
@@ -132,7 +133,7 @@ def _read_center(run: str | Path, views: list[str], looks: object) -> CenterClip
 
 def _build(run: str | Path, head: str, *, center: CenterClip, num_classes: int, size: int) -> Any:
     """Build the network with the run's weights: memory is allocated after shapes are checked."""
-    path = Path(run) / "model.safetensors"
+    path = local_path(run) / "model.safetensors"
     state = {
         name.removeprefix(RUN_PREFIX): tensor
         for name, tensor in read_tensors(path).items()

@@ -9,6 +9,7 @@ from kinestore.extractors import Extractor, ExtractorOptions, FrameChoice, creat
 from kinestore.pipeline.extraction.config import Weights
 from kinestore.pipeline.video.clip_format import ClipFormat
 from kinestore.store import Source, UsageError, ViewSpec
+from kinestore.store.io.addresses import local_path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +80,7 @@ def parse_weights(texts: Sequence[str], names: Sequence[str]) -> dict[str, str]:
         name, equals, path = text.partition("=")
         if equals and name in names:
             paths[name] = path
-        elif len(names) == 1 and (not equals or Path(text).exists()):
+        elif len(names) == 1 and (not equals or local_path(text).exists()):
             paths[names[0]] = text
         else:
             raise UsageError(
@@ -99,7 +100,7 @@ def read_prompts(path: str | Path | None, sources: Sequence[Source]) -> tuple[st
         labels = sorted({source.label for source in sources if source.label is not None})
         return tuple(label_prompt(label) for label in labels)
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        lines = local_path(path).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"prompts {path}: cannot be read ({error})") from error
     prompts = tuple(line.strip() for line in lines if line.strip())
@@ -124,4 +125,4 @@ def _by_name(names: Sequence[str], weights: Weights | None) -> dict[str, Path]:
     for name in weights:
         if name not in names:
             raise UsageError(f"weights of {name!r}: must be of one of {', '.join(names)}")
-    return {name: Path(path).expanduser().absolute() for name, path in weights.items()}
+    return {name: local_path(path).absolute() for name, path in weights.items()}

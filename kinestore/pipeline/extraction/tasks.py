@@ -97,7 +97,7 @@ def failure_rows(task: ClipTask, error: VideoError, *, stage: str, view: str = "
             view=view,
             stage=stage,
             kind=error.kind,
-            message=str(error),
+            message=str(error).encode(errors="backslashreplace").decode(),
             when=when,
             attempt=task.attempt,
         )

@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 
 from kinestore.pipeline.video.decoded_video import DecodedVideo
 from kinestore.store import UsageError
+from kinestore.store.io.addresses import local_path
 
 COLUMNS = 4
 SHEET_SUFFIXES = (".png", ".pdf", ".svg")
@@ -36,9 +37,9 @@ def contact_sheet(
         VideoError: If the video cannot be read.
         UsageError: If `out` has another suffix or num_keyframes is below 1.
     """
-    if Path(out).suffix.lower() not in SHEET_SUFFIXES:
+    if local_path(out).suffix.lower() not in SHEET_SUFFIXES:
         raise UsageError(f"out={out}: the suffix must be one of {', '.join(SHEET_SUFFIXES)}")
-    video = DecodedVideo(path)
+    video = DecodedVideo(local_path(path))
     chosen = video.keyframes(num_keyframes=num_keyframes, space=space, seed=seed)
     pictures = video.rgb(chosen)
     rows = -(-len(chosen) // COLUMNS)
@@ -51,5 +52,5 @@ def contact_sheet(
         axes.imshow(picture)
         axes.set_title(f"frame {index} · {video.pts_s[index]:.2f} s", fontsize=9)
         axes.set_axis_off()
-    figure.savefig(out, dpi=120)
+    figure.savefig(local_path(out), dpi=120)
     return [int(index) for index in chosen]

@@ -31,6 +31,7 @@ from kinestore.pipeline.projection.reducer import check_layout_seed
 from kinestore.pipeline.projection.result import UmapPanel, UmapResult
 from kinestore.progress import Progress
 from kinestore.store import Features, Store, UsageError
+from kinestore.store.io.addresses import local_path
 
 _PAGE = ".html"
 
@@ -63,7 +64,7 @@ def umap(
             too many panels, they share no clip, or `project` cannot lay one out.
     """
     config = config or UmapConfig()
-    given, path = [features] if isinstance(features, Features) else list(features), Path(out)
+    given, path = [features] if isinstance(features, Features) else list(features), local_path(out)
     _check_out(path, num_features=len(given), color=config.color)
     check_color(config.color, run=run)
     check_layout_seed(config.seed)

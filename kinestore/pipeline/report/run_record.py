@@ -16,6 +16,7 @@ from kinestore.pipeline.runs.client_partition import count_client_classes
 from kinestore.pipeline.runs.predictions import Predictions, read_predictions
 from kinestore.pipeline.runs.reader import read_config, read_object, unusable
 from kinestore.pipeline.runs.summary import InvalidSummary, RunSummary
+from kinestore.store.io.addresses import local_path
 
 Check = Callable[[Any], bool]
 
@@ -77,12 +78,12 @@ def read_run(run: str | Path) -> RunRecord:
             raise unusable(run, "summary.json: lacks a value, or has an invalid one")
         federated = _read_federated(run, predictions, classes)
     return RunRecord(
-        name=Path(run).resolve().name,
+        name=local_path(run).resolve().name,
         config=config,
         summary=summary,
         classes=classes,
         predictions=predictions,
-        curves=read_curves(Path(run), job=str(config["job"])),
+        curves=read_curves(local_path(run), job=str(config["job"])),
         federated=federated,
     )
 
@@ -104,7 +105,7 @@ def _read_federated(
 
 def _read_summary(run: str | Path, predictions: Predictions) -> RunSummary:
     try:
-        summary = RunSummary.from_json(read_object(run, "summary.json"), Path(run))
+        summary = RunSummary.from_json(read_object(run, "summary.json"), local_path(run))
     except InvalidSummary as error:
         reason = "summary.json: lacks a value, or has an invalid one"
         raise unusable(run, f"{reason}, {error}") from error

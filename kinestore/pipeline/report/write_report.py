@@ -9,6 +9,7 @@ from kinestore.pipeline.report.report_page import MOST_MISTAKES, render_report
 from kinestore.pipeline.report.run_record import read_run
 from kinestore.progress import Progress
 from kinestore.store import Store, UsageError
+from kinestore.store.io.addresses import local_path
 from kinestore.store.io.atomic import write_text
 
 
@@ -57,7 +58,7 @@ def report(
             used, or the store has none of its clips.
         StoreError: If there is no store, or a broken one.
     """
-    path = Path(out)
+    path = local_path(out)
     if path.suffix.lower() != ".html":
         raise UsageError(f"out={out}: must end in .html")
     record = read_run(run)

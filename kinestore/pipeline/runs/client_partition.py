@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from kinestore.pipeline.runs.reader import check_clip_rows, read_config, read_table
 from kinestore.store import Features, UsageError
+from kinestore.store.io.addresses import local_path
 
 CLIENT_PARTITION = "client_partition.parquet"
 EARLIER_CLIENT_PARTITION = "deal.parquet"
@@ -67,11 +68,11 @@ def count_client_classes(run: str | Path) -> Counter[tuple[int, str]]:
 def _read(run: str | Path) -> pa.Table:
     if read_config(run)["job"] != "federate":
         raise UsageError(
-            f"run={Path(run)}: is not federated and has no clients; name a run that "
+            f"run={run}: is not federated and has no clients; name a run that "
             "`kinestore federate` made"
         )
     files = (CLIENT_PARTITION, EARLIER_CLIENT_PARTITION)
-    name = next((name for name in files if (Path(run) / name).exists()), CLIENT_PARTITION)
+    name = next((name for name in files if (local_path(run) / name).exists()), CLIENT_PARTITION)
     table = read_table(run, name, _SCHEMA)
     check_clip_rows(run, name, table)
     return table

@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kinestore.store import StoreError, UsageError
+from kinestore.store.io.addresses import local_path
 from kinestore.store.io.local_storage import LocalStorage
 from kinestore.store.io.validated_read import read_json, read_part
 
@@ -31,7 +32,7 @@ def read_config(run: str | Path) -> dict[str, object]:
     Raises:
         UsageError: If it is not a run, or not finished.
     """
-    path = Path(run)
+    path = local_path(run)
     if not is_run(path):
         raise UsageError(
             f"run={path}: is no run folder; name one that `kinestore train` or "
@@ -50,7 +51,7 @@ def read_object(run: str | Path, name: str) -> dict[str, object]:
     """
     read_config(run)
     try:
-        return read_json(LocalStorage(Path(run)), name, max_bytes=MAX_FILE_BYTES)
+        return read_json(LocalStorage(local_path(run)), name, max_bytes=MAX_FILE_BYTES)
     except FileNotFoundError:
         raise missing_file(run, name) from None
     except StoreError as error:
@@ -64,22 +65,22 @@ def read_table(run: str | Path, name: str, schema: pa.Schema) -> pa.Table:
         UsageError: If it is no finished run, or the file is absent or cannot be used.
     """
     read_config(run)
-    if not (Path(run) / name).exists():
+    if not (local_path(run) / name).exists():
         raise missing_file(run, name)
     try:
-        return read_part(LocalStorage(Path(run)), name, schema, schema.names)
+        return read_part(LocalStorage(local_path(run)), name, schema, schema.names)
     except StoreError as error:
         raise unusable(run, error) from None
 
 
 def missing_file(run: str | Path, name: str) -> UsageError:
     """Return the error for a file that runs of earlier versions do not have."""
-    return UsageError(f"run={Path(run)}: has no {name}, as an earlier version left it; {_AGAIN}")
+    return UsageError(f"run={run}: has no {name}, as an earlier version left it; {_AGAIN}")
 
 
 def unusable(run: str | Path, why: object) -> UsageError:
     """Return the error for a file that was changed or is broken."""
-    return UsageError(f"run={Path(run)}: cannot be used ({why}); {_AGAIN}")
+    return UsageError(f"run={run}: cannot be used ({why}); {_AGAIN}")
 
 
 def check_clip_rows(run: str | Path, name: str, table: pa.Table) -> None:

@@ -31,6 +31,7 @@ from kinestore.pipeline.runs.predictions import PREDICTIONS, Predictions, write_
 from kinestore.pipeline.runs.reader import is_run, read_object
 from kinestore.pipeline.runs.summary import RunSummary
 from kinestore.store import UsageError
+from kinestore.store.io.addresses import local_path
 from kinestore.store.io.local_storage import LocalStorage
 from kinestore.store.io.validated_read import read_json
 
@@ -144,7 +145,7 @@ def open_run(
     Raises:
         UsageError: If something else is there, or a run that cannot be resumed.
     """
-    path = Path(out)
+    path = local_path(out)
     if path.exists() and not path.is_dir():
         raise UsageError(f"out={path}: is a file; name a folder")
     if path.is_dir() and any(path.iterdir()) and not is_run(path):
@@ -165,7 +166,7 @@ def read_finished(out: str | Path, config: Mapping[str, Any]) -> RunSummary | No
     Raises:
         UsageError: If there is one with other settings.
     """
-    path = Path(out)
+    path = local_path(out)
     if not (path / "summary.json").exists() or not is_run(path):
         return None
     _check_same(path, config)

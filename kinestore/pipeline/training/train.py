@@ -25,6 +25,7 @@ from kinestore.pipeline.training.run_figures import (
 )
 from kinestore.progress import Progress
 from kinestore.store import Features, UsageError
+from kinestore.store.io.addresses import local_path
 
 _COLUMNS = tuple(field.name for field in fields(EpochRecord))
 
@@ -101,7 +102,7 @@ def train(
                 patience=evaluation.patience,
                 seed=seed,
                 processes=processes,
-                out=Path(out),
+                out=local_path(out),
                 run=run,
                 resume=resume,
             )
@@ -110,7 +111,7 @@ def train(
             scores = score_folds(rows, folds, logits)
             of_frames = isinstance(data, FrameClips)
             summary = RunSummary(
-                path=Path(out),
+                path=local_path(out),
                 **scores.fractions(),
                 **counts(clips, folds),
                 fold_top1=fold_top1(rows, folds, results),

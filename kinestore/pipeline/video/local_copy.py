@@ -1,4 +1,4 @@
-"""Local copies of videos in object stores, for as long as they are read."""
+"""Local files with videos that may lie in object stores, for as long as they are read."""
 
 import contextlib
 import time
@@ -10,7 +10,7 @@ from kinestore.store.io.addresses import open_storage
 
 
 @contextlib.contextmanager
-def local_video(uri: str, seconds: dict[str, float]) -> Iterator[str | Path]:
+def local_video(uri: str, seconds: dict[str, float]) -> Iterator[Path]:
     """Yield a local file with the video; a copy is removed afterwards.
 
     Args:
@@ -21,16 +21,14 @@ def local_video(uri: str, seconds: dict[str, float]) -> Iterator[str | Path]:
         VideoError: If it cannot be copied. Errors raised in the block name the address.
     """
     storage = open_storage(uri)
-    if storage.local_root is not None:
-        yield uri
-        return
     started = time.perf_counter()
     with contextlib.ExitStack() as stack:
         try:
             here = stack.enter_context(storage.local_copy())
         except OSError as error:
             raise unreadable(uri, error) from error
-        seconds["fetch"] = time.perf_counter() - started
+        if storage.local_root is None:
+            seconds["fetch"] = time.perf_counter() - started
         try:
             yield here
         except VideoError as error:

@@ -12,6 +12,7 @@ from av.video.stream import VideoStream
 from kinestore.pipeline.video.errors import VideoError, unreadable
 from kinestore.pipeline.video.truncation import missing_bytes
 from kinestore.store import VideoInfo
+from kinestore.store.io.addresses import local_path
 
 MAX_PIXELS = 8192 * 8192
 """Larger pictures are rejected before a decoder allocates memory for them."""
@@ -38,8 +39,8 @@ class VideoReader:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = path
-        self._container = _open(path)
+        self.path = local_path(path)
+        self._container = _open(self.path)
         self.stream = self._container.streams.video[0]
         self._lost_packets = 0
         self._hidden_packets = 0
@@ -150,7 +151,7 @@ class VideoReader:
             codec=self.stream.codec_context.name,
             duration_s=num_frames / fps if fps else 0.0,
             rotation=self._rotation,
-            size_bytes=Path(self.path).stat().st_size,
+            size_bytes=self.path.stat().st_size,
             warning=warning,
         )
 
@@ -169,12 +170,14 @@ def check_regular_file(path: str | Path) -> None:
         raise VideoError("not-a-file", f"{path}: is not a regular file")
 
 
-def _open(path: str | Path) -> InputContainer:
+def _open(path: Path) -> InputContainer:
     check_regular_file(path)
     limits = {"max_pixels": str(MAX_PIXELS)}
     try:
         # Titles in a wrong encoding would raise UnicodeDecodeError, and they are not used.
-        container = av.open(str(path), metadata_errors="ignore", options=dict(limits))
+        # An absolute path: FFmpeg takes the "a:" of a name such as "a:b.mp4" for a protocol.
+        named = str(path.absolute())
+        container = av.open(named, metadata_errors="ignore", options=dict(limits))
     except PermissionError as error:
         raise unreadable(path, error) from error
     except (av.FFmpegError, OSError) as error:
@@ -189,7 +192,7 @@ def _open(path: str | Path) -> InputContainer:
     return container
 
 
-def _check(container: InputContainer, path: str | Path) -> VideoStream:
+def _check(container: InputContainer, path: Path) -> VideoStream:
     if container.format.name.endswith("_pipe") or container.format.name == "image2":
         raise VideoError("not-a-video", f"{path}: is a still picture ({container.format.name})")
     if not container.streams.video:

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
+from urllib.parse import quote
 
 from kinestore.store.io import atomic
 from kinestore.store.io.storage import Kind
@@ -32,7 +33,12 @@ class LocalStorage:
         return str(self._path(name))
 
     def uri(self, name: str = "") -> str:
-        return str(self._path(name).resolve())
+        path = _absolute(self._path(name))
+        try:
+            str(path).encode()
+        except UnicodeEncodeError:
+            return "file://" + quote(os.fsencode(path))
+        return str(path)
 
     def kind(self, name: str = "") -> Kind | None:
         path = self._path(name)
@@ -105,3 +111,10 @@ class LocalStorage:
 
     def _path(self, name: str) -> Path:
         return self.local_root / name
+
+
+def _absolute(path: Path) -> Path:
+    """The absolute path, with links by their own names; only what `..` leaves is resolved."""
+    parts = path.absolute().parts
+    last = len(parts) - parts[::-1].index("..") if ".." in parts else 0
+    return Path(os.path.realpath(Path(*parts[:last])), *parts[last:]) if last else Path(*parts)

@@ -36,7 +36,10 @@ class Storage(Protocol):
         """Return the path or address of a file, for messages."""
 
     def uri(self, name: str = "") -> str:
-        """Return the absolute path or address of a file, with links resolved."""
+        """Return the absolute path or address of a file; links keep their own names.
+
+        It is UTF-8: a path that is not stands as a `file://` address, with %XX for its bytes.
+        """
 
     def kind(self, name: str = "") -> Kind | None:
         """Return the kind of an entry, or None if there is none; links are followed."""

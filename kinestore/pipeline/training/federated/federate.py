@@ -33,6 +33,7 @@ from kinestore.pipeline.training.run_figures import predictions_of
 from kinestore.pipeline.training.train import open_data
 from kinestore.progress import Progress
 from kinestore.store import Features, UsageError
+from kinestore.store.io.addresses import local_path
 
 CLIENT_HEAD_TRAINING = LOCAL_SETTINGS
 """A client's default training of a head in one round."""
@@ -137,7 +138,7 @@ def federate(
         }
         resume = federation.resume
         checkpoints = CheckpointConfig(
-            path=Path(out), every=federation.checkpoint_every, resume=resume
+            path=local_path(out), every=federation.checkpoint_every, resume=resume
         )
         if resume and (finished := read_finished(out, asked)) is not None:
             return finished
@@ -159,7 +160,7 @@ def federate(
             predictions = predictions_of(rows, tested, logits, owners=owners)
             communication = communication_of(last, trainer)
             summary = RunSummary(
-                path=Path(out),
+                path=local_path(out),
                 **scores.fractions(),
                 **counts_of(clips, scored, last, crossed=crossed),
                 num_changed=clips.num_changed,
