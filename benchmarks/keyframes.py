@@ -54,7 +54,7 @@ def fill(store: Store, manifest: Path, num_frames: int, seeds: int) -> dict[str,
     rows: dict[tuple[str, int], list[Embedding]] = {}
     seconds = {name: {"features": 0.0, "choosing": 0.0} for name in choices(num_frames)}
     clips = []
-    for source in find_videos(manifest):
+    for source in find_videos(manifest).sources:
         clip_id = identify(source.uri)
         video = DecodedVideo(source.uri)
         clips.append(Clip(clip_id=clip_id, source=source, info=video.info))

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from kinestore.store.errors import StoreError
 from kinestore.store.io.atomic import flush
 from kinestore.store.io.storage import Storage
-from kinestore.store.io.validated_read import check_claims
+from kinestore.store.io.validated_read import check_claims, check_text
 
 PARQUET = ".parquet"
 HDF5 = ".h5"
@@ -48,8 +48,14 @@ def commit_part(storage: Storage, folder: str, table: pa.Table, *, number: int |
             use_dictionary=others,
             write_statistics=others,
         )
-        size = unfinished.stat().st_size
-        check_claims(str(unfinished), pq.read_metadata(unfinished), table.schema, size=size)
+        size, metadata = unfinished.stat().st_size, pq.read_metadata(unfinished)
+        where = str(unfinished)
+        try:
+            check_text(where, unfinished, metadata, table.schema, table.column_names, size=size)
+        except StoreError:  # it compresses so well that a reader would take it for an attack
+            pq.write_table(table, unfinished, compression="NONE", use_dictionary=False)
+            size, metadata = unfinished.stat().st_size, pq.read_metadata(unfinished)
+        check_claims(where, metadata, table.schema, size=size)
         place = next_number(storage, folder) if number is None else number
         name = f"{folder}/{place:05d}-{flush_and_hash(unfinished)[:16]}{PARQUET}"
         storage.publish(unfinished, name)

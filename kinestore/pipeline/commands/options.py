@@ -48,7 +48,7 @@ SplitOption = Annotated[
     typer.Option(
         metavar="column",
         help="Use the split column: train on clips marked 'train', test on those marked 'test'. "
-        "[default: yes, if clips are marked with both; else test on 20 % of each class]",
+        "[default: yes, if clips are marked; else test on 20 % of each class]",
     ),
 ]
 CvOption = Annotated[

@@ -31,6 +31,9 @@ def say_extraction(result: "ExtractionResult") -> None:
         table.add_row(
             "decoded in spite of damage (column `warning` of clips)", str(result.num_warnings)
         )
+    for reason, count in result.left_out.items():
+        if count:
+            table.add_row(f"left out: {reason.replace('_', ' ')}", str(count))
     for stage, seconds in result.stage_seconds.items():
         table.add_row(f"{stage}, s over all workers", f"{seconds:.1f}")
     table.add_row("seconds", f"{result.seconds:.1f}")

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from kinestore.extractors import visible_gpus
+from kinestore.pipeline.extraction.conditions import check_extractors, check_writable
 from kinestore.pipeline.extraction.config import ExtractionConfig
 from kinestore.pipeline.extraction.dask_cluster import (
     has_gpu_workers,
@@ -26,11 +27,14 @@ from kinestore.pipeline.extraction.planning import (
     identify_all,
     incomplete_clips,
     plan,
+    read_failures,
     record_changed_sources,
     resolve_failures,
 )
 from kinestore.pipeline.extraction.result import ExtractionResult, summarize
+from kinestore.pipeline.extraction.same_bytes import notes_on_same_bytes
 from kinestore.pipeline.extraction.tasks import Assignment, OutputSpec, Shard, ShardResult
+from kinestore.pipeline.notes import tell
 from kinestore.pipeline.video.clip_format import parse_clip_formats
 from kinestore.pipeline.video.find_videos import find_videos
 from kinestore.progress import Progress, no_progress
@@ -38,6 +42,7 @@ from kinestore.store import Source, Store, UsageError
 from kinestore.store.frames import require_local
 from kinestore.store.io.addresses import open_storage
 from kinestore.store.io.storage import Storage
+from kinestore.store.marker import STORE_MARKER
 
 SUMMARY = "summary.json"
 """File in the store's folder with the result of the last job."""
@@ -81,14 +86,25 @@ def extract(
         )
     if not extractors and not kept_frames:
         raise UsageError("extractors: name at least one, or frames to keep")
+    check_extractors(extractors)
+    storage = open_storage(store)
+    if storage.kind(STORE_MARKER) is None:
+        check_writable(storage)
     found = find_videos(videos)
-    sources = found[: config.limit]
-    outputs = _outputs(extractors, kept_frames, found, storage=open_storage(store), config=config)
+    tell(found.notes)
+    sources = found.sources[: config.limit]
+    outputs = _outputs(extractors, kept_frames, found.sources, storage=storage, config=config)
     specs: dict[str, OutputSpec] = {name: output.spec for name, output in outputs.items()}
     target = Store.create(store)
 
     inputs = identify_all(sources, target, progress)
+    unlisted = read_failures(found.unreadable, target)
+    inputs = replace(inputs, failures=[*unlisted, *inputs.failures], folders=found.folders)
+    notes = list(notes_on_same_bytes(inputs.clips, target))
+    tell(notes)
     shards = plan(inputs, target, specs, retry_failed=config.retry_failed)
+    if shards:  # a store that has everything may be read-only
+        check_writable(storage)
     record_changed_sources(inputs, target)
     assignment = Assignment(
         store=target.storage.uri(), outputs=outputs, clip_timeout_s=config.clip_timeout_s
@@ -115,12 +131,13 @@ def extract(
         target.storage.local_root or target.address,
         results,
         num_done=num_done,
-        num_skipped=len(sources) - num_done - num_failed,
+        num_skipped=len(sources) + len(unlisted) - num_done - num_failed,
         num_failed=num_failed,
         seconds=time.perf_counter() - started,
         num_workers=count,
         specs=specs,
     )
+    summary = replace(summary, notes=(*found.notes, *notes), left_out=found.left_out)
     _write_summary(target, summary)
     return summary
 

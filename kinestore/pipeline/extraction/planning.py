@@ -1,9 +1,10 @@
 """Planning of an extraction job: identify its videos and find which outputs are missing."""
 
 import math
+import threading
 from collections import defaultdict
 from collections.abc import Mapping, Sequence, Set
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -26,36 +27,85 @@ SHARD_BYTES = 128 << 20
 
 @dataclass(frozen=True, kw_only=True)
 class Inputs:
-    """Sources by clip identity, in the manifest's order, and failures of those without identity."""
+    """The inputs of a job.
+
+    Attributes:
+        clips: Sources by clip identity, in the manifest's order.
+        failures: Failures of sources without identity, and of folders that could not be read.
+        folders: URIs of folders that could be read.
+    """
 
     clips: dict[str, list[Source]]
     failures: list[Failure]
+    folders: Set[str] = frozenset()
 
 
 def identify_all(sources: Sequence[Source], target: Store, progress: Progress) -> Inputs:
-    """Hash every video; one that cannot be read becomes a failure."""
-    attempts = {failure.uri: failure.attempt for failure in target.failures()}
+    """Hash every video; one that cannot be read becomes a failure.
+
+    What interrupts this, such as Ctrl-C, interrupts the hashing of the largest file too.
+    """
     clips: dict[str, list[Source]] = defaultdict(list)
-    failures = []
-    with ThreadPoolExecutor(max_workers=4) as pool:
-        for done, (source, found) in enumerate(
-            zip(sources, pool.map(_identify, sources), strict=True), start=1
-        ):
+    unreadable = {}
+    hashing = _Hashing()
+    pool = ThreadPoolExecutor(max_workers=4)
+    try:
+        futures = [pool.submit(hashing.identify, source) for source in sources]
+        for done, (source, future) in enumerate(zip(sources, futures, strict=True)):
+            while not _is_done(future):
+                progress("hashing", done, len(sources), note=hashing.note())
+            found = future.result()
             if isinstance(found, VideoError):
-                task = ClipTask(clip_id="", sources=(source,), outputs=(), known=False)
-                task = replace(task, attempt=attempts.get(source.uri, 0) + 1)
-                failures += failure_rows(task, found, stage="read")
+                unreadable[source.uri] = found
             else:
                 clips[found].append(source)
-            progress("hashing", done, len(sources))
-    return Inputs(clips=dict(clips), failures=failures)
+            progress("hashing", done + 1, len(sources))
+    finally:
+        hashing.stopped.set()
+        pool.shutdown(wait=False, cancel_futures=True)
+    return Inputs(clips=dict(clips), failures=read_failures(unreadable, target))
 
 
-def _identify(source: Source) -> str | VideoError:
-    try:
-        return identify(source.uri)
-    except VideoError as error:
-        return error
+def read_failures(unreadable: Mapping[str, VideoError], target: Store) -> list[Failure]:
+    """Return the failures of what could not be read, by its URI."""
+    attempts = {failure.uri: failure.attempt for failure in target.failures()}
+    failures = []
+    for uri, error in unreadable.items():
+        task = ClipTask(clip_id="", sources=(Source(uri=uri),), outputs=(), known=False)
+        task = replace(task, attempt=attempts.get(uri, 0) + 1)
+        failures += failure_rows(task, error, stage="read")
+    return failures
+
+
+class _Hashing:
+    """The hashing of files in threads, which ends when `stopped` is set."""
+
+    def __init__(self) -> None:
+        self.stopped = threading.Event()
+        self._lock = threading.Lock()
+        self._num_bytes = 0
+
+    def identify(self, source: Source) -> str | VideoError:
+        try:
+            return identify(source.uri, self._add)
+        except VideoError as error:
+            return error
+
+    def note(self) -> str:
+        """Return the amount that was hashed, in words."""
+        return f"{self._num_bytes / 1e9:.1f} GB"
+
+    def _add(self, num_bytes: int) -> None:
+        if self.stopped.is_set():
+            raise VideoError("stopped", "the job was interrupted")
+        with self._lock:
+            self._num_bytes += num_bytes
+
+
+def _is_done(future: Future[str | VideoError]) -> bool:
+    """Wait for a second, or until it is done."""
+    wait([future], timeout=1)
+    return future.done()
 
 
 def plan(
@@ -159,7 +209,8 @@ def resolve_failures(inputs: Inputs, target: Store, specs: Mapping[str, OutputSp
     resolved = [
         replace(failure, kind=RESOLVED, message="", when=when)
         for failure in target.failures()
-        if clip_of.get(failure.uri) in (stored.get(failure.view, ()) if failure.view else complete)
+        if failure.uri in inputs.folders
+        or clip_of.get(failure.uri) in (stored.get(failure.view, ()) if failure.view else complete)
     ]
     if resolved:
         target.append_failures(resolved)

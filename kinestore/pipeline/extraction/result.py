@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from kinestore.pipeline.extraction.tasks import OutputSpec, ShardResult
@@ -24,6 +24,8 @@ _JSON_KEYS = {
 class ExtractionResult:
     """Result of an extraction job; num_done + num_skipped + num_failed is the number of videos.
 
+    Folders that could not be read count as failed videos.
+
     Attributes:
         path: Folder or address of the store.
         num_done: Videos whose missing embeddings and frames were stored by this job.
@@ -43,6 +45,8 @@ class ExtractionResult:
         views: Names of the views that the job filled, by extractor.
         frames: Names of the clips of frames that it filled, by clip format.
         frames_bytes: Size of the clips of frames stored by this job.
+        notes: What was left out, or read in another way than written, as told on the terminal.
+        left_out: Number of files and folders that were left out of a folder, by the reason.
     """
 
     path: Path | str
@@ -61,6 +65,8 @@ class ExtractionResult:
     views: Mapping[str, str]
     frames: Mapping[str, str]
     frames_bytes: int
+    notes: tuple[str, ...] = ()
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, object]:
         """Return what `extract --json` prints and the store's `summary.json` holds."""

@@ -1,7 +1,7 @@
 """Which rows to fit on and which to score."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -12,14 +12,13 @@ from torch import Tensor
 from kinestore.federated.partition import iid
 from kinestore.heads import Scores, score
 from kinestore.heads.support.seeds import derive_seed
+from kinestore.pipeline.notes import tell
 from kinestore.pipeline.training.config import EvaluationConfig
+from kinestore.pipeline.training.split_column import SplitColumn, all_alike, read_split_column
 from kinestore.store import Features, UsageError
 
 _HOLD_OUT_PARTS = 5
 """One part in five is held out: 80:20."""
-
-VALIDATION_MARKS = ("val", "validation")
-"""What the split column calls clips that choose the best epoch."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +65,7 @@ def choose_folds(
         UsageError: If the clips do not allow it, or patience has no validation part.
     """
     described, folds = _divide(features, evaluation, seed=seed)
+    tell(_untrained(features, folds))
     if evaluation.validation is not None:
         folds = hold_validation(
             features,
@@ -90,29 +90,42 @@ def _divide(
     if evaluation.folds is not None:
         stratified = by_stratified_folds(features, num_folds=evaluation.folds, seed=seed)
         return f"{evaluation.folds} stratified folds", stratified
-    if evaluation.split == "column" or {"train", "test"} <= set(features.splits):
-        return "split column", [by_split_column(features)]
+    if evaluation.split == "column" or not all_alike(features.splits):
+        column, fold = by_split_column(features)
+        tell(column.notes())
+        return column.description, [fold]
+    if mark := features.splits[0]:
+        tell([f"split column: all clips are marked {mark!r}; a fifth of each class is tested"])
     return "stratified hold-out", [by_hold_out(features, seed=seed)]
 
 
-def by_split_column(features: Features) -> Fold:
-    """Fit on rows marked "train", score those marked "test".
+def by_split_column(features: Features) -> tuple[SplitColumn, Fold]:
+    """Fit on rows marked as training clips, score those marked as test clips; others are left out.
 
-    Rows marked "val" or "validation" are the validation part; other rows are left out.
+    Raises:
+        UsageError: If the marks do not say which rows these are.
     """
-    sizes = Counter(features.splits)
-    for part in ("train", "test"):
-        if not sizes[part]:
-            raise UsageError(
-                f"split='column': no labelled clip is marked {part!r}; "
-                "give the manifest a split column, or leave split away"
-            )
-    return Fold(
+    column = read_split_column(features.splits)
+    return column, Fold(
         name="test",
-        train=_where(features, lambda row: features.splits[row] == "train"),
-        test=_where(features, lambda row: features.splits[row] == "test"),
-        validation=_where(features, lambda row: features.splits[row] in VALIDATION_MARKS),
+        train=_where(features, lambda row: features.splits[row] in column.train),
+        test=_where(features, lambda row: features.splits[row] in column.test),
+        validation=_where(features, lambda row: features.splits[row] in column.validation),
     )
+
+
+def _untrained(features: Features, folds: Sequence[Fold]) -> Iterator[str]:
+    """Yield a sentence on classes that are tested and have no clip to train on."""
+    lost = {}
+    for fold in folds:
+        only = set(features.labels[fold.test].tolist()) - set(features.labels[fold.train].tolist())
+        lost.update({label: fold.name for label in sorted(only)})
+    if lost:
+        names = ", ".join(repr(features.classes[label]) for label in list(lost)[:10])
+        yield (
+            f"classes that are tested in a fold in which no clip trains them: {len(lost)} "
+            f"({names}); give each class more clips, or leave it out"
+        )
 
 
 def by_hold_out(features: Features, *, seed: int) -> Fold:
@@ -170,8 +183,8 @@ def hold_validation(
     for number, fold in enumerate(folds):
         if len(fold.validation):
             raise UsageError(
-                f"validation={share}: the split column marks {len(fold.validation)} clips "
-                f"{' or '.join(map(repr, VALIDATION_MARKS))} already; leave validation away"
+                f"validation={share}: the split column marks {len(fold.validation)} clips for "
+                "validation already; leave validation away"
             )
         rng = np.random.default_rng(derive_seed("validation", seed, number))
         part = draw(features, fold, share, rng)

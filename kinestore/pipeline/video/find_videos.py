@@ -1,140 +1,158 @@
 """Find the videos of a folder, a manifest or an address."""
 
-import csv
-import io
-from collections.abc import Iterable, Mapping
-from pathlib import Path, PurePosixPath
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from kinestore.store import Source, UsageError
+from kinestore.pipeline.notes import shown
+from kinestore.pipeline.video.errors import VideoError
+from kinestore.pipeline.video.labels import Values
+from kinestore.pipeline.video.manifest import MANIFEST_SUFFIXES, read_manifest
+from kinestore.pipeline.video.suffixes import is_video_name, suffix_of
+from kinestore.pipeline.video.walk_folder import Listing, list_folder
+from kinestore.store import KinestoreError, Source, UsageError
 from kinestore.store.io.addresses import open_storage
 from kinestore.store.io.storage import Storage
 
-VIDEO_SUFFIXES = frozenset(
-    {".3gp", ".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg"}
-    | {".ogv", ".ts", ".webm", ".wmv"}
-)
-MANIFEST_SUFFIXES = (".csv", ".parquet", ".txt")
-KNOWN_COLUMNS = ("video", "label", "group", "split")
-MAX_MANIFEST_ROWS = 50_000_000
+_OTHER_FILES = {
+    b"PAR1": "a Parquet file",
+    b"PK\x03\x04": "an archive or a spreadsheet",
+    b"\x1f\x8b": "a compressed file",
+    b"%PDF": "a PDF file",
+    b"\x89HDF": "an HDF5 file",
+    b"Rar!": "an archive",
+    b"7z\xbc\xaf": "an archive",
+    b"\x80\x04": "a pickle",
+}
+"""First bytes of files that are no videos, but that people give instead of a manifest."""
 
 
-def find_videos(videos: str | Path) -> list[Source]:
+@dataclass(frozen=True, kw_only=True)
+class FoundVideos:
+    """The videos that a user named, and what was left out or could not be looked at.
+
+    Attributes:
+        sources: One for each distinct path, in a stable order.
+        notes: Sentences for the user: what was left out, or read in another way than written.
+        unreadable: What could not be looked at, by its URI.
+        folders: URIs of the folders that were listed.
+        left_out: Number of files and folders that were left out, by the reason.
+    """
+
+    sources: list[Source]
+    notes: Sequence[str] = ()
+    unreadable: Mapping[str, VideoError] = field(default_factory=dict)
+    folders: frozenset[str] = frozenset()
+    left_out: Mapping[str, int] = field(default_factory=dict)
+
+
+def find_videos(videos: str | Path) -> FoundVideos:
     """List the videos of a folder, a manifest or a single file, in a stable order.
 
     Args:
         videos: A folder (the label of a video in a subfolder is that folder's name), a manifest,
-            or one video. A manifest is a .txt file with a path on each line, or a .csv or .parquet
-            file with a column `video` and optionally `label`, `group`, `split` and other columns.
-            Paths are relative to the manifest. Folder, manifest and videos may also be `file://`,
-            `s3://` or `gs://` addresses.
-
-    Returns:
-        One source for each distinct path.
+            or one video. A manifest is a .txt file with a path on each line, or a .csv, .tsv or
+            .parquet file with a column `video` and optionally `label`, `group`, `split` and other
+            columns. Paths are relative to the manifest. Folder, manifest and videos may also be
+            `file://`, `s3://` or `gs://` addresses.
 
     Raises:
         UsageError: If nothing is there, the manifest cannot be read, or it contradicts itself.
+        KinestoreError: If the system cannot read the folder or file.
     """
     storage = open_storage(videos)
-    address, kind = storage.address, storage.kind()
-    if kind == "folder":
-        found = _from_folder(storage)
-    elif kind in (None, "broken link"):
-        raise UsageError(f"{address}: no such folder, manifest or video")
-    elif _suffix(address) in MANIFEST_SUFFIXES:
-        found = [_source(row, storage) for row in _manifest_rows(storage)]
-    else:
-        found = [Source(uri=storage.uri())]
-    if not found:
-        listed = " ".join(sorted(VIDEO_SUFFIXES))
-        raise UsageError(f"{address}: names no video (looked for {listed})")
-    return _distinct(found, address)
-
-
-def _distinct(found: list[Source], address: str) -> list[Source]:
-    """Drop repeated lines; two different lines for one video are an error."""
-    by_uri: dict[str, Source] = {}
-    for source in found:
-        if by_uri.setdefault(source.uri, source) != source:
-            raise UsageError(f"{address}: names {source.uri} twice, with different columns")
-    return list(by_uri.values())
-
-
-def _from_folder(folder: Storage) -> list[Source]:
-    names = sorted((n for n in folder.walk() if _suffix(n) in VIDEO_SUFFIXES), key=PurePosixPath)
-    return [
-        Source(uri=folder.uri(name), label=PurePosixPath(name).parent.name or None)
-        for name in names
-    ]
-
-
-def _suffix(name: str) -> str:
-    return PurePosixPath(name).suffix.lower()
-
-
-def _manifest_rows(manifest: Storage) -> Iterable[Mapping[str, str | None]]:
-    address = manifest.address
+    address = storage.address
     try:
-        if _suffix(address) == ".parquet":
-            return _parquet_rows(manifest)
-        with io.TextIOWrapper(manifest.open(), encoding="utf-8-sig", newline="") as handle:
-            if _suffix(address) == ".txt":
-                return [{"video": line.strip()} for line in handle if line.strip()]
-            reader = csv.DictReader(handle, strict=True)
-            rows: list[Mapping[str, str | None]] = list(reader)
-            columns = list(reader.fieldnames or [])
-    except (OSError, UnicodeError, csv.Error, pa.ArrowException) as error:
-        raise UsageError(f"{address}: cannot be read as a manifest ({error})") from error
-    _require_video_column(columns, address)
-    if ragged := next((n for n, row in enumerate(rows, 2) if None in row), None):
-        more = f"more fields than the header's {len(columns)}"
-        raise UsageError(f"{address}: line {ragged} has {more}")
-    return rows
+        kind = storage.kind()
+        if kind == "folder":
+            found = _from_folder(storage, list_folder(storage))
+        elif kind in (None, "broken link"):
+            raise UsageError(f"{address}: no such folder, manifest or video")
+        elif suffix_of(address) in MANIFEST_SUFFIXES:
+            sources, notes = read_manifest(storage)
+            found = FoundVideos(sources=sources, notes=notes)
+        else:
+            _check_single(storage)
+            found = FoundVideos(sources=[Source(uri=storage.uri())])
+    except OSError as error:
+        raise KinestoreError(f"{address}: cannot be read ({error.strerror or error})") from error
+    if not found.sources and not found.unreadable:
+        why = "".join(f"; {note.removeprefix(address + ': ')}" for note in found.notes)
+        raise UsageError(f"{address}: names no video{why}")
+    return found
 
 
-def _parquet_rows(file: Storage) -> list[Mapping[str, str | None]]:
-    with pq.ParquetFile(file.parquet_source()) as manifest:
-        num_rows = manifest.metadata.num_rows
-        if num_rows > MAX_MANIFEST_ROWS:
-            raise UsageError(f"{file.address}: {num_rows} rows are more than a manifest")
-        _require_video_column(manifest.schema_arrow.names, file.address)
-        table = manifest.read()
-    rows: list[Mapping[str, str | None]] = [
-        {name: None if value is None else str(value) for name, value in row.items()}
-        for row in table.to_pylist()
-    ]
-    return rows
-
-
-def _require_video_column(columns: list[str], address: str) -> None:
-    if "video" not in columns:
-        listed = ", ".join(columns) or "none"
-        raise UsageError(f"{address}: has no column 'video' (its columns are: {listed})")
-
-
-def _source(row: Mapping[str, str | None], manifest: Storage) -> Source:
-    video = row["video"]
-    if not video:
-        raise UsageError(f"{manifest.address}: a row names no video: {dict(row)}")
-    return Source(
-        uri=_located(video, manifest),
-        label=row.get("label") or None,
-        group=row.get("group") or None,
-        split=row.get("split") or None,
-        extra={name: value or "" for name, value in row.items() if name not in KNOWN_COLUMNS},
+def _from_folder(folder: Storage, listing: Listing) -> FoundVideos:
+    labels = Values("label")
+    sources = []
+    for name in listing.videos:
+        *_, parent = ["", *filter(None, name.split("/")[:-1])]
+        label = labels.clean(parent) if parent else None
+        sources.append(Source(uri=folder.uri(name), label=label))
+    unreadable = {folder.uri(name): error for name, error in listing.unreadable.items()}
+    return FoundVideos(
+        sources=sources,
+        notes=[*_left_out(folder, listing), *labels.notes(folder.address)],
+        unreadable={uri: _unlisted(uri, error) for uri, error in unreadable.items()},
+        folders=frozenset(map(folder.uri, listing.folders)),
+        left_out={
+            "hidden": len(listing.hidden),
+            "not_a_video_by_suffix": listing.others.total(),
+            "link_to_a_folder_read_already": len(listing.repeated),
+        },
     )
 
 
-def _located(video: str, manifest: Storage) -> str:
-    """Return a row's URI; it has an address, or a path, absolute or relative to the manifest."""
+def _unlisted(uri: str, error: OSError) -> VideoError:
+    return VideoError("unreadable-folder", f"{uri}: cannot be looked at ({error.strerror})")
+
+
+def _left_out(folder: Storage, listing: Listing) -> list[str]:
+    notes = []
+    where = folder.address
+    if hidden := listing.hidden:
+        notes.append(
+            f"{where}: hidden files and folders, and those of the system, are left out: "
+            f"{_some(hidden)}"
+        )
+    if repeated := listing.repeated:
+        notes.append(
+            f"{where}: links to a folder that is read by another name, or that holds this one, "
+            f"are left out: {_some(repeated)}"
+        )
+    if others := listing.others:
+        listed = ", ".join(f"{s or 'no suffix'} {n}" for s, n in others.most_common(8))
+        notes.append(
+            f"{where}: files that are no videos by their suffix, and are left out: "
+            f"{others.total()} ({listed})"
+        )
+    return notes
+
+
+def _some(names: Sequence[str], most: int = 5) -> str:
+    listed = ", ".join(map(shown, sorted(names)[:most]))
+    return listed if len(names) <= most else f"{listed} and {len(names) - most} more"
+
+
+def _check_single(file: Storage) -> None:
+    """Refuse text, tables and archives, which are hardly meant as a video."""
+    if file.kind() != "file" or is_video_name(file.address):
+        return
+    with file.open() as handle:
+        start = handle.read(4096)
+    what = next((name for mark, name in _OTHER_FILES.items() if start.startswith(mark)), None)
+    if what is None and start and b"\0" not in start and _is_text(start):
+        what = "text"
+    if what is not None:
+        listed = ", ".join(MANIFEST_SUFFIXES)
+        raise UsageError(
+            f"{file.address}: is {what}, no video; a manifest's name must end in one of {listed}"
+        )
+
+
+def _is_text(start: bytes) -> bool:
     try:
-        named = open_storage(video)
-        if named.local_root is None or named.local_root.is_absolute():
-            return named.uri()
-        if manifest.local_root is not None:
-            return open_storage(manifest.local_root.parent / named.local_root).uri()
-        return open_storage(f"{manifest.address.rpartition('/')[0]}/{video}").uri()
-    except UsageError as error:
-        raise UsageError(f"{manifest.address}: {error}") from error
+        start[:-3].decode()
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -1,5 +1,6 @@
 """Storage on a file system of this machine."""
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -42,13 +43,13 @@ class LocalStorage:
 
     def kind(self, name: str = "") -> Kind | None:
         path = self._path(name)
-        if path.is_file():
-            return "file"
-        if path.is_dir():
-            return "folder"
-        if path.exists():
-            return "other"
-        return "broken link" if path.is_symlink() else None
+        try:
+            mode = path.stat().st_mode  # once: another process may make it meanwhile
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+                raise
+            return "broken link" if path.is_symlink() else None
+        return "file" if stat.S_ISREG(mode) else "folder" if stat.S_ISDIR(mode) else "other"
 
     def size(self, name: str = "") -> int:
         found = self._path(name).stat()

@@ -66,11 +66,8 @@ def read_part(
             _check_columns(where, part.schema_arrow, schema)
             check_claims(where, part.metadata, schema, size=size)
             wanted = columns or part.schema_arrow.names
-            text = [n for n in wanted if part.schema_arrow.field(n).type == pa.string()]
-            most = _max_bytes(size)
-            if text and _text_may_grow(part.metadata, most=most):
-                source = storage.parquet_source(name)
-                _check_text(where, source, part.metadata, text, most=most)
+            source = storage.parquet_source(name)
+            check_text(where, source, part.metadata, part.schema_arrow, wanted, size=size)
             table = part.read(columns=wanted, use_threads=False)
         table.validate(full=True)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
@@ -131,10 +128,20 @@ def _text_may_grow(metadata: pq.FileMetaData, *, most: int) -> bool:
     return bool(metadata.num_rows * longest > most)
 
 
-def _check_text(
-    where: str, source: Any, metadata: pq.FileMetaData, columns: list[str], *, most: int
+def check_text(
+    where: str,
+    source: Any,
+    metadata: pq.FileMetaData,
+    schema: pa.Schema,
+    wanted: list[str],
+    *,
+    size: int,
 ) -> None:
-    """Measure text while it is dictionary-coded: one long text may stand in every row."""
+    """Raise StoreError if the text of these columns grows too much for a file of this size."""
+    columns, most = [n for n in wanted if schema.field(n).type == pa.string()], _max_bytes(size)
+    if not columns or not _text_may_grow(metadata, most=most):
+        return
+    # Measured while it is dictionary-coded: one long text may stand in every row.
     with pq.ParquetFile(source, metadata=metadata, read_dictionary=columns) as part:
         coded = part.read(columns=columns, use_threads=False)
     grown = 0

@@ -117,7 +117,7 @@ def extract_here(
     """The job without Dask, and without a process of its own."""
     target = Store.create(store)
     specs: dict[str, OutputSpec] = {name: taker.spec for name, taker in takers.items()}
-    inputs = identify_all(find_videos(videos), target, lambda *_: None)
+    inputs = identify_all(find_videos(videos).sources, target, lambda *_: None)
     return [
         extract_shard(
             target, shard, specs, lambda asked: [a for _, a in embed_clips(asked, producers=takers)]
@@ -305,7 +305,7 @@ def test_only_the_cells_that_are_missing_are_planned(
     store, more = Store(job[0]), taken("even:3@16")
     specs: dict[str, OutputSpec] = {kind: taken(kind).spec for kind in KINDS}
     specs |= {"motion": extractors.create("motion").spec}
-    inputs = identify_all(find_videos(videos), store, lambda *_: None)
+    inputs = identify_all(find_videos(videos).sources, store, lambda *_: None)
     assert plan(inputs, store, specs, retry_failed=False) == []
     shards = plan(inputs, store, specs | {more.name: more.spec}, retry_failed=False)
     wanted = [(task.outputs, task.known) for shard in shards for task in shard.clips]

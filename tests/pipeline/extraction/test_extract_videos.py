@@ -222,7 +222,7 @@ def test_an_extractor_that_breaks_or_gives_nan_fails_that_clip_alone(
             return found
 
     store, model = Store.create(tmp_path / "store"), Moody()
-    inputs = identify_all(find_videos(videos / "good.csv"), store, lambda *_: None)
+    inputs = identify_all(find_videos(videos / "good.csv").sources, store, lambda *_: None)
     shards = plan(inputs, store, {"motion": model.spec}, retry_failed=False)
     together = Shard(number=0, clips=tuple(clip for shard in shards for clip in shard.clips))
     models: dict[str, Any] = {"motion": model}

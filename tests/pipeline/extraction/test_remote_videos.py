@@ -60,12 +60,15 @@ def upload(path: Path, to: str) -> None:
 
 
 def test_folders_are_labels_as_on_a_disk(local: Path, address: str) -> None:
-    found = [replace(s, uri=s.uri.removeprefix(f"{address}/")) for s in find_videos(address + "/")]
-    here = [replace(s, uri=s.uri.removeprefix(f"{local}/")) for s in find_videos(local)]
+    found = [
+        replace(s, uri=s.uri.removeprefix(f"{address}/"))
+        for s in find_videos(address + "/").sources
+    ]
+    here = [replace(s, uri=s.uri.removeprefix(f"{local}/")) for s in find_videos(local).sources]
     assert found == here and len(found) == NUM_CLIPS + 1
     assert {source.label for source in found} == {"even", "odd one"}
-    assert [s.label for s in find_videos(f"{address}/even")] == [None] * 4
-    assert find_videos(f"{address}/even/0.mp4") == [Source(uri=f"{address}/even/0.mp4")]
+    assert [s.label for s in find_videos(f"{address}/even").sources] == [None] * 4
+    assert find_videos(f"{address}/even/0.mp4").sources == [Source(uri=f"{address}/even/0.mp4")]
 
 
 def test_a_manifest_may_lie_there_and_name_what_lies_there(
@@ -74,10 +77,10 @@ def test_a_manifest_may_lie_there_and_name_what_lies_there(
     beside, parent = f"{address}/even/0.mp4", address.rpartition("/")[0]
     (tmp_path / "m.csv").write_text(f"video,label\neven/0.mp4,a\n../x.avi,b\n{local}/y.avi,c\n")
     upload(tmp_path / "m.csv", f"{address}/m.csv")
-    uris = [source.uri for source in find_videos(f"{address}/m.csv")]
+    uris = [source.uri for source in find_videos(f"{address}/m.csv").sources]
     assert uris == [beside, f"{parent}/x.avi", f"{local}/y.avi"]
     (tmp_path / "here.txt").write_text(f"{beside}\nz.avi\nfile://{local}/y.avi\n")
-    uris = [source.uri for source in find_videos(tmp_path / "here.txt")]
+    uris = [source.uri for source in find_videos(tmp_path / "here.txt").sources]
     assert uris == [beside, str(tmp_path / "z.avi"), f"{local}/y.avi"]
     (tmp_path / "bad.txt").write_text("s3://me:geheim@bucket/x.avi\n")
     with pytest.raises(UsageError, match=r"bad\.txt: s3://: a bucket's name must") as told:
@@ -174,7 +177,7 @@ def test_a_killed_job_goes_on_to_the_same_bytes(
 def test_a_job_from_there_to_there_gives_the_rows_of_a_local_one(
     local: Path, address: str, tmp_path: Path
 ) -> None:
-    lines = [source.uri.removeprefix(f"{address}/") for source in find_videos(address)]
+    lines = [source.uri.removeprefix(f"{address}/") for source in find_videos(address).sources]
     (tmp_path / "m.txt").write_text("\n".join([*lines, "absent.mp4"]) + "\n")
     upload(tmp_path / "m.txt", f"{address}/m.txt")
     target = f"{address.rpartition('/')[0]}/store"

@@ -185,8 +185,12 @@ def nan_row() -> Any:
         ({}, {"cv": "group", "folds": 3}, "split=None, cv='group', folds=3: give one of them"),
         ({}, {"cv": "kfold"}, "cv='kfold': must be 'group'; for stratified folds give folds=5"),
         ({}, {"split": "row"}, "split='row': must be 'column'"),
-        ({}, {"split": "column"}, "split='column': no labelled clip is marked 'train'"),
-        ({"splits": ["train"] * 60}, {"split": "column"}, "no labelled clip is marked 'test'"),
+        ({}, {"split": "column"}, "split='column': no labelled clip is marked"),
+        (
+            {"splits": ["train"] * 60},
+            {"split": "column"},
+            "its marks 'train' do not say which clips are trained on",
+        ),
         ({}, {"folds": 1}, "folds=1: must be from 2 to 60, the number of clips"),
         ({}, {"folds": 61}, "folds=61: must be from 2 to 60"),
         (

@@ -302,7 +302,7 @@ def test_without_a_validation_part_its_columns_are_empty(tmp_path: Path) -> None
         (
             {"splits": ["train"] * 40 + ["val"] * 5 + ["test"] * 15},
             {"validation": 0.2},
-            "validation=0.2: the split column marks 5 clips 'val' or 'validation' already",
+            "validation=0.2: the split column marks 5 clips for validation already",
         ),
         (
             {"groups": ["a", "b"] * 30},

@@ -15,7 +15,7 @@ def test_class_folders_are_labels_and_other_files_are_left_alone(tmp_path: Path)
     for name in ("run/b.AVI", "run/a.mp4", "sit/a.mkv", "loose.webm", "run/notes.md"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    found = [(Path(s.uri).name, s.label) for s in find_videos(tmp_path)]
+    found = [(Path(s.uri).name, s.label) for s in find_videos(tmp_path).sources]
     assert found == [("loose.webm", None), ("a.mp4", "run"), ("b.AVI", "run"), ("a.mkv", "sit")]
 
 
@@ -25,7 +25,7 @@ def test_csv_manifest_carries_known_and_unknown_columns(tmp_path: Path) -> None:
         '\ufeffvideo,label,group,split,camera\na.avi,"run, fast",g1,train,left\nsub/b.avi,007,,,\n',
         encoding="utf-8",
     )
-    assert find_videos(manifest) == [
+    assert find_videos(manifest).sources == [
         Source(
             uri=str(tmp_path / "a.avi"),
             label="run, fast",
@@ -41,13 +41,15 @@ def test_parquet_and_text_manifests_name_the_same_videos(tmp_path: Path) -> None
     parquet, text = tmp_path / "m.parquet", tmp_path / "m.txt"
     pq.write_table(pa.table({"video": ["a.avi", "b.avi"], "label": [1, None]}), parquet)
     text.write_text("a.avi\n\nb.avi\n")
-    assert [s.label for s in find_videos(parquet)] == ["1", None]
-    assert [s.uri for s in find_videos(parquet)] == [s.uri for s in find_videos(text)]
+    assert [s.label for s in find_videos(parquet).sources] == ["1", None]
+    assert [s.uri for s in find_videos(parquet).sources] == [
+        s.uri for s in find_videos(text).sources
+    ]
 
 
 def test_a_path_named_twice_is_one_source(tmp_path: Path) -> None:
     (tmp_path / "m.txt").write_text("a.avi\nb.avi\n./a.avi\n")
-    assert [Path(s.uri).name for s in find_videos(tmp_path / "m.txt")] == ["a.avi", "b.avi"]
+    assert [Path(s.uri).name for s in find_videos(tmp_path / "m.txt").sources] == ["a.avi", "b.avi"]
     (tmp_path / "m.csv").write_text("video,label\na.avi,run\na.avi,sit\n")
     with pytest.raises(UsageError, match=r"names .*a\.avi twice, with different columns"):
         find_videos(tmp_path / "m.csv")

@@ -1,0 +1,122 @@
+"""The split column: which of its marks mean training, validation and test clips."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from kinestore.store import UsageError
+
+_MEANINGS = {
+    "train": "train",
+    "training": "train",
+    "tr": "train",
+    "trn": "train",
+    "val": "val",
+    "valid": "val",
+    "validate": "val",
+    "validation": "val",
+    "validating": "val",
+    "vali": "val",
+    "dev": "val",
+    "development": "val",
+    "test": "test",
+    "testing": "test",
+    "tst": "test",
+    "te": "test",
+    "holdout": "test",
+    "heldout": "test",
+    "eval": "eval",
+    "evaluate": "eval",
+    "evaluation": "eval",
+}
+"""Meaning of a mark without case and separators; "eval" is the test part where there is no other,
+else the validation part."""
+
+_REMEDY = (
+    "name them train, val and test in the manifest and extract again, or choose folds=K or "
+    "cv='group' instead"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitColumn:
+    """The marks of each part, as they are written.
+
+    Attributes:
+        train: Marks of the clips that are trained on.
+        test: Marks of the clips that are tested.
+        validation: Marks of the clips that choose the best epoch.
+        unused: Number of clips by each other mark, or by None.
+    """
+
+    train: frozenset[str]
+    test: frozenset[str]
+    validation: frozenset[str]
+    unused: Counter[str | None]
+
+    @property
+    def description(self) -> str:
+        """Name of the evaluation, with the marks where they are not "train" and "test"."""
+        if self.train == {"train"} and self.test == {"test"}:
+            return "split column"
+        return f"split column: trained on {_listed(self.train)}, tested on {_listed(self.test)}"
+
+    def notes(self) -> Iterator[str]:
+        """Yield a sentence on each reading that the user may not expect."""
+        if self.description != "split column":
+            chosen = f", best epoch by {_listed(self.validation)}" if self.validation else ""
+            yield f"{self.description}{chosen}"
+        if self.unused:
+            listed = ", ".join(
+                f"{count} marked {mark!r}" if mark else f"{count} without a mark"
+                for mark, count in self.unused.most_common(10)
+            )
+            yield f"split column: clips that are neither trained on nor tested: {listed}"
+
+
+def read_split_column(splits: Sequence[str | None]) -> SplitColumn:
+    """Return the parts that the marks name.
+
+    Raises:
+        UsageError: If the marks do not say which clips are trained on and which are tested.
+    """
+    counts = Counter(splits)
+    marks = {mark: _meaning(mark) for mark in counts if mark is not None}
+    by_meaning = {
+        meaning: frozenset(mark for mark, meant in marks.items() if meant == meaning)
+        for meaning in ("train", "val", "test", "eval")
+    }
+    test = by_meaning["test"] or by_meaning["eval"] or by_meaning["val"]
+    validation = (by_meaning["val"] | by_meaning["eval"]) - test
+    train = by_meaning["train"]
+    if not marks:
+        raise UsageError(
+            "split='column': no labelled clip is marked; give the manifest a split column, or "
+            "leave split away"
+        )
+    if not train or not test:
+        listed = _listed(frozenset(marks)) + (" and none" if counts[None] else "")
+        raise UsageError(
+            f"split column: its marks {listed} do not say which clips are trained on and which "
+            f"are tested; {_REMEDY}"
+        )
+    used = train | test | validation
+    unused = Counter({mark: count for mark, count in counts.items() if mark not in used})
+    return SplitColumn(train=train, test=test, validation=validation, unused=unused)
+
+
+def all_alike(splits: Sequence[str | None]) -> bool:
+    """Return whether all clips have one mark, as after a choice of one part."""
+    return len(set(splits)) == 1
+
+
+def _meaning(mark: str) -> str | None:
+    plain = re.sub(r"[\s_-]+", "", mark).casefold()
+    return _MEANINGS.get(plain) or _MEANINGS.get(re.sub(r"(set|split|part|data|clips)$", "", plain))
+
+
+def _listed(marks: frozenset[str]) -> str:
+    listed = [repr(mark) for mark in sorted(marks)]
+    more = f" and {len(listed) - 10} more" if len(listed) > 10 else ""
+    return ", ".join(listed[:10]) + more
