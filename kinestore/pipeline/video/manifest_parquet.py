@@ -13,7 +13,7 @@ from kinestore.store import UsageError
 from kinestore.store.io.storage import Storage
 from kinestore.store.io.validated_read import MAX_GROWTH, SMALL_BYTES, check_claims
 
-MAX_ROWS = 50_000_000
+MAX_MANIFEST_ROWS = 50_000_000
 MAX_COLUMNS = 1000
 BATCH_ROWS = 4096
 VALUE_BYTES = 16
@@ -35,7 +35,7 @@ def read_parquet(manifest: Storage) -> Table:
 
 def _check(manifest: Storage, file: pq.ParquetFile) -> None:
     schema, num_rows = file.schema_arrow, file.metadata.num_rows
-    if num_rows > MAX_ROWS or len(schema) > MAX_COLUMNS:
+    if num_rows > MAX_MANIFEST_ROWS or len(schema) > MAX_COLUMNS:
         size = f"{num_rows} rows and {len(schema)} columns"
         raise UsageError(f"{manifest.address}: {size} are more than a manifest")
     for column in schema:
