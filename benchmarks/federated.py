@@ -43,7 +43,7 @@ from benchmarks import _flower
 from benchmarks._flower import BATCH, WIDTHS, Trainer, build_model
 from kinestore.federated import partition
 from kinestore.federated.simulation import SimulationOptions, simulate
-from kinestore.heads import TrainingConfig, create, predict
+from kinestore.heads import TrainingConfig, create, predict_logits
 from kinestore.heads.support.seeds import derive_seed
 
 ROWS, TEST_ROWS = 10_619, 2_000
@@ -142,7 +142,7 @@ class Bench:
         model = build_model()
         model.load_state_dict(dict(zip(model.state_dict(), weights, strict=True)))
         features, labels = self._test
-        return float((predict(model, features).argmax(1) == labels).double().mean())
+        return float((predict_logits(model, features).argmax(1) == labels).double().mean())
 
 
 def product_seconds() -> float:

@@ -26,9 +26,17 @@ if TYPE_CHECKING:
     from kinestore.pipeline.extraction.config import ExtractionConfig
     from kinestore.pipeline.extraction.result import ExtractionResult
     from kinestore.pipeline.keyframes import select_keyframes
+    from kinestore.pipeline.models import (
+        Evaluation,
+        PredictedClips,
+        TrainedModel,
+        evaluate,
+        load_model,
+        predict,
+    )
     from kinestore.pipeline.projection import UmapConfig, umap
     from kinestore.pipeline.projection.result import UmapPanel, UmapResult
-    from kinestore.pipeline.report import report
+    from kinestore.pipeline.report import Comparison, compare, report
     from kinestore.pipeline.report.write_report import ReportResult
     from kinestore.pipeline.runs.summary import FederatedFigures, RunSummary
     from kinestore.pipeline.training.config import (
@@ -73,7 +81,9 @@ __all__ = [
     "Algorithm",
     "CheckpointConfig",
     "Clip",
+    "Comparison",
     "Embedding",
+    "Evaluation",
     "EvaluationConfig",
     "EvaluationViews",
     "Explanation",
@@ -91,6 +101,7 @@ __all__ = [
     "FramesSpec",
     "History",
     "KinestoreError",
+    "PredictedClips",
     "Progress",
     "ReportResult",
     "RoundRecord",
@@ -102,6 +113,7 @@ __all__ = [
     "StoreError",
     "StoreStatus",
     "StoredFrames",
+    "TrainedModel",
     "TrainingConfig",
     "UmapConfig",
     "UmapPanel",
@@ -113,11 +125,15 @@ __all__ = [
     "VideoPeak",
     "View",
     "ViewSpec",
+    "compare",
     "decode_frames",
+    "evaluate",
     "explain",
     "export",
     "extract",
     "federate",
+    "load_model",
+    "predict",
     "probe",
     "report",
     "select_keyframes",
@@ -134,7 +150,9 @@ _HOMES = {
     "CLIENT_NETWORK_TRAINING": "kinestore.pipeline.training.federated.federate",
     "CheckpointConfig": "kinestore.federated.simulation",
     "Clip": "kinestore.store",
+    "Comparison": "kinestore.pipeline.report",
     "Embedding": "kinestore.store",
+    "Evaluation": "kinestore.pipeline.models",
     "EvaluationConfig": "kinestore.pipeline.training.config",
     "EvaluationViews": "kinestore.pipeline.training.config",
     "Explanation": "kinestore.pipeline.explain.explain_video",
@@ -157,6 +175,7 @@ _HOMES = {
     "Progress": "kinestore.progress",
     "ReportResult": "kinestore.pipeline.report.write_report",
     "RoundRecord": "kinestore.federated.round_record",
+    "PredictedClips": "kinestore.pipeline.models",
     "RunSummary": "kinestore.pipeline.runs.summary",
     "SimulationOptions": "kinestore.federated.simulation",
     "Snapshot": "kinestore.store",
@@ -165,6 +184,7 @@ _HOMES = {
     "StoreError": "kinestore.store",
     "StoreStatus": "kinestore.store.status",
     "StoredFrames": "kinestore.store",
+    "TrainedModel": "kinestore.pipeline.models",
     "TrainingConfig": "kinestore.heads",
     "UmapConfig": "kinestore.pipeline.projection",
     "UmapPanel": "kinestore.pipeline.projection.result",
@@ -176,11 +196,15 @@ _HOMES = {
     "VideoPeak": "kinestore.pipeline.explain.explain_video",
     "View": "kinestore.store",
     "ViewSpec": "kinestore.store",
+    "compare": "kinestore.pipeline.report",
     "decode_frames": "kinestore.pipeline.decode",
+    "evaluate": "kinestore.pipeline.models",
     "explain": "kinestore.pipeline.explain",
     "export": "kinestore.pipeline.export",
     "extract": "kinestore.pipeline.extract",
     "federate": "kinestore.pipeline.training.federated.federate",
+    "load_model": "kinestore.pipeline.models",
+    "predict": "kinestore.pipeline.models",
     "probe": "kinestore.pipeline.decode",
     "report": "kinestore.pipeline.report",
     "select_keyframes": "kinestore.pipeline.keyframes",

@@ -16,7 +16,8 @@ from kinestore.pipeline.commands.console import say
 from kinestore.pipeline.commands.demo import demo_command
 from kinestore.pipeline.commands.extract import extract_command
 from kinestore.pipeline.commands.federate import federate_command
-from kinestore.pipeline.commands.report import report_command
+from kinestore.pipeline.commands.models import evaluate_command, predict_command
+from kinestore.pipeline.commands.report import compare_command, report_command
 from kinestore.pipeline.commands.store import (
     export_command,
     failures_command,
@@ -72,7 +73,10 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "keyframes": keyframes_command,
     "train": train_command,
     "federate": federate_command,
+    "evaluate": evaluate_command,
+    "predict": predict_command,
     "report": report_command,
+    "compare": compare_command,
     "explain": explain_command,
     "umap": umap_command,
 }

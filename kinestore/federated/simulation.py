@@ -22,7 +22,7 @@ from kinestore.federated.run_checkpoint import read_checkpoint, write_checkpoint
 from kinestore.federated.state import Arrays, ClientUpdate
 from kinestore.federated.strategy import Algorithm
 from kinestore.federated.update_validation import validate_updates
-from kinestore.heads import FeatureSamples, TrainingConfig, predict
+from kinestore.heads import FeatureSamples, TrainingConfig, predict_logits
 from kinestore.heads import create as create_head
 from kinestore.heads.support.validation import check_rows, to_features, to_labels
 from kinestore.store import UsageError
@@ -246,7 +246,7 @@ def _held_out(
 ) -> HeldOut:
     return HeldOut(
         labels=labels,
-        predict=lambda model, numbers: predict(model, features[numbers]),
+        predict=lambda model, numbers: predict_logits(model, features[numbers]),
         parts=parts,
     )
 

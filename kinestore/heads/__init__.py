@@ -14,7 +14,7 @@ from kinestore.heads.support.registry import Registry
 from kinestore.heads.support.seeds import private_rng
 from kinestore.heads.support.standardizer import Standardizer
 from kinestore.heads.training.config import HEAD_TRAINING, NETWORK_TRAINING, TrainingConfig
-from kinestore.heads.training.feature_samples import FeatureSamples, fit, predict
+from kinestore.heads.training.feature_samples import FeatureSamples, fit, predict_logits
 from kinestore.heads.training.loop import Epoch
 
 __all__ = [
@@ -30,7 +30,7 @@ __all__ = [
     "create",
     "fit",
     "names",
-    "predict",
+    "predict_logits",
     "score",
     "settings_of",
     "takes_frames",

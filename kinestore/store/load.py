@@ -57,6 +57,7 @@ def load_features(
         rows=rows,
         views=[column.view.name for column in columns],
         widths=[column.shape[-1] for column in columns],
+        pools=[column.pool if len(column.view.spec.shape) == 2 else "" for column in columns],
     )
 
 
@@ -67,6 +68,7 @@ def describe_clips(
     rows: Mapping[str, Mapping[str, Any]],
     views: Sequence[str],
     widths: Sequence[int],
+    pools: Sequence[str] = (),
 ) -> Features:
     """Give each row of values its label, group, split and uri.
 
@@ -76,6 +78,7 @@ def describe_clips(
         rows: Label, group, split and uri by clip_id; clips without a row of values are `missing`.
         views: Views that the values come from.
         widths: Number of features of each view.
+        pools: Pooling of each view, "" for none; may be left out where there is none at all.
     """
     kept = [rows[clip] for clip in clip_ids]
     classes = sorted({row["label"] for row in kept if row["label"] is not None})
@@ -91,4 +94,5 @@ def describe_clips(
         views=list(views),
         missing=sorted(set(rows).difference(clip_ids)),
         widths=list(widths),
+        pools=list(pools),
     )

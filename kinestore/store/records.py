@@ -257,6 +257,7 @@ class Features:
         views: The views that were joined, `<extractor>@<fingerprint>`, in order.
         missing: clip_ids left out because a view lacks them.
         widths: Features that each of `views` gives, in order; together D.
+        pools: Pooling over time of each of `views`; "" where a view holds vectors.
     """
 
     features: NDArray[Any]
@@ -269,6 +270,14 @@ class Features:
     views: list[str]
     missing: list[str]
     widths: list[int] = field(default_factory=list)
+    pools: list[str] = field(default_factory=list)
+
+    @property
+    def feature_names(self) -> list[str]:
+        """Names by which `Store.load` gives the same columns: VIEW, or VIEW:POOL."""
+        pools = self.pools or [""] * len(self.views)
+        named = zip(self.views, pools, strict=True)
+        return [f"{view}:{pool}" if pool else view for view, pool in named]
 
     @property
     def fingerprint(self) -> str:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from kinestore.heads import Epoch, TrainingConfig, create, fit, predict
+from kinestore.heads import Epoch, TrainingConfig, create, fit, predict_logits
 from kinestore.heads.support.seeds import derive_seed
 from kinestore.heads.support.validation import check_rows, to_features, to_labels
 from kinestore.store import UsageError
@@ -67,7 +67,7 @@ def test_fit_learns_what_can_be_learnt(seed: int) -> None:
     epochs = fit(model, features[:45], labels[:45], config=settings, seed=seed)
     assert [epoch.number for epoch in epochs] == list(range(1, 31))
     assert epochs[-1].loss < epochs[0].loss / 4
-    unseen = predict(model, features[45:]).argmax(1) == labels[45:]
+    unseen = predict_logits(model, features[45:]).argmax(1) == labels[45:]
     assert unseen.double().mean() >= 0.9  # chance is 1/3
 
 
@@ -98,7 +98,7 @@ def test_epoch_figures_are_means_over_rows_not_over_batches() -> None:
     # 60 rows in batches of 9 and 8, which a mean over batches would weigh alike
     features, labels = problem(1)
     model = create("mlp", in_features=8, num_classes=3)
-    logits = predict(model, features)
+    logits = predict_logits(model, features)
     settings = TrainingConfig(epochs=1, batch_size=9, learning_rate=1e-30)
     (epoch,) = fit(model, features, labels, config=settings, seed=0)
     assert epoch.loss == pytest.approx(float(nn.functional.cross_entropy(logits, labels)), rel=1e-5)
@@ -114,7 +114,7 @@ def test_on_epoch_may_evaluate_without_changing_what_is_learnt() -> None:
 
         def on_epoch(epoch: Epoch) -> None:
             seen.append(epoch)
-            predict(model, features)
+            predict_logits(model, features)
 
         settings = TrainingConfig(epochs=2)
         hook = on_epoch if evaluate else None
@@ -130,8 +130,10 @@ def test_predictions_in_small_batches_are_the_same_rows() -> None:
     features, _ = problem(0)
     model = create("mlp", in_features=8, num_classes=3)
     # another batch size may sum in another order: a few units in float32's last place
-    whole = predict(model, features)
-    torch.testing.assert_close(predict(model, features, batch_size=7), whole, atol=1e-6, rtol=0)
+    whole = predict_logits(model, features)
+    torch.testing.assert_close(
+        predict_logits(model, features, batch_size=7), whole, atol=1e-6, rtol=0
+    )
 
 
 def test_derived_seeds_differ_by_purpose_round_and_client() -> None:

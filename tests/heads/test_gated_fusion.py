@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from kinestore.heads import TrainingConfig, create, fit, predict
+from kinestore.heads import TrainingConfig, create, fit, predict_logits
 from kinestore.heads.gated_fusion import GatedFusion
 from kinestore.store import UsageError
 
@@ -128,7 +128,7 @@ def test_a_label_that_needs_both_modalities_is_learned(seed: int) -> None:
         "gated_fusion", seed=seed, in_features=5, num_classes=2, widths=(3, 2), hidden=(16,)
     )
     fit(head, some[:200], labels[:200], config=TrainingConfig(epochs=4), seed=seed)
-    assert (predict(head, some[200:]).argmax(1) == labels[200:]).float().mean() >= 0.95
+    assert (predict_logits(head, some[200:]).argmax(1) == labels[200:]).float().mean() >= 0.95
 
 
 @pytest.mark.parametrize(

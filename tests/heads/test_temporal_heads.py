@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from kinestore.heads import TrainingConfig, create, fit, predict
+from kinestore.heads import TrainingConfig, create, fit, predict_logits
 from kinestore.heads._sequence_head import GaussianNoise
 from kinestore.heads.temporal_rnn import TemporalRnn
 from kinestore.heads.temporal_transformer import SinusoidalPositions, TemporalTransformer
@@ -339,7 +339,7 @@ def order_accuracy(kind: str, seed: int) -> float:
     settings = TrainingConfig(epochs=12, learning_rate=1e-2, weight_decay=0)
     fit(head, some, labels, config=settings, seed=seed)
     fresh, truth = order_task(seed, 1000)
-    return (predict(head, fresh).argmax(1) == truth).float().mean().item()
+    return (predict_logits(head, fresh).argmax(1) == truth).float().mean().item()
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])

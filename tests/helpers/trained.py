@@ -19,6 +19,7 @@ FILES = {
     "metrics.csv",
     "model.safetensors",
     "predictions.parquet",
+    "training_clips.parquet",
     "summary.json",
     "curves.png",
     "confusion.png",

@@ -100,7 +100,7 @@ def fit(
     return epochs
 
 
-def predict(model: nn.Module, features: Tensor, *, batch_size: int = 4096) -> Tensor:
+def predict_logits(model: nn.Module, features: Tensor, *, batch_size: int = 4096) -> Tensor:
     """Return logits, float32, shape (N, K), in evaluation mode; the model is left in it.
 
     `batch_size` counts rows, or frames of sequences: what a head keeps of a frame can be large.

@@ -1,5 +1,6 @@
-"""The HTML report of a run."""
+"""HTML pages of runs: the report of one, and the comparison of two."""
 
+from kinestore.pipeline.report.write_comparison import Comparison, compare
 from kinestore.pipeline.report.write_report import ReportResult, report
 
-__all__ = ["ReportResult", "report"]
+__all__ = ["Comparison", "ReportResult", "compare", "report"]

@@ -30,6 +30,7 @@ from kinestore.pipeline.runs.client_partition import CLIENT_PARTITION, EARLIER_C
 from kinestore.pipeline.runs.predictions import PREDICTIONS, Predictions, write_predictions
 from kinestore.pipeline.runs.reader import is_run, read_object
 from kinestore.pipeline.runs.summary import RunSummary
+from kinestore.pipeline.runs.training_clips import TRAINING_CLIPS
 from kinestore.store import UsageError
 from kinestore.store.io.addresses import local_path
 from kinestore.store.io.local_storage import LocalStorage
@@ -41,6 +42,7 @@ _RESULTS = (
     "model.safetensors",
     PREDICTIONS,
     CLIENT_PARTITION,
+    TRAINING_CLIPS,
     EARLIER_CLIENT_PARTITION,
     "curves.png",
     "confusion.png",

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from kinestore.federated.standardization import federated_standardizer
-from kinestore.heads import FeatureSamples, predict
+from kinestore.heads import FeatureSamples, predict_logits
 from kinestore.heads.support.validation import check_rows, to_features, to_labels
 from kinestore.pipeline.training.data import PreparedData
 from kinestore.pipeline.training.folds import keep_labeled
@@ -34,8 +34,15 @@ class FeatureData:
         self._head, self._seed, self._device = read_head(head), seed, device
 
     def describe(self) -> dict[str, object]:
-        """Return nothing: features are presented as they are."""
-        return {}
+        """Return the entry of config.json from which the head can be built again."""
+        shape = self.rows.features.shape
+        return {
+            "input": {
+                "features": self.rows.feature_names,
+                "widths": self.rows.widths,
+                "num_frames": shape[1] if len(shape) == 3 else None,
+            }
+        }
 
     def new_model(self) -> nn.Module:
         """Build the head before training, on its device."""
@@ -54,7 +61,7 @@ class FeatureData:
         labels = to_labels(self.rows.labels)
 
         def logits(model: nn.Module, numbers: NDArray[np.int64]) -> Tensor:
-            return predict(model, ready[numbers])
+            return predict_logits(model, ready[numbers])
 
         return PreparedData(
             clients=[FeatureSamples(features=ready[part], labels=labels[part]) for part in parts],

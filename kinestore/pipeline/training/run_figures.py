@@ -43,6 +43,17 @@ def counts(data: TrainingData, folds: Sequence[Fold]) -> Counts:
     }
 
 
+def seen_clips(rows: Features, folds: Sequence[Fold]) -> tuple[list[str], list[str]]:
+    """Return the clips that the saved model was trained on, and those that chose its epoch."""
+    if len(folds) > 1:
+        return rows.clip_ids, []
+    (fold,) = folds
+    train, validation = (
+        [rows.clip_ids[row] for row in part] for part in (fold.train, fold.validation)
+    )
+    return train, validation
+
+
 def fold_top1(
     rows: Features, folds: Sequence[Fold], results: Sequence[TrainedFold]
 ) -> dict[str, float]:

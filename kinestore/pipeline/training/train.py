@@ -8,6 +8,7 @@ from pathlib import Path
 from kinestore.heads import HEAD_TRAINING, NETWORK_TRAINING, TrainingConfig
 from kinestore.heads.training.processes import Processes, join_processes
 from kinestore.pipeline.runs.summary import RunSummary
+from kinestore.pipeline.runs.training_clips import write_training_clips
 from kinestore.pipeline.runs.writer import open_run, read_finished, versions
 from kinestore.pipeline.training.config import EvaluationConfig
 from kinestore.pipeline.training.data import TrainingData
@@ -22,6 +23,7 @@ from kinestore.pipeline.training.run_figures import (
     epoch_panels,
     fold_top1,
     predictions_of,
+    seen_clips,
 )
 from kinestore.progress import Progress
 from kinestore.store import Features, UsageError
@@ -127,6 +129,7 @@ def train(
             )
             if run is not None:
                 run.write_model(saved.model, saved.standardizer)
+                write_training_clips(run.path, *seen_clips(rows, folds))
                 run.write_pictures(epoch_panels(results), scores, classes=rows.classes)
                 run.finish(summary, predictions_of(rows, folds, logits))
     return summary

@@ -13,7 +13,7 @@ from matplotlib.image import imread
 from safetensors.torch import load_file
 
 from kinestore.federated.standardization import federated_standardizer
-from kinestore.heads import Standardizer, TrainingConfig, create, fit, predict
+from kinestore.heads import Standardizer, TrainingConfig, create, fit, predict_logits
 from kinestore.heads.support.standardizer import moments_of
 from kinestore.pipeline.plotting.run_charts import (
     MOST_NAMED,
@@ -64,7 +64,7 @@ def test_saved_model_scores_as_the_summary_says(tmp_path: Path) -> None:
     assert summary["evaluation"] == "split column"
     head, standardizer = saved_mlp(tmp_path)
     ready = standardizer.apply(features.features[40:])
-    predicted = predict(head, torch.from_numpy(ready)).argmax(1).numpy()
+    predicted = predict_logits(head, torch.from_numpy(ready)).argmax(1).numpy()
     assert float((predicted == features.labels[40:]).mean()) == summary["top1"]
     # measured on the training rows alone
     np.testing.assert_array_equal(standardizer.mean, moments_of(features.features[:40]).mean)

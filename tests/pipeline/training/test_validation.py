@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import nn
 
-from kinestore.heads import Standardizer, TrainingConfig, create, fit, predict
+from kinestore.heads import Standardizer, TrainingConfig, create, fit, predict_logits
 from kinestore.heads.support.standardizer import moments_of
 from kinestore.pipeline.training.config import EvaluationConfig
 from kinestore.pipeline.training.folds import Fold, choose_folds, hold_validation
@@ -80,7 +80,7 @@ def test_validation_figures_are_those_of_the_marked_rows(tmp_path: Path, mark: s
     counts = [summary[f"num_{name}"] for name in ("train", "validation", "test", "left_out")]
     assert counts == [60, 30, 30, 0]
     head, standardizer = saved_mlp(tmp_path)
-    logits = predict(head, torch.from_numpy(standardizer.apply(features.features[60:90])))
+    logits = predict_logits(head, torch.from_numpy(standardizer.apply(features.features[60:90])))
     labels = torch.from_numpy(features.labels[60:90])
     row = metrics(tmp_path)[summary["best_epochs"]["test"] - 1]
     loss = nn.functional.cross_entropy(logits, labels).item()

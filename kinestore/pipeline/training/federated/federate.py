@@ -18,6 +18,7 @@ from kinestore.pipeline.plotting.run_charts import draw_clients, draw_partition
 from kinestore.pipeline.runs.client_partition import write_client_partition
 from kinestore.pipeline.runs.predictions import count_by_client
 from kinestore.pipeline.runs.summary import RunSummary
+from kinestore.pipeline.runs.training_clips import write_training_clips
 from kinestore.pipeline.runs.writer import Run, open_run, read_finished, versions
 from kinestore.pipeline.training.config import EvaluationConfig, FederationConfig
 from kinestore.pipeline.training.federated.figures import (
@@ -172,6 +173,8 @@ def federate(
             )
             run.write_json("communication.json", communication)
             write_client_partition(run.path, rows, last.partition.parts)
+            trained_on = np.concatenate(last.partition.parts)
+            write_training_clips(run.path, [rows.clip_ids[row] for row in trained_on])
             held = [rows.labels[part] for part in last.partition.parts]
             per_class = np.stack([np.bincount(own, minlength=len(rows.classes)) for own in held])
             draw_partition(run.path / "partition.png", per_class, classes=rows.classes)

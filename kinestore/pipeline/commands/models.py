@@ -1,0 +1,230 @@
+"""The commands that use the model of a finished run: `kinestore evaluate` and `predict`."""
+
+import json
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from kinestore.pipeline.commands.console import progress, say
+from kinestore.pipeline.commands.extract import SOME_INPUTS_FAILED
+from kinestore.pipeline.commands.options import JsonOption, StoreArgument
+from kinestore.store.io.addresses import local_path
+
+if TYPE_CHECKING:
+    from kinestore.pipeline.extraction.result import ExtractionResult
+    from kinestore.pipeline.models import Evaluation
+    from kinestore.pipeline.training.networks.clip_data import FrameClips
+    from kinestore.store import Failure, Store
+
+RunArgument = Annotated[
+    Path,
+    typer.Argument(
+        metavar="RUN", parser=local_path, help="Folder of a finished run, such as runs/first."
+    ),
+]
+ClientOption = Annotated[
+    int | None,
+    typer.Option(
+        metavar="NUMBER",
+        help="Use the own model of this client, where a federated run has private parts. "
+        "[default: evaluate takes each test clip's own client, predict the common model]",
+    ),
+]
+DeviceOption = Annotated[
+    str, typer.Option(help="Device for networks on frames: auto, cpu or cuda.")
+]
+FramesOption = Annotated[
+    str | None,
+    typer.Option(
+        "--input",
+        metavar="frames:NAME",
+        help="Clips of frames for a network, if they are not those of the run: frames:NAME or "
+        "videos:segments:8x5@256. [default: those of the run]",
+    ),
+]
+ViewClipsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--test-clips",
+        help="Clips of each video whose logits are averaged, for networks. [default: as the run]",
+    ),
+]
+ViewCropsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--test-crops",
+        help="Spatial crops of each clip, 1 or 3, for networks. [default: as the run]",
+    ),
+]
+
+
+def evaluate_command(
+    run: RunArgument,
+    store: StoreArgument,
+    average: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="RUN",
+            parser=local_path,
+            help="Another run with the same classes, whose probabilities are averaged with those "
+            "of RUN, such as runs/16-frames; repeatable. [default: none]",
+        ),
+    ] = None,
+    client: ClientOption = None,
+    clips: FramesOption = None,
+    test_clips: ViewClipsOption = None,
+    test_crops: ViewCropsOption = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            parser=local_path,
+            help="Folder for the figures, predictions and pictures, such as runs/first-on-test. "
+            "[default: nothing is written]",
+        ),
+    ] = None,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Test a run's model on labeled clips of a store that it was not trained on."""
+    from kinestore.pipeline.models import evaluate
+
+    data = _open(run, store, clips, test_clips, test_crops)
+    result = evaluate([run, *(average or [])], data, client=client, out=out, device=device)
+    if as_json:
+        say(json.dumps(result.to_json()))
+        return
+    say(evaluation_table(result))
+    if out is not None:
+        say(f"Written to {out}")
+
+
+def predict_command(
+    run: RunArgument,
+    data: Annotated[
+        str,
+        typer.Argument(
+            metavar="STORE|VIDEOS",
+            help="A store, or videos as for extract (a folder, a manifest or one video), whose "
+            "features are extracted for this command alone.",
+        ),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(
+            metavar="FILE",
+            parser=local_path,
+            help="File to write: .parquet or .csv, such as predictions.csv.",
+        ),
+    ],
+    client: ClientOption = None,
+    clips: FramesOption = None,
+    test_clips: ViewClipsOption = None,
+    test_crops: ViewCropsOption = None,
+    weights: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[NAME=]PATH",
+            help="Checkpoint of an extractor for VIDEOS, as in extract; repeatable. "
+            "[default: the published one]",
+        ),
+    ] = None,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Predict the class of each clip of a store or of videos, with or without labels."""
+    from kinestore.pipeline.extraction.config import ExtractionConfig
+    from kinestore.pipeline.extraction.outputs import parse_weights
+    from kinestore.pipeline.models import load_model, predict
+    from kinestore.pipeline.models.extract_for_run import extracted_for
+    from kinestore.pipeline.models.predict_store import check_table_file
+    from kinestore.store import Store
+    from kinestore.store.io.addresses import open_storage
+    from kinestore.store.marker import STORE_MARKER
+
+    check_table_file(out)
+    with progress() as show:
+        opened: AbstractContextManager[tuple[Store, ExtractionResult | None]]
+        if open_storage(data).kind(STORE_MARKER) is not None:
+            opened = nullcontext((Store(data), None))
+        else:
+            names = [name.partition("@")[0] for name in load_model(run).inputs]
+            config = ExtractionConfig(weights=parse_weights(weights or [], names), device=device)
+            opened = extracted_for(run, data, config=config, progress=show)
+        with opened as (store, extracted):
+            chosen = _open(run, store, clips, test_clips, test_crops)
+            result = predict(run, chosen, client=client, out=out, device=device)
+            failures: list[Failure] = [] if extracted is None else store.failures()
+    if as_json:
+        failed = [{"path": one.uri, "message": one.message} for one in failures]
+        say(json.dumps({**result.to_json(), "failed": failed}))
+    else:
+        text = f"Predictions of {len(result.clip_ids)} clips written to {out}"
+        if seen := int(result.in_training.sum()):
+            text += f"; {seen} of them were in training (column in_training)"
+        say(text)
+        for one in failures:
+            say(f"Not predicted: {one.uri}: {one.message}")
+    if failures:
+        raise typer.Exit(SOME_INPUTS_FAILED)
+
+
+def _open(
+    run: Path, store: "str | Store", clips: str | None, num_clips: int | None, num_crops: int | None
+) -> "Store | FrameClips":
+    """Return the store, or its clips of frames where one of the options was given."""
+    from kinestore.pipeline.models import load_model
+    from kinestore.pipeline.training.config import EvaluationViews
+    from kinestore.pipeline.training.networks.clip_data import FrameClips
+    from kinestore.store import Store, UsageError
+
+    opened = Store(store) if isinstance(store, str) else store
+    if clips is None and num_clips is None and num_crops is None:
+        return opened
+    model = load_model(run)
+    if model.views is None:
+        raise UsageError(
+            f"run={run}: {model.head} takes stored features; leave out --input, --test-clips and "
+            "--test-crops"
+        )
+    return FrameClips(
+        store=opened,
+        clips=clips or model.inputs[0],
+        views=EvaluationViews(
+            num_clips=num_clips or model.views.num_clips,
+            num_crops=num_crops or model.views.num_crops,
+        ),
+    )
+
+
+def evaluation_table(result: "Evaluation") -> Table:
+    """Return the figures of an evaluation, and what was left out."""
+    table = Table("", "", title=escape(f"{', '.join(result.runs)} on {result.data}"))
+    table.title_justify, table.show_header = "left", False
+    left_out = result.left_out
+    others = ", ".join(f"{name} {count}" for name, count in left_out.other_classes.items())
+    low, high = result.interval
+    rows = {
+        "test clips": str(result.num_clips),
+        "left out, as in training": str(left_out.num_seen),
+        "left out, no label": str(left_out.num_unlabelled),
+        "left out, other classes": others,
+        "top-1": f"{result.scores.top1:.3f}",
+        f"95 % interval over {result.interval_over}": f"{low:.3f} to {high:.3f}",
+        "chance level": f"{1 / len(result.classes):.3f}",
+        "top-5": f"{result.scores.top5:.3f}",
+        "macro precision": f"{result.scores.macro_precision:.3f}",
+        "macro recall": f"{result.scores.macro_recall:.3f}",
+        "macro F1": f"{result.scores.macro_f1:.3f}",
+        "calibration error": f"{result.calibration.error:.3f}",
+    }
+    for client, top1 in result.client_top1.items():
+        rows[f"top-1 of client {client}'s own model"] = f"{top1:.3f}"
+    for name, value in rows.items():
+        if value not in ("", "0"):
+            table.add_row(name, escape(value))
+    return table

@@ -1,0 +1,180 @@
+"""Testing trained models on clips that they were not trained on.
+
+Shape legend: N clips, K classes.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.metrics import precision_recall_fscore_support
+
+from kinestore.heads import score
+from kinestore.pipeline.models.calibration import calibrate
+from kinestore.pipeline.models.clip_logits import ModelInput
+from kinestore.pipeline.models.evaluation import ClassFigures, Evaluation, LeftOut, TestedClips
+from kinestore.pipeline.models.intervals import accuracy_interval
+from kinestore.pipeline.models.trained_model import TrainedModel, load_model
+from kinestore.pipeline.models.write_evaluation import check_folder, write_evaluation
+from kinestore.pipeline.runs.predictions import read_predictions
+from kinestore.pipeline.runs.training_clips import read_training_clips
+from kinestore.store import Features, Store, UsageError
+
+
+def evaluate(
+    runs: str | Path | Sequence[str | Path],
+    data: ModelInput,
+    *,
+    client: int | None = None,
+    out: str | Path | None = None,
+    device: str = "cpu",
+) -> Evaluation:
+    """Test the model of a run, or of several, on labeled clips that it was not trained on.
+
+    A clip is known by its bytes: one that a model was trained on is left out and counted, also when
+    it lies in another store. In a federated run with private parts, a test clip of a client is
+    predicted by that client's own model, and any other by the common one.
+
+    Args:
+        runs: A run folder; of several with the same classes the probabilities are averaged.
+        data: A store with the features or clips of frames that the models were trained on; or
+            features from `Store.load`, or `kinestore.FrameClips`, which sets the test-time views.
+        client: Predict every clip by the own model of this client.
+        out: Folder for evaluation.json, predictions.parquet, per_class.csv and pictures; new,
+            empty or an earlier evaluation, which is replaced.
+        device: "auto" for a GPU if there is one, "cpu" or "cuda"; of networks on frames.
+
+    Raises:
+        UsageError: If a run or the clips do not fit, or no clip is left to test.
+    """
+    paths = [runs] if isinstance(runs, str | Path) else list(runs)
+    if not paths:
+        raise UsageError("runs=[]: name one or more")
+    folder = None if out is None else check_folder(out)
+    models = [load_model(path, client=client, device=device) for path in paths]
+    classes = _common_classes(models)
+    opened = [model.open(data) for model in models]
+    rows = opened[0].rows
+    if any(other.rows.clip_ids != rows.clip_ids for other in opened[1:]):
+        raise UsageError(
+            f"{_name(data)}: does not have every clip for each of the runs; extract what is missing"
+        )
+    labels, numbers, left_out = _choose_clips(rows, classes, paths)
+    if not len(numbers):
+        raise UsageError(f"{_name(data)}: has no clip to test: {_reasons(left_out)}")
+    clients = np.full(len(numbers), -1 if client is None else client)
+    if client is None and len(models) == 1 and models[0].clients:
+        clients = _owners(models[0], [rows.clip_ids[number] for number in numbers])
+    logits = [one.of_owners(numbers, clients) for one in opened]
+    probabilities = torch.stack([some.double().softmax(1) for some in logits]).mean(0)
+    scored = logits[0] if len(models) == 1 else probabilities
+    tested = TestedClips(
+        clip_ids=[rows.clip_ids[number] for number in numbers],
+        uris=[rows.uris[number] for number in numbers],
+        groups=[rows.groups[number] for number in numbers],
+        labels=labels,
+        predicted=scored.argmax(1).numpy(),
+        probabilities=probabilities.numpy(),
+        clients=clients,
+    )
+    grouped = all(group is not None for group in tested.groups) and len(set(tested.groups)) > 1
+    result = Evaluation(
+        path=folder,
+        runs=[str(path) for path in paths],
+        data=_name(data),
+        classes=classes,
+        num_clips=len(numbers),
+        left_out=left_out,
+        scores=score(scored, torch.from_numpy(labels), len(classes)),
+        interval=accuracy_interval(tested.right, tested.groups if grouped else None),
+        interval_over="groups" if grouped else "clips",
+        calibration=calibrate(tested.confidence, tested.right),
+        per_class=_per_class(tested, classes),
+        client_top1=_client_top1(tested),
+        clips=tested,
+    )
+    if folder is not None:
+        write_evaluation(folder, result)
+    return result
+
+
+def _common_classes(models: Sequence[TrainedModel]) -> list[str]:
+    first = models[0]
+    for model in models[1:]:
+        if model.classes != first.classes:
+            only = sorted(set(model.classes) ^ set(first.classes))
+            raise UsageError(
+                f"{model.path}: has other classes than {first.path} ({', '.join(only[:5])}); "
+                "average runs with the same classes"
+            )
+    return first.classes
+
+
+def _name(data: ModelInput) -> str:
+    if isinstance(data, Store):
+        return data.address
+    return ",".join(data.feature_names) if isinstance(data, Features) else type(data).__name__
+
+
+def _choose_clips(
+    rows: Features, classes: Sequence[str], runs: Sequence[str | Path]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], LeftOut]:
+    """Return the classes and the numbers of the clips to test, and what is left out."""
+    seen = set().union(*(read_training_clips(run) for run in runs))
+    number_of = {name: number for number, name in enumerate(classes)}
+    names = [None if label < 0 else rows.classes[label] for label in rows.labels.tolist()]
+    unseen = [place for place, clip in enumerate(rows.clip_ids) if clip not in seen]
+    known = [place for place in unseen if names[place] in number_of]
+    others = Counter(names[place] for place in unseen if names[place] not in number_of)
+    num_unlabelled = others.pop(None, 0)
+    labels = [number_of[str(names[place])] for place in known]
+    return (
+        np.array(labels, np.int64),
+        np.array(known, np.int64),
+        LeftOut(
+            num_seen=len(rows.clip_ids) - len(unseen),
+            num_unlabelled=num_unlabelled,
+            other_classes={str(name): count for name, count in sorted(others.items(), key=str)},
+        ),
+    )
+
+
+def _reasons(left_out: LeftOut) -> str:
+    others = sum(left_out.other_classes.values())
+    return (
+        f"{left_out.num_seen} were in training, {left_out.num_unlabelled} have no label and "
+        f"{others} are of classes that the run does not know"
+    )
+
+
+def _owners(model: TrainedModel, clip_ids: Sequence[str]) -> NDArray[np.int64]:
+    """Return the client of each clip that the run tested; -1 for others and shared models."""
+    known = read_predictions(model.path)
+    client_of = dict(zip(known.clip_ids, known.clients, strict=True))
+    clients = [client_of.get(clip) for clip in clip_ids]
+    own = set(model.clients)
+    return np.array([-1 if c is None or c not in own else c for c in clients], np.int64)
+
+
+def _per_class(tested: TestedClips, classes: Sequence[str]) -> list[ClassFigures]:
+    precision, recall, f1, counts = precision_recall_fscore_support(
+        tested.labels, tested.predicted, labels=range(len(classes)), zero_division=0
+    )
+    return [
+        ClassFigures(
+            name=name,
+            num_clips=int(counts[number]),
+            precision=float(precision[number]),
+            recall=float(recall[number]),
+            f1=float(f1[number]),
+        )
+        for number, name in enumerate(classes)
+    ]
+
+
+def _client_top1(tested: TestedClips) -> dict[int, float]:
+    clients = [int(client) for client in np.unique(tested.clients) if client >= 0]
+    return {client: float(tested.right[tested.clients == client].mean()) for client in clients}

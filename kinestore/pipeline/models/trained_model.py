@@ -1,0 +1,88 @@
+"""The model of a finished run, with its scaling, classes and input.
+
+Shape legend: N clips, T frames, D features, K classes.
+"""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kinestore import heads
+from kinestore.pipeline.models.clip_logits import ClipLogits, ModelInput
+from kinestore.pipeline.models.head_model import HeadModel
+from kinestore.pipeline.models.network_model import NetworkModel
+from kinestore.pipeline.models.saved_run import SavedRun, read_saved_run
+
+
+class TrainedModel:
+    """A trained head or network of a run.
+
+    Args:
+        run: The run.
+        client: The client whose own model it is; None takes the common one.
+        device: "auto" for a GPU if there is one, "cpu" or "cuda"; of networks on frames.
+
+    Attributes:
+        path: The run folder.
+        head: Name and settings of the model.
+        classes: K names, in the order of the columns of `predict_proba`.
+        inputs: What the model takes: names for `Store.load`, or the clips of frames.
+        views: Test-time views of the run, for networks on frames; None for heads.
+        clients: Clients with a model of their own; empty where all share one.
+    """
+
+    def __init__(self, run: SavedRun, *, client: int | None, device: str) -> None:
+        run.state_of(client)
+        self._client = client
+        of_frames = heads.takes_frames(run.head.partition(":")[0])
+        self._model = NetworkModel(run, device=device) if of_frames else HeadModel(run)
+        self.path, self.head, self.classes = run.path, run.head, run.classes
+        self.inputs, self.views = self._model.inputs, self._model.views
+        self.clients = sorted(run.private)
+
+    def __repr__(self) -> str:
+        takes, num_classes = ", ".join(self.inputs), len(self.classes)
+        return f"TrainedModel({self.head} of {self.path}: {num_classes} classes, takes {takes})"
+
+    def open(self, data: ModelInput) -> ClipLogits:
+        """Open clips, so that their identity and labels are known beside the model's logits.
+
+        Raises:
+            UsageError: If the model was not trained on such an input.
+        """
+        return self._model.open(data)
+
+    def predict_proba(self, data: ModelInput) -> NDArray[np.float64]:
+        """Return the probability of each class, float64, shape (N, K).
+
+        Args:
+            data: Features from `Store.load`, an array (N, D) or (N, T, D) of rows as they are
+                stored, or a store, whose clips come in the order of `Store.load`.
+
+        Raises:
+            UsageError: If the model was not trained on such an input.
+        """
+        opened = self.open(data)
+        logits = opened.logits(self._client, np.arange(len(opened.rows.labels)))
+        probabilities: NDArray[np.float64] = logits.double().softmax(1).numpy()
+        return probabilities
+
+    def predict(self, data: ModelInput) -> list[str]:
+        """Return the name of the most probable class of each clip; see `predict_proba`."""
+        return [self.classes[best] for best in self.predict_proba(data).argmax(1)]
+
+
+def load_model(run: str | Path, *, client: int | None = None, device: str = "cpu") -> TrainedModel:
+    """Load the model of a finished run; no pickle is loaded.
+
+    Args:
+        run: A run folder that `train` or `federate` made.
+        client: Number of the client whose own model is wanted, where a federated run has private
+            parts; None takes the common model, as a new client has it.
+        device: "auto" for a GPU if there is one, "cpu" or "cuda"; of networks on frames.
+
+    Raises:
+        UsageError: If it is no finished run, has no such client, or a file cannot be used.
+    """
+    return TrainedModel(read_saved_run(run), client=client, device=device)
