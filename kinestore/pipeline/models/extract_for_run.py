@@ -10,8 +10,8 @@ from kinestore import heads
 from kinestore.pipeline.extract import ExtractionConfig, ExtractionResult, extract
 from kinestore.pipeline.extraction.outputs import embedding_outputs
 from kinestore.pipeline.models.trained_model import load_model
-from kinestore.pipeline.progress import Progress
 from kinestore.pipeline.video.clip_format import parse_frames_name
+from kinestore.progress import Progress
 from kinestore.store import Store, UsageError
 
 
