@@ -17,8 +17,8 @@ from kinestore.store.io.addresses import local_path
 if TYPE_CHECKING:
     from kinestore.pipeline.extraction.result import ExtractionResult
     from kinestore.pipeline.models import Evaluation
-    from kinestore.pipeline.training.networks.clip_data import FrameClips
-    from kinestore.store import Failure, Store
+    from kinestore.pipeline.models.clip_logits import ModelInput
+    from kinestore.store import Failure
 
 RunArgument = Annotated[
     Path,
@@ -32,32 +32,6 @@ ClientOption = Annotated[
         metavar="NUMBER",
         help="Use the own model of this client, where a federated run has private parts. "
         "[default: evaluate takes each test clip's own client, predict the common model]",
-    ),
-]
-DeviceOption = Annotated[
-    str, typer.Option(help="Device for networks on frames: auto, cpu or cuda.")
-]
-FramesOption = Annotated[
-    str | None,
-    typer.Option(
-        "--input",
-        metavar="frames:NAME",
-        help="Clips of frames for a network, if they are not those of the run: frames:NAME or "
-        "videos:segments:8x5@256. [default: those of the run]",
-    ),
-]
-ViewClipsOption = Annotated[
-    int | None,
-    typer.Option(
-        "--test-clips",
-        help="Clips of each video whose logits are averaged, for networks. [default: as the run]",
-    ),
-]
-ViewCropsOption = Annotated[
-    int | None,
-    typer.Option(
-        "--test-crops",
-        help="Spatial crops of each clip, 1 or 3, for networks. [default: as the run]",
     ),
 ]
 
@@ -75,9 +49,20 @@ def evaluate_command(
         ),
     ] = None,
     client: ClientOption = None,
-    clips: FramesOption = None,
-    test_clips: ViewClipsOption = None,
-    test_crops: ViewCropsOption = None,
+    test_clips: Annotated[
+        int | None,
+        typer.Option(
+            help="Clips of each video whose logits are averaged, for networks on frames. "
+            "[default: as in the run]"
+        ),
+    ] = None,
+    test_crops: Annotated[
+        int | None,
+        typer.Option(
+            help="Spatial crops of each clip, 1 or 3, for networks on frames. "
+            "[default: as in the run]"
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -87,14 +72,17 @@ def evaluate_command(
             "[default: nothing is written]",
         ),
     ] = None,
-    device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
     """Test a run's model on labeled clips of a store that it was not trained on."""
-    from kinestore.pipeline.models import evaluate
+    from kinestore.pipeline.models import evaluate, load_model
+    from kinestore.store import Store
 
-    data = _open(run, store, clips, test_clips, test_crops)
-    result = evaluate([run, *(average or [])], data, client=client, out=out, device=device)
+    opened = Store(store)
+    data: ModelInput = opened
+    if test_clips is not None or test_crops is not None:
+        data = load_model(run).choose_views(opened, num_clips=test_clips, num_crops=test_crops)
+    result = evaluate([run, *(average or [])], data, client=client, out=out, device="auto")
     if as_json:
         say(json.dumps(result.to_json()))
         return
@@ -122,9 +110,6 @@ def predict_command(
         ),
     ],
     client: ClientOption = None,
-    clips: FramesOption = None,
-    test_clips: ViewClipsOption = None,
-    test_crops: ViewCropsOption = None,
     weights: Annotated[
         list[str] | None,
         typer.Option(
@@ -133,7 +118,6 @@ def predict_command(
             "[default: the published one]",
         ),
     ] = None,
-    device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
     """Predict the class of each clip of a store or of videos, with or without labels."""
@@ -153,11 +137,10 @@ def predict_command(
             opened = nullcontext((Store(data), None))
         else:
             names = [name.partition("@")[0] for name in load_model(run).inputs]
-            config = ExtractionConfig(weights=parse_weights(weights or [], names), device=device)
+            config = ExtractionConfig(weights=parse_weights(weights or [], names))
             opened = extracted_for(run, data, config=config, progress=show)
         with opened as (store, extracted):
-            chosen = _open(run, store, clips, test_clips, test_crops)
-            result = predict(run, chosen, client=client, out=out, device=device)
+            result = predict(run, store, client=client, out=out, device="auto")
             failures: list[Failure] = [] if extracted is None else store.failures()
     if as_json:
         failed = [{"path": one.uri, "message": one.message} for one in failures]
@@ -171,34 +154,6 @@ def predict_command(
             say(f"Not predicted: {one.uri}: {one.message}")
     if failures:
         raise typer.Exit(SOME_INPUTS_FAILED)
-
-
-def _open(
-    run: Path, store: "str | Store", clips: str | None, num_clips: int | None, num_crops: int | None
-) -> "Store | FrameClips":
-    """Return the store, or its clips of frames where one of the options was given."""
-    from kinestore.pipeline.models import load_model
-    from kinestore.pipeline.training.config import EvaluationViews
-    from kinestore.pipeline.training.networks.clip_data import FrameClips
-    from kinestore.store import Store, UsageError
-
-    opened = Store(store) if isinstance(store, str) else store
-    if clips is None and num_clips is None and num_crops is None:
-        return opened
-    model = load_model(run)
-    if model.views is None:
-        raise UsageError(
-            f"run={run}: {model.head} takes stored features; leave out --input, --test-clips and "
-            "--test-crops"
-        )
-    return FrameClips(
-        store=opened,
-        clips=clips or model.inputs[0],
-        views=EvaluationViews(
-            num_clips=num_clips or model.views.num_clips,
-            num_crops=num_crops or model.views.num_crops,
-        ),
-    )
 
 
 def evaluation_table(result: "Evaluation") -> Table:

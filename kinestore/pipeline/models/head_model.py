@@ -31,8 +31,6 @@ class HeadModel:
         inputs: The features that it takes, as `Store.load` reads them.
     """
 
-    views: None = None  # as those of a network
-
     def __init__(self, run: SavedRun) -> None:
         self._run = run
         self.inputs, self._widths, self._num_frames = _read_input(run)

@@ -57,8 +57,27 @@ class TrainedLayout:
 
     @property
     def clips(self) -> str:
-        """What `open_source` takes to open them."""
+        """Their name, as `open_source` reads it."""
         return self.name if self.name.startswith("videos:") else f"frames:{self.name}"
+
+    def with_views(self, store: Store, views: EvaluationViews) -> FrameClips:
+        """Return the clips for other test-time views; stored frames of more segments give more.
+
+        Raises:
+            UsageError: If the store does not keep so many segments of a video.
+        """
+        clips = self.clips
+        if clips.startswith("frames:") and self.format.sampling == "segments":
+            counts = (self.num_segments * views.num_clips, self.length)
+            wanted = replace(self.format, counts=counts)
+            kept = {spec.name for spec in store.kinds_of_frames()}
+            if wanted.spec.name not in kept:
+                raise UsageError(
+                    f"num_clips={views.num_clips}: {store.address} does not keep frames "
+                    f"{wanted.name}; extract them with --frames {wanted.name}"
+                )
+            clips = f"frames:{wanted.spec.name}"
+        return FrameClips(store=store, clips=clips, views=views)
 
     def check(self, source: ClipSource) -> None:
         """Refuse clips of another length or size than those of the training.
@@ -86,14 +105,23 @@ class NetworkModel:
 
     Attributes:
         inputs: The clips of frames that it takes, as `FrameClips` reads them.
-        views: Test-time views of the run.
     """
 
     def __init__(self, run: SavedRun, *, device: str) -> None:
         self._run, self._layout = run, _read_layout(run)
         self._processes = replace(ONE_PROCESS, device=choose_device(device))
         self._training = _read_training(run)
-        self.inputs, self.views = [self._layout.clips], self._layout.views
+        self.inputs = [self._layout.clips]
+
+    def choose_views(
+        self, store: Store, *, num_clips: int | None, num_crops: int | None
+    ) -> FrameClips:
+        """Return the clips of a store for other test-time views than those of the run."""
+        views = EvaluationViews(
+            num_clips=self._layout.views.num_clips if num_clips is None else num_clips,
+            num_crops=self._layout.views.num_crops if num_crops is None else num_crops,
+        )
+        return self._layout.with_views(store, views)
 
     def open(self, data: ModelInput) -> ClipLogits:
         """Take the clips of a store; with a store alone they are tested as the run did.

@@ -13,6 +13,8 @@ from kinestore.pipeline.models.clip_logits import ClipLogits, ModelInput
 from kinestore.pipeline.models.head_model import HeadModel
 from kinestore.pipeline.models.network_model import NetworkModel
 from kinestore.pipeline.models.saved_run import SavedRun, read_saved_run
+from kinestore.pipeline.training.networks.clip_data import FrameClips
+from kinestore.store import Store, UsageError
 
 
 class TrainedModel:
@@ -28,7 +30,6 @@ class TrainedModel:
         head: Name and settings of the model.
         classes: K names, in the order of the columns of `predict_proba`.
         inputs: What the model takes: names for `Store.load`, or the clips of frames.
-        views: Test-time views of the run, for networks on frames; None for heads.
         clients: Clients with a model of their own; empty where all share one.
     """
 
@@ -38,7 +39,7 @@ class TrainedModel:
         of_frames = heads.takes_frames(run.head.partition(":")[0])
         self._model = NetworkModel(run, device=device) if of_frames else HeadModel(run)
         self.path, self.head, self.classes = run.path, run.head, run.classes
-        self.inputs, self.views = self._model.inputs, self._model.views
+        self.inputs = self._model.inputs
         self.clients = sorted(run.private)
 
     def __repr__(self) -> str:
@@ -52,6 +53,26 @@ class TrainedModel:
             UsageError: If the model was not trained on such an input.
         """
         return self._model.open(data)
+
+    def choose_views(
+        self, store: Store, *, num_clips: int | None = None, num_crops: int | None = None
+    ) -> FrameClips:
+        """Return the clips of a store as a network sees them with other test-time views.
+
+        Args:
+            store: Keeps frames of `num_clips` times as many segments as the network takes; clips
+                that are streamed from videos need nothing.
+            num_clips: Clips of each video whose logits are averaged; None takes the run's.
+            num_crops: Crops of each clip, 1 or 3; None takes the run's.
+
+        Raises:
+            UsageError: If the model takes stored features, or the store lacks such frames.
+        """
+        if isinstance(self._model, HeadModel):
+            raise UsageError(
+                f"{self.path}: {self.head} takes stored features, which have no test clips or crops"
+            )
+        return self._model.choose_views(store, num_clips=num_clips, num_crops=num_crops)
 
     def predict_proba(self, data: ModelInput) -> NDArray[np.float64]:
         """Return the probability of each class, float64, shape (N, K).

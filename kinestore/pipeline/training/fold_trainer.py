@@ -34,7 +34,7 @@ CHECKPOINT_SECONDS = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainedModel:
+class ScaledModel:
     """A model and the scaling of its input."""
 
     model: nn.Module
@@ -52,7 +52,7 @@ class TrainedFold:
         logits: Logits of the test clips by that model, shape (N, K).
     """
 
-    trained: TrainedModel
+    trained: ScaledModel
     best_epoch: int
     epochs: list[EpochRecord]
     logits: Tensor
@@ -97,7 +97,7 @@ class FoldTrainer:
 
     def train_all(
         self, folds: Sequence[Fold], progress: Progress | None
-    ) -> tuple[list[TrainedFold], TrainedModel]:
+    ) -> tuple[list[TrainedFold], ScaledModel]:
         """Train on every fold; return the folds' results and the model to save.
 
         After several folds that is a model of all clips, trained for the folds' mean best epoch.
@@ -162,7 +162,7 @@ class FoldTrainer:
             model.load_state_dict(fit.best)
         logits = ready.predict_final(model, fold.test) if len(fold.test) else torch.empty(0)
         return TrainedFold(
-            trained=TrainedModel(model=model.cpu(), standardizer=ready.standardizer),
+            trained=ScaledModel(model=model.cpu(), standardizer=ready.standardizer),
             best_epoch=fit.best_epoch or len(fit.records),
             epochs=fit.records,
             logits=logits,

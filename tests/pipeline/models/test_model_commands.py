@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from kinestore.pipeline.models.evaluate_runs import evaluate
+from kinestore.pipeline.models.trained_model import load_model
 from kinestore.store import Store
 from tests.helpers import jobs
 from tests.helpers.commands import kinestore
@@ -58,16 +60,22 @@ def test_evaluate_prints_figures_and_what_was_left_out(tmp_path: Path) -> None:
 def test_test_views_of_a_network_are_chosen_without_training_again(tmp_path: Path) -> None:
     store, run = coloured_store(tmp_path / "store", frames="segments:4x1@24"), tmp_path / "run"
     jobs.train_network(store, out=run, head="c3d", epochs=1, size=16, device="cpu")
-    for options in (["--test-crops", "3"], ["--input", "frames", "--test-clips", "1"]):
-        found = json.loads(kinestore("evaluate", run, store.path, *options, "--json"))
-        assert found["num_clips"] > 0
+    own = evaluate(run, store).clips.probabilities
+    crops = json.loads(kinestore("evaluate", run, store.path, "--test-crops", "3", "--json"))
+    assert crops["num_clips"] == len(own)
+    more = coloured_store(tmp_path / "more", frames="segments:8x1@24")
+    view = load_model(run).choose_views(more, num_clips=2)
+    assert view.clips.startswith("frames:segments-8x1-24@")
+    assert evaluate(run, view).num_clips == len(own)
+    said = kinestore("evaluate", run, store.path, "--test-clips", "2", status=2)
+    assert "does not keep frames segments:8x1@24; extract them with --frames" in said
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         (["--client", "1"], "is no federated run, and has no client"),
-        (["--test-clips", "2"], "mlp takes stored features; leave out --input"),
+        (["--test-clips", "2"], "mlp takes stored features, which have no test clips"),
         (["--average", "nothing"], "run=nothing: is no run folder"),
         (["--out", "store"], "holds something that is no evaluation"),
     ],
