@@ -78,7 +78,7 @@ class TestedClips:
 
     @property
     def right(self) -> NDArray[np.bool_]:
-        """Whether each clip is predicted correctly, shape (N,)."""
+        """True where a clip is predicted correctly, shape (N,)."""
         correct: NDArray[np.bool_] = self.labels == self.predicted
         return correct
 
