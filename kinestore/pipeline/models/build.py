@@ -15,7 +15,7 @@ def build_trained(
 ) -> nn.Module:
     """Build a model with a run's weights, in evaluation mode, on the CPU.
 
-    It is created without memory first, so that settings of a run that somebody sent allocate
+    It is created without memory first, so that the settings of an untrusted run allocate
     nothing that its tensors do not back.
 
     Args:
