@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from kinestore.extractors import evenly_spaced
 from kinestore.pipeline.video.decoded_video import DecodedVideo
-from kinestore.pipeline.video.reader import MAX_PIXELS
+from kinestore.pipeline.video.open_video import MAX_PIXELS
 from kinestore.pipeline.video.samplers import center_segments, first_frames
 from kinestore.store import FramesSpec, UsageError
 
@@ -132,8 +132,7 @@ class ClipFormat:
         self, video: DecodedVideo, distinct: NDArray[np.int64]
     ) -> Iterator[NDArray[np.int64]]:
         """Divide the frames into as few chunks as memory allows."""
-        stored = video.info.width, video.info.height
-        width, height = stored[::-1] if round(video.info.rotation / 90) % 2 else stored
+        width, height = video.upright_size
         scaled_width, scaled_height = covering_size((width, height), size=self.size)
         pixels = max(width * height, scaled_width * scaled_height)
         if pixels > MAX_PIXELS:

@@ -22,6 +22,7 @@ from kinestore.pipeline.video.errors import VideoError
 from kinestore.pipeline.video.frame_conversion import RgbConverter, luma
 from kinestore.pipeline.video.identity import identify
 from kinestore.pipeline.video.luma_thumbnails import LumaThumbnails
+from kinestore.pipeline.video.orientation import Orientations
 from kinestore.pipeline.video.reader import VideoReader
 from kinestore.pipeline.video.seek_index import SeekIndex
 from kinestore.store import UsageError, VideoInfo
@@ -92,7 +93,7 @@ def _every_frame(reader: VideoReader) -> Frames:
     convert, times = RgbConverter(), list[float]()
     pictures = np.empty((0, 0, 0, 3), np.uint8)
     for index, time_s, frame in reader:
-        picture = convert(frame, reader.size)
+        picture = convert(frame, reader.upright_size)
         if index == len(pictures):
             _check_rgb_bytes(index + 1, reader.size, reader.path)
             limit = FIRST_RGB_BYTES // picture.nbytes + 1
@@ -114,7 +115,7 @@ def _some_frames(reader: VideoReader, chosen: NDArray[np.int64]) -> Frames:
     for index, time_s, frame in reader:
         count = index + 1
         if index in wanted:
-            picture = convert(frame, reader.size)
+            picture = convert(frame, reader.upright_size)
             if not pictures.size:
                 pictures = np.empty((len(chosen), *picture.shape), np.uint8)
             pictures[chosen == index] = picture
@@ -135,6 +136,7 @@ class DecodedVideo:
         info: Properties of the decoded video.
         num_frames: Number of decoded frames.
         pts_s: Presentation time of each in seconds, float64, shape (T,).
+        upright_size: Width and height of its pictures as they are displayed.
 
     Raises:
         VideoError: If the video cannot be read.
@@ -164,6 +166,7 @@ class DecodedVideo:
                     for early in pictures:
                         self._seek_index.add(early)
             self.info = reader.info()
+            self.upright_size = reader.upright_size
             self._seekable = not reader.without_times
         _require_frames(times, path)
         self.num_frames = len(times)
@@ -176,13 +179,11 @@ class DecodedVideo:
             UsageError: If there is no frame of such an index, or the result is too large.
         """
         chosen = self._check(indices)
-        size = (self.info.width, self.info.height)
-        _check_rgb_bytes(len(chosen), size, self._path)
+        _check_rgb_bytes(len(chosen), self.upright_size, self._path)
         convert = RgbConverter()
-        height, width = size if round(self.info.rotation / 90) % 2 else size[::-1]
-        pictures = np.empty((len(chosen), height, width, 3), np.uint8)
+        pictures = np.empty((len(chosen), *self.upright_size[::-1], 3), np.uint8)
         for index, frame in self._take(chosen):
-            pictures[chosen == index] = convert(frame, size)
+            pictures[chosen == index] = convert(frame, self.upright_size)
         return pictures
 
     def luma(
@@ -194,9 +195,9 @@ class DecodedVideo:
             uint8, shape (N, height, width), in the video's own range (mostly 16 to 235).
         """
         chosen = self._check(indices)
-        planes = np.empty((len(chosen), size[1], size[0]), np.uint8)
+        planes, orientations = np.empty((len(chosen), *size[::-1]), np.uint8), Orientations()
         for index, frame in self._take(chosen):
-            planes[chosen == index] = luma(frame, size)
+            planes[chosen == index] = luma(frame, size, orientations)
         return planes
 
     @cached_property

@@ -11,6 +11,8 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
+from kinestore.pipeline.video.orientation import OddAngles, Orientations
+
 _PLANAR_LUMA = frozenset({"yuv420p", "yuv422p", "yuv444p", "yuv411p", "yuv410p", "gray"})
 """Pixel formats whose first plane is the video's 8-bit luma."""
 
@@ -28,39 +30,51 @@ class RgbConverter:
     """Converts pictures to RGB in one thread; swscale's tables are made once."""
 
     def __init__(self) -> None:
+        self._orientations, self._odd_angles = Orientations(), OddAngles()
         self._reformatter = VideoReformatter()
 
     def __call__(self, frame: av.VideoFrame, size: tuple[int, int]) -> NDArray[np.uint8]:
-        """Return a picture as RGB, resized to `size` = (width, height): uint8, (H, W, 3).
+        """Return a picture as RGB, upright and resized to `size` = (width, height).
 
         The array is a view of the converter's memory: copy it.
+
+        Returns:
+            uint8, shape (H, W, 3).
         """
-        if (frame.width, frame.height) != size:
-            frame = frame.reformat(width=size[0], height=size[1])
+        decoded, turns = frame, self._orientations
+        frame = self._odd_angles.rotate(decoded, turns.filters(decoded))
+        width, height = turns.stored_size(decoded, size)
+        if (frame.width, frame.height) != (width, height):
+            frame = frame.reformat(width=width, height=height)
         if deep := _DEEP.fullmatch(frame.format.name):  # straight to RGB, colours would bleed
             frame = frame.reformat(format=deep[1])
-        turned = frame.rotation
         picture = self._reformatter.reformat(frame, format="rgb24", threads=1)
         stored = picture.planes[0]
         rows = np.frombuffer(memoryview(stored), np.uint8).reshape(stored.height, -1)
-        return _upright(rows[:, : 3 * stored.width].reshape(stored.height, -1, 3), turned)
+        return turns.turn(decoded, rows[:, : 3 * stored.width].reshape(stored.height, -1, 3))
 
 
-def luma(frame: av.VideoFrame, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Return a picture's luma, averaged down to `size` = (width, height) when upright."""
-    return _upright(_average(luma_plane(frame), _stored(size, frame.rotation)), frame.rotation)
+def luma(
+    frame: av.VideoFrame, size: tuple[int, int], orientations: Orientations
+) -> NDArray[np.uint8]:
+    """Return a picture's luma, averaged down to `size` = (width, height) when upright.
+
+    An angle that is not right is ignored.
+    """
+    stored_size = orientations.stored_size(frame, size)
+    return orientations.turn(frame, _average(luma_plane(frame), stored_size))
 
 
-def thumbnail(frame: av.VideoFrame) -> NDArray[np.uint8]:
+def thumbnail(frame: av.VideoFrame, orientations: Orientations) -> NDArray[np.uint8]:
     """Return a luma thumbnail, from whole blocks of pixels and a part of the rows: uint8, (24, 32).
 
     OpenCV averages such blocks fastest; less than a block at the right and bottom is ignored.
     """
-    width, height = _stored(_THUMBNAIL, frame.rotation)
+    width, height = orientations.stored_size(frame, _THUMBNAIL)
     stored = luma_plane(frame)
     stored = stored[:: max(1, stored.shape[0] // (height * _MIN_ROWS))]
     high, wide = (max(1, n // m) * m for n, m in zip(stored.shape, (height, width), strict=True))
-    return _upright(_average(stored[:high, :wide], (width, height)), frame.rotation)
+    return orientations.turn(frame, _average(stored[:high, :wide], (width, height)))
 
 
 def luma_plane(frame: av.VideoFrame) -> NDArray[np.uint8]:
@@ -71,17 +85,6 @@ def luma_plane(frame: av.VideoFrame) -> NDArray[np.uint8]:
     first = frame.planes[0]
     rows = np.frombuffer(memoryview(first), np.uint8).reshape(first.height, first.line_size)
     return rows[:, : first.width]
-
-
-def _stored(size: tuple[int, int], rotation: int) -> tuple[int, int]:
-    """Return the size before the picture is turned upright."""
-    return (size[1], size[0]) if round(rotation / 90) % 2 else size
-
-
-def _upright(picture: NDArray[np.uint8], rotation: int) -> NDArray[np.uint8]:
-    """Turn a stored picture counter-clockwise by `rotation` degrees, rounded to a right angle."""
-    turns = round(rotation / 90) % 4
-    return np.rot90(picture, turns) if turns else picture
 
 
 def _average(picture: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable
 
 from kinestore.pipeline.video.errors import VideoError, unreadable, with_uri
-from kinestore.pipeline.video.reader import check_regular_file
+from kinestore.pipeline.video.open_video import check_regular_file
 from kinestore.store.io.addresses import open_storage
 
 CHUNK_BYTES = 1 << 20

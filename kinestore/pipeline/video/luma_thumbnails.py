@@ -5,6 +5,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinestore.pipeline.video.frame_conversion import thumbnail
+from kinestore.pipeline.video.orientation import Orientations
 
 MAX_THUMBNAILS = 4096
 """A longer video has thumbnails of every second frame, or fourth, and so on."""
@@ -19,13 +20,14 @@ class LumaThumbnails:
 
     def __init__(self) -> None:
         self.thumbnails: list[NDArray[np.uint8]] = []
+        self._orientations = Orientations()
         self._step = 1
         self._seen = 0
 
     def add(self, frame: av.VideoFrame) -> None:
         """Add the next frame in order."""
         if self._seen % self._step == 0:
-            self.thumbnails.append(thumbnail(frame))
+            self.thumbnails.append(thumbnail(frame, self._orientations))
             if len(self.thumbnails) > MAX_THUMBNAILS:
                 self.thumbnails = self.thumbnails[::2]
                 self._step *= 2

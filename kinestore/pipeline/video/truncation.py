@@ -9,8 +9,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
-_TS_PACKET = 188
+_TS_PACKETS = ((188, 0), (192, 4))
+"""Size of an MPEG-TS packet and the offset of its sync byte: of broadcasts, and of cameras."""
+
+_TS_SYNC = 0x47
 _MAX_BOXES = 100_000
+
+_MEDIA_BOXES = frozenset({b"ftyp", b"moov", b"mdat", b"moof", b"styp", b"sidx", b"emsg"})
+"""Boxes of an MP4 that are, or come before, pictures. Padding and what other programs appended (tags,
+text) may have any length."""
 
 
 def missing_bytes(path: str | Path, format_name: str) -> int:
@@ -44,11 +51,11 @@ def _mp4(handle: BinaryIO, size: int) -> int:
         if place >= size:
             break
         handle.seek(place)
-        (length,) = struct.unpack(">I4x", handle.read(8))
+        length, kind = struct.unpack(">I4s", handle.read(8))
         if length == 1:
             (length,) = struct.unpack(">Q", handle.read(8))
-        if length < 8:  # 0: to the end of the file
-            return 0
+        if length < 8 or (place + length > size and kind not in _MEDIA_BOXES):
+            return 0  # a length of 0 leads to the end of the file
         place += length
     return place
 
@@ -70,10 +77,17 @@ def _matroska(handle: BinaryIO, size: int) -> int:
 
 
 def _mpegts(handle: BinaryIO, size: int) -> int:
-    head = handle.read(_TS_PACKET + 1)
-    if head[0] != 0x47 or head[_TS_PACKET] != 0x47:
-        return 0
-    return -(-size // _TS_PACKET) * _TS_PACKET
+    for length, offset in _TS_PACKETS:
+        begun = size // length * length  # the last packet, if it has begun and is not whole
+        starts = (0, length, begun - length, begun)
+        if all(_byte(handle, start + offset) == _TS_SYNC for start in starts if start >= 0):
+            return begun + length
+    return 0
+
+
+def _byte(handle: BinaryIO, place: int) -> int:
+    handle.seek(place)
+    return handle.read(1)[0]
 
 
 _MEASURES: dict[str, Callable[[BinaryIO, int], int]] = {

@@ -28,7 +28,8 @@ from kinestore.pipeline.video.decoded_video import (
     iter_frames,
 )
 from kinestore.pipeline.video.errors import VideoError
-from kinestore.pipeline.video.reader import MAX_PIXELS, VideoReader
+from kinestore.pipeline.video.open_video import MAX_PIXELS
+from kinestore.pipeline.video.reader import VideoReader
 from kinestore.store import UsageError
 from tests.helpers.numbered import draw_number, make_video
 from tests.helpers.paths import ROOT
