@@ -1,6 +1,9 @@
 """Presentation times of decoded frames, as the `ffmpeg` command has them."""
 
+from typing import Any
+
 import av
+from av.packet import Packet
 
 DEFAULT_RATE = 25.0
 """Frames per second where the header has no rate."""
@@ -36,7 +39,7 @@ class FrameTimes:
         self.num_frames = self.num_backwards = self.num_places = 0
         self.last_s = 0.0
 
-    def add_packet(self, packet: av.Packet) -> None:
+    def add_packet(self, packet: "Packet[Any]") -> None:
         """Record the next packet, before it is decoded."""
         if self._by_place and packet.dts is not None:
             if self._first_place is None:

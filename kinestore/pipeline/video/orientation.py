@@ -11,8 +11,10 @@ from typing import cast
 import av
 import numpy as np
 from av.filter import Graph
-from av.sidedata.sidedata import Type
+from av.sidedata.sidedata import SideData
 from numpy.typing import NDArray
+
+_COPY_SIDE = 16
 
 Pixels = NDArray[np.uint8]
 
@@ -32,8 +34,7 @@ _RIGHT_ANGLES: dict[str, Callable[[Pixels], Pixels]] = {
 class Orientations:
     """The orientation of each frame of one video: FFmpeg's filters by the angle of its matrix.
 
-    A frame whose matrix was read forms a cycle with it, in PyAV, and stays in memory until the
-    garbage collector runs. So one matrix is read for each angle, in practice one for a video.
+    Reading a matrix takes longer than reading the angle; in practice a video has one.
     """
 
     def __init__(self) -> None:
@@ -117,8 +118,13 @@ def _filters(frame: av.VideoFrame) -> str:
 
 
 def _matrix(frame: av.VideoFrame) -> tuple[int, ...] | None:
-    found = frame.side_data.get(Type.DISPLAYMATRIX)
-    return None if found is None else struct.unpack("=9i", bytes(found)[:36])
+    """Read the display matrix, from a small copy of the frame.
+
+    PyAV's side data and their frame form a cycle, which would keep the decoder's pictures in memory
+    until the garbage collector runs.
+    """
+    found = frame.reformat(width=_COPY_SIDE, height=_COPY_SIDE).side_data.get("DISPLAYMATRIX")
+    return struct.unpack("=9i", bytes(found)[:36]) if isinstance(found, SideData) else None
 
 
 def _angle(matrix: tuple[int, ...]) -> float:

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import av
+from av.packet import Packet
 
 from kinestore.pipeline.video.errors import VideoError
 from kinestore.pipeline.video.frame_times import FrameTimes
@@ -71,8 +72,6 @@ class VideoReader:
             for packet in self._container.demux():
                 self._note_end(packet)
                 if packet.stream is self.stream:
-                    self._times.add_packet(packet)
-                    self._hidden_packets += packet.is_discard  # before the start of an edit list
                     yield from self._decode(packet)
         except IndexError:
             pass  # PyAV, after the last packet, of a stream that began after the file was opened
@@ -83,16 +82,20 @@ class VideoReader:
             message = f"{self.path}: reading stopped ({error.strerror})"
             raise VideoError("read-error", message) from error
 
-    def _decode(self, packet: av.Packet) -> Iterator[av.VideoFrame]:
+    def _decode(self, packet: "Packet[Any]") -> Iterator[av.VideoFrame]:
+        self._times.add_packet(packet)
+        self._hidden_packets += packet.is_discard  # before the start of an edit list
         try:
             yield from packet.decode()
         except (av.InvalidDataError, av.ArgumentError):  # the latter: over MAX_PIXELS
             self._lost_packets += 1
 
-    def _flush_packet(self) -> av.Packet:
+    def _flush_packet(self) -> "Packet[Any]":
         """Return the empty packet after which a decoder returns its last pictures."""
-        packet = av.Packet()
-        packet.stream, packet.time_base = self.stream, self.stream.time_base
+        packet: Packet[Any] = Packet()
+        packet.stream = self.stream
+        if self.stream.time_base:
+            packet.time_base = self.stream.time_base
         return packet
 
     def _flv_is_whole(self) -> bool:
@@ -101,7 +104,7 @@ class VideoReader:
         reached_s = max(self._ends_s.values(), default=0.0)
         return self._container.format.name == "flv" and 0 < last_s <= reached_s + LAST_FRAME_S
 
-    def _note_end(self, packet: av.Packet) -> None:
+    def _note_end(self, packet: "Packet[Any]") -> None:
         """Note where the packets of each stream end: what the header claims may be sound."""
         start = packet.dts if packet.pts is None else packet.pts
         if start is not None and packet.time_base:

@@ -16,8 +16,8 @@ _TS_SYNC = 0x47
 _MAX_BOXES = 100_000
 
 _MEDIA_BOXES = frozenset({b"ftyp", b"moov", b"mdat", b"moof", b"styp", b"sidx", b"emsg"})
-"""Boxes of an MP4 that are, or come before, pictures. Padding and what other programs appended (tags,
-text) may have any length."""
+"""Boxes of an MP4 that are, or come before, pictures. Padding, and what other programs appended
+(tags, text), may claim any length."""
 
 
 def missing_bytes(path: str | Path, format_name: str) -> int:

@@ -89,7 +89,8 @@ class StreamedVideos:
         with local_video(self._uris[clip_id], {}) as path, VideoReader(path) as reader:
             for index, _, frame in reader:
                 if index in wanted:
-                    rgb = np.ascontiguousarray(convert(frame, reader.upright_size))  # turned ones are not
+                    # Turned pictures are views, which are not contiguous.
+                    rgb = np.ascontiguousarray(convert(frame, reader.upright_size))
                     pictures[indices == index] = resize_to_cover(rgb[None], size=self.size[::-1])
                 if index == last:
                     return pictures
