@@ -4,6 +4,7 @@ Commands import what they need when they run, so that `kinestore --help` is quic
 """
 
 import importlib.metadata
+import io
 import logging
 import signal
 import sys
@@ -12,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from kinestore.pipeline.commands.console import say
+from kinestore.pipeline.commands.console import complain, printable, say
 from kinestore.pipeline.commands.demo import demo_command
 from kinestore.pipeline.commands.extract import extract_command
 from kinestore.pipeline.commands.federate import federate_command
@@ -90,6 +91,9 @@ app.add_typer(weights_app, name="weights")
 def main() -> None:
     """Run the command line; a mistake of the user gives one sentence and no traceback."""
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # Dask's connections that Ctrl-C cut
+    for stream in (sys.stdout, sys.stderr):  # a terminal may lack letters of a name
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except KeyboardInterrupt:
@@ -97,8 +101,8 @@ def main() -> None:
     except (KinestoreError, OSError) as error:
         sentence = describe(error) if isinstance(error, OSError) else str(error)
         if isinstance(error.__context__, KeyboardInterrupt):
-            end_now(f"kinestore: {sentence}")
-        print(f"kinestore: {sentence}", file=sys.stderr)
+            end_now(f"kinestore: {printable(sentence)}")
+        complain(sentence)
         sys.exit(2 if isinstance(error, UsageError) else 1)
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is done: let Python end in peace

@@ -89,5 +89,5 @@ class HeldOut:
 
 def plain_mean(fractions: Sequence[float]) -> float:
     """Return the mean over clients that have a fraction, each counted once; NaN without any."""
-    known = torch.tensor([fraction for fraction in fractions if fraction == fraction])
-    return float(known.double().mean())
+    known = [fraction for fraction in fractions if fraction == fraction]
+    return float(torch.tensor(known, dtype=torch.float64).mean())

@@ -19,7 +19,7 @@ from kinestore.federated.round_record import RoundRecord
 from kinestore.federated.state import ClientState, ServerState
 from kinestore.federated.update_validation import RejectedUpdate
 from kinestore.store import UsageError
-from kinestore.store.io.atomic import publish, temporary
+from kinestore.store.io.atomic import written_whole
 
 _FORMAT = 1
 
@@ -64,10 +64,8 @@ def write_checkpoint(path: Path, checkpoint: RunCheckpoint) -> None:
         "records": [asdict(record) for record in checkpoint.records],
     }
     tensors = {json.dumps(where): array.contiguous().clone() for where, array in arrays.items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with temporary(path.parent) as unfinished:
+    with written_whole(path) as unfinished:
         save_file(tensors, unfinished, metadata={"run": json.dumps(run)})
-        publish(unfinished, path)
 
 
 def read_checkpoint(path: Path) -> RunCheckpoint:

@@ -11,6 +11,8 @@ from importlib import resources
 import jinja2
 from markupsafe import Markup
 
+from kinestore.pipeline.json_text import json_text
+
 
 def render_page(
     package: str,
@@ -43,6 +45,7 @@ def render_page(
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.policies["json.dumps_function"] = json_text
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
     environment.filters.update(filters or {})
     policy = (

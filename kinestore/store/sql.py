@@ -4,8 +4,8 @@ Shape legend: T frames, D features.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from importlib import import_module
 from typing import Any
 
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from kinestore.store.errors import StoreError, UsageError
 from kinestore.store.schema import embedding_array, view_schema
+from kinestore.store.sql_types import readable
 from kinestore.store.views import View
 
 _SEALED = {
@@ -25,6 +26,7 @@ _SEALED = {
     "autoload_known_extensions": "false",
     "python_enable_replacements": "false",  # names in a query are not the caller's variables
     "temp_directory": "",  # a result that does not fit into memory is an error
+    "memory_limit": "2GiB",
 }
 _LOCKED = (
     "SET disabled_filesystems = 'LocalFileSystem'",  # or a SELECT may write a file ':memory:'
@@ -32,11 +34,19 @@ _LOCKED = (
 )
 _REASON_LENGTH = 300
 
+DEADLINE_S = 600.0
+"""Time that a query may take."""
+
+MAX_BYTES, MAX_TEXT_BYTES = 2 << 30, 256 << 20
+"""Size of a result; one that becomes text takes ten times as much memory again."""
+
+_BATCH_ROWS = 2048
+
 
 def run_query(
-    query: str, *, clips: pa.Table, failures: pa.Table, views: Sequence[View]
+    query: str, tables: Mapping[str, pa.Table], *, views: Sequence[View], as_text: bool
 ) -> pa.Table:
-    """Run a SELECT over the tables `clips`, `failures`, `captions` and the views.
+    """Run a SELECT over these tables, `captions` and the views, within the limits above.
 
     Views are read when the query does, and only the columns that it names.
 
@@ -52,28 +62,46 @@ def run_query(
     with duckdb.connect(":memory:", config=_SEALED) as connection:
         for setting in _LOCKED:
             connection.execute(setting)
-        connection.register("clips", clips)
-        connection.register("failures", failures)
+        for name, table in tables.items():
+            connection.register(name, table)
         _add_views(connection, views, faults)
         try:
             query.encode()  # a command line may hold what is no text
             _refuse_unless_select(connection.extract_statements(query), duckdb)
-            return _run(connection, query)
+            return _run(connection, query, as_text=as_text)
         except (duckdb.Error, UnicodeEncodeError) as error:
             if faults:
                 raise faults[0] from None
             raise UsageError(f"sql: {_reason(error)}") from None
 
 
-def _run(connection: Any, query: str) -> pa.Table:
+def _run(connection: Any, query: str, *, as_text: bool) -> pa.Table:
     """Run in another thread: DuckDB 2.0 misses about every second Ctrl-C in the main thread."""
     with ThreadPoolExecutor(max_workers=1) as thread:
-        running = thread.submit(lambda: connection.sql(query).to_arrow_table())
+        running = thread.submit(_fetch, connection, query, as_text=as_text)
         try:
+            done, _ = wait([running], timeout=DEADLINE_S)
+            if not done:
+                raise UsageError(f"sql: took more than {DEADLINE_S:.0f} s; ask for less at a time")
             return running.result()
-        except KeyboardInterrupt:
-            connection.interrupt()
-            raise
+        finally:
+            while not running.done():
+                connection.interrupt()
+                wait([running], timeout=0.1)
+
+
+def _fetch(connection: Any, query: str, *, as_text: bool) -> pa.Table:
+    most = MAX_TEXT_BYTES if as_text else MAX_BYTES
+    answer = readable(connection.sql(query), as_text=as_text).to_arrow_reader(_BATCH_ROWS)
+    batches, size = [], 0
+    for batch in answer:
+        batches.append(batch)
+        size += batch.nbytes
+        if size > most:
+            raise UsageError(
+                f"sql: the result is larger than {most >> 20} MiB; select fewer rows or columns"
+            )
+    return pa.Table.from_batches(batches, answer.schema)
 
 
 def _refuse_unless_select(statements: Sequence[Any], duckdb: Any) -> None:

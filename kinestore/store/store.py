@@ -150,19 +150,21 @@ class Store:
         newest = {(row["uri"], row["view"]): Failure(**row) for row in table.to_pylist()}
         return [failure for failure in newest.values() if failure.kind != RESOLVED]
 
-    def sql(self, query: str) -> pa.Table:
+    def sql(self, query: str, *, as_text: bool = False) -> pa.Table:
         """Run a SELECT; needs the optional extra `sql`.
 
         The tables are `clips` and `failures`, as the methods of those names return them, `captions`
         (clip_id, view, caption), and each view under its name, such as "slow@0123456789abcdef",
-        and under its extractor's if no other view has that.
+        and under its extractor's if no other view has that. With `as_text`, values that Python
+        cannot hold, such as times, are text.
 
         Raises:
-            UsageError: If DuckDB is not installed, or cannot run the query on these tables.
+            UsageError: If DuckDB is not installed, or cannot run the query within its limits.
             StoreError: If a part that the query reads cannot be used.
         """
         failures = schema.failures_to_table(self.failures())
-        return run_query(query, clips=self.clips(), failures=failures, views=self.views())
+        tables = {"clips": self.clips(), "failures": failures}
+        return run_query(query, tables, views=self.views(), as_text=as_text)
 
     def append_clips(self, clips: Sequence[Clip], *, number: int | None = None) -> int:
         """Commit clips as one part, and return how many rows are new.

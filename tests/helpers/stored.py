@@ -71,10 +71,10 @@ def view_folder(store: Store, view: str = SPEC.name) -> Path:
 
 
 @contextmanager
-def small_disk() -> Iterator[None]:
+def small_disk(max_bytes: int = 4096) -> Iterator[None]:
     """No fixture: one would hold while pytest writes its dots, to a file perhaps."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (max_bytes, hard))
     try:
         yield
     finally:

@@ -19,7 +19,7 @@ from rich.console import Console
 from kinestore.pipeline.commands.sql_tables import (
     MAX_CHARACTERS,
     MAX_ROWS,
-    answer_json,
+    answer_rows,
     answer_table,
 )
 from kinestore.store import Embedding, Store, StoreError, UsageError, ViewSpec
@@ -293,21 +293,23 @@ def shown(answer: pa.Table) -> str:
 
 
 def test_an_answer_is_drawn_short_and_told_whole() -> None:
-    answer = pa.table({"[b]x": range(MAX_ROWS + 1), "y": ["l" * (MAX_CHARACTERS + 1)] * 101})
+    columns = {"y": ["l" * (MAX_CHARACTERS + 1)] * 101, "z": [[10] * MAX_CHARACTERS] * 101}
+    answer = pa.table({"[b]x": range(MAX_ROWS + 1), **columns})
     text = shown(answer)
     assert "1 more rows; --json prints all" in text and "[b]x" in text
-    assert "l" * (MAX_CHARACTERS - 1) + "…" in text and "l" * MAX_CHARACTERS not in text
-    assert len(json.loads(answer_json(answer))) == MAX_ROWS + 1
+    assert "l" * (MAX_CHARACTERS + 1) in text and "10, …" in text
+    assert len(answer_rows(answer)) == MAX_ROWS + 1
 
 
 def test_sums_dates_and_nulls_have_a_json_form(store: Store) -> None:
     answer = store.sql(
         "SELECT sum(num_frames) AS n, 1.5::DECIMAL(3, 1) AS d, DATE '2026-01-02' AS t, NULL AS z "
-        "FROM clips"
+        "FROM clips",
+        as_text=True,
     )
-    assert json.loads(answer_json(answer)) == [{"n": 27, "d": 1.5, "t": "2026-01-02", "z": None}]
+    assert answer_rows(answer) == [{"n": 27, "d": 1.5, "t": "2026-01-02", "z": None}]
     assert "2026-01-02" in shown(answer)
-    assert json.loads(answer_json(store.sql("SELECT * FROM captions WHERE false"))) == []
+    assert answer_rows(store.sql("SELECT * FROM captions WHERE false")) == []
 
 
 def test_the_command_prints_a_table_json_or_one_sentence(store: Store) -> None:

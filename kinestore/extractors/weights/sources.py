@@ -3,6 +3,7 @@
 Downloads go to the caches of huggingface_hub and torch.hub, which other programs share.
 """
 
+import errno
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 from kinestore.extractors.weights.state_dict import sha256
 from kinestore.store import KinestoreError, UsageError
+from kinestore.store.errors import NO_ROOM
 from kinestore.store.io.addresses import local_path
 
 
@@ -151,6 +153,8 @@ def fetch(name: str, source: WeightSource) -> WeightFiles:
             weights=_hub_download(source.repository, source.weights), companions=companions
         )
     except (OSError, RuntimeError, ValueError) as error:  # raised by hubs: unreachable, refused
+        if isinstance(error, OSError) and error.errno in _LOCAL:
+            raise OSError(error.errno, error.strerror, str(_cache_of(source))) from error
         reason = " ".join(str(error).split())[:120]
         raise KinestoreError(
             f"weights of {name}: {source} is not cached on this machine and cannot be downloaded "
@@ -165,6 +169,10 @@ def published_sha256(source: WeightSource, path: Path) -> str:
         return source.published_sha256
     blob = path.resolve().name  # the hub's cache names large files by the SHA-256 it announced
     return blob if re.fullmatch("[0-9a-f]{64}", blob) else ""
+
+
+_LOCAL = frozenset({*NO_ROOM, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO})
+"""Error numbers of the cache's disk, which no connection mends."""
 
 
 def _weights_names(source: WeightSource | None) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 import csv
 from pathlib import Path
 
+from kinestore.pipeline.spreadsheet import cell_text
 from kinestore.store import UsageError
 from kinestore.store.io.addresses import local_path
 
@@ -26,7 +27,7 @@ def read_clip_list(path: str | Path) -> list[str]:
             for number, row in enumerate(reader, start=2):
                 if not row["clip_id"]:
                     raise UsageError(f"{path}: row {number} has no clip_id")
-                ids[row["clip_id"]] = None
+                ids[cell_text(row["clip_id"])] = None
                 if len(ids) > MAX_CLIPS:
                     raise UsageError(f"{path}: lists more than {MAX_CLIPS:,} clips")
     except (OSError, UnicodeError, csv.Error) as error:

@@ -1,10 +1,15 @@
-"""Progress bars on a terminal, and printing on standard output."""
+"""Printing on the terminal: progress bars, sentences, tables and JSON.
+
+Names, labels and messages come from files of anybody. They pass through `printable` here, and are
+never read as markup.
+"""
 
 import contextlib
-from collections.abc import Iterator
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from rich.console import Console, RenderableType
-from rich.markup import escape
+from rich.console import Console, Group, RenderableType
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -15,9 +20,20 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.progress import Progress as RichProgress
+from rich.table import Table
 from rich.text import Text
 
+from kinestore.pipeline.json_text import json_text
 from kinestore.progress import Progress
+
+_HIDDEN = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff\U000e0000-\U000e007f]"
+)
+"""Control characters, escape sequences' first among them; marks that turn the direction of what
+follows; halves of characters; tags, which nobody sees."""
+
+_UNBOUNDED = 1 << 20
+"""Columns of what is no terminal: nothing is wrapped there."""
 
 
 class _Rate(ProgressColumn):
@@ -33,27 +49,76 @@ def progress() -> Iterator[Progress]:
     """Show a bar for each stage on standard error, or nothing where that is not a terminal."""
     console = Console(stderr=True)
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         _Rate(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", markup=False),
     )
     with RichProgress(*columns, console=console, disable=not console.is_terminal) as bars:
         tasks: dict[str, TaskID] = {}
 
         def show(stage: str, done: int, total: int, note: str = "") -> None:
             if stage not in tasks:
-                tasks[stage] = bars.add_task(escape(stage), total=total, note="")
-            bars.update(tasks[stage], completed=done, total=total, note=escape(note))
+                tasks[stage] = bars.add_task(printable(stage), total=total, note="")
+            bars.update(tasks[stage], completed=done, total=total, note=printable(note))
 
         yield show
 
 
+def printable(text: object) -> str:
+    """Return text in one line that a terminal shows and does not obey; the rest is escaped."""
+    return _HIDDEN.sub(lambda hidden: hidden[0].encode("unicode_escape").decode(), str(text))
+
+
 def say(message: RenderableType) -> None:
-    """Print a table, or a text without markup, on standard output."""
+    """Print a sentence, or a table of `text_table`, on standard output.
+
+    A terminal that is too narrow for a table gets its cells wrapped; nothing is ever cut.
+    """
     if isinstance(message, str):
-        print(message)
-    else:
-        Console().print(message)
+        print(printable(message))
+        return
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=_UNBOUNDED)
+    console.print(message)
+
+
+def say_json(value: object) -> None:
+    """Print a value as JSON, in one line; see `json_text`."""
+    print(json_text(value).replace("\x7f", "\\u007f"))
+
+
+def complain(sentence: str) -> None:
+    """Print why a command failed, on standard error."""
+    print(f"kinestore: {printable(sentence)}", file=sys.stderr)
+
+
+def text_table(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    title: object = "",
+    caption: object = "",
+    right: Sequence[str] = (),
+) -> RenderableType:
+    """Return a table of texts, with a line above and one below it.
+
+    Args:
+        columns: Their headings; none is shown where all are empty.
+        rows: Cells, as many as columns.
+        title: Line above.
+        caption: Line below.
+        right: Headings of the columns whose cells are aligned to the right.
+    """
+    table = Table(show_header=any(columns))
+    for name in columns:
+        align: Mapping[str, object] = {"justify": "right"} if name in right else {}
+        table.add_column(Text(printable(name)), overflow="fold", **align)  # type: ignore[arg-type]
+    for row in rows:
+        table.add_row(*(Text(printable(cell)) for cell in row))
+    lines = [(title, "italic"), (caption, "dim italic")]
+    above, below = ([Text(printable(text), style)] if text else [] for text, style in lines)
+    return Group(*above, table, *below)

@@ -1,13 +1,12 @@
 """The command `kinestore extract`."""
 
-import json
 import logging
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from kinestore.pipeline.commands.console import progress, say
+from kinestore.pipeline.commands.console import progress, say_json
 from kinestore.pipeline.commands.options import (
     JsonOption,
     KeyframesOption,
@@ -135,7 +134,7 @@ def extract_command(
             "to resume"
         ) from None
     if as_json:
-        say(json.dumps(result.to_json()))
+        say_json(result.to_json())
     else:
         say_extraction(result)
     if result.num_failed:

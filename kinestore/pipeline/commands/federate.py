@@ -1,12 +1,11 @@
 """`kinestore federate`: a head, or a network on frames, trained over clients."""
 
-import json
 from dataclasses import replace
 from typing import Annotated
 
 import typer
 
-from kinestore.pipeline.commands.console import progress, say
+from kinestore.pipeline.commands.console import progress, say, say_json
 from kinestore.pipeline.commands.options import (
     CvOption,
     FoldsOption,
@@ -139,4 +138,7 @@ def federate_command(
             seed=seed,
             progress=shown,
         )
-    say(json.dumps(summary.to_json()) if as_json else run_table(summary.to_json(), out))
+    if as_json:
+        say_json(summary.to_json())
+    else:
+        say(run_table(summary.to_json(), out))

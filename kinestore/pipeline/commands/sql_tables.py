@@ -1,46 +1,65 @@
-"""Show the result of an SQL query as a table or as JSON."""
+"""Show the result of an SQL query as a table, or as values of JSON."""
 
-import json
+from collections import Counter
 from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
-from rich.markup import escape
-from rich.table import Table
+from rich.console import RenderableType
+
+from kinestore.pipeline.commands.console import text_table
 
 MAX_ROWS = 100
 MAX_CHARACTERS = 60
 
 
-def answer_table(answer: pa.Table) -> Table:
-    """Return a table of the first MAX_ROWS rows, values cut to MAX_CHARACTERS."""
+def answer_table(answer: pa.Table) -> RenderableType:
+    """Return a table of the first MAX_ROWS rows; lists are cut to MAX_CHARACTERS, texts never."""
     more = len(answer) - MAX_ROWS
-    caption = f"{more} more rows; --json prints all" if more > 0 else None
-    table = Table(*map(escape, answer.column_names), caption=caption)
-    for row in _rows(answer.slice(0, MAX_ROWS)):
-        table.add_row(*(escape(_short(value)) for value in row))
-    return table
+    caption = f"{more} more rows; --json prints all" if more > 0 else ""
+    rows = [tuple(map(_short, row)) for row in _rows(answer.slice(0, MAX_ROWS))]
+    return text_table(answer.column_names, rows, caption=caption)
 
 
-def answer_json(answer: pa.Table) -> str:
-    """Return all rows as a list of JSON objects; of columns with one name, the last is used."""
-    named = [dict(zip(answer.column_names, row, strict=True)) for row in _rows(answer)]
-    return json.dumps(named, default=_as_json)
+def answer_rows(answer: pa.Table) -> list[dict[str, Any]]:
+    """Return all rows as values of JSON; of columns with one name, the later get numbers."""
+    names = _unique(answer.column_names)
+    return [dict(zip(names, map(_plain, row), strict=True)) for row in _rows(answer)]
+
+
+def _unique(names: list[str]) -> list[str]:
+    seen: Counter[str] = Counter()
+    unique: list[str] = []
+    for name in names:
+        other = name
+        while other in unique or (other != name and other in names):
+            seen[name] += 1
+            other = f"{name}_{seen[name]}"
+        unique.append(other)
+    return unique
 
 
 def _rows(answer: pa.Table) -> list[tuple[Any, ...]]:
     if not answer.num_columns:
         return []
-    return list(zip(*(column.to_pylist() for column in answer.columns), strict=True))
+    columns = [column.to_pylist(maps_as_pydicts="strict") for column in answer.columns]
+    return list(zip(*columns, strict=True))
 
 
 def _short(value: Any) -> str:
-    text = "" if value is None else str(value)
-    return text if len(text) <= MAX_CHARACTERS else f"{text[: MAX_CHARACTERS - 1]}…"
+    text = "" if value is None else str(_plain(value))
+    if not isinstance(value, list | dict) or len(text) <= MAX_CHARACTERS:
+        return text
+    return f"{text[: MAX_CHARACTERS - 1]}…"
 
 
-def _as_json(value: Any) -> int | float | str:
-    """Convert decimals, which sums of integers have, and write other values as text."""
+def _plain(value: Any) -> Any:
+    """Convert decimals, which sums of integers have, and write what JSON does not have as text."""
     if isinstance(value, Decimal):
-        return int(value) if value == value.to_integral_value() else float(value)
-    return str(value)
+        number = int(value) if value == value.to_integral_value() else float(value)
+        return number if Decimal(repr(number)) == value else str(value)
+    if isinstance(value, dict):
+        return {str(key): _plain(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return list(map(_plain, value))
+    return value if isinstance(value, bool | int | float | str | None) else str(value)

@@ -1,13 +1,12 @@
 """The commands that read, check and export a store."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from kinestore.pipeline.commands.console import progress, say
+from kinestore.pipeline.commands.console import progress, say, say_json
 from kinestore.pipeline.commands.options import FeaturesOption, JsonOption, StoreArgument
 from kinestore.pipeline.commands.tables import (
     failure_log_table,
@@ -22,7 +21,10 @@ def status_command(store: StoreArgument, as_json: JsonOption = False) -> None:
     from kinestore.store.status import status
 
     found = status(store).to_json()
-    say(json.dumps(found) if as_json else status_table(found))
+    if as_json:
+        say_json(found)
+    else:
+        say(status_table(found))
 
 
 def failures_command(store: StoreArgument, as_json: JsonOption = False) -> None:
@@ -31,7 +33,7 @@ def failures_command(store: StoreArgument, as_json: JsonOption = False) -> None:
 
     failures = Store(store).failures()
     if as_json:
-        say(json.dumps([asdict(failure) for failure in failures]))
+        say_json([asdict(failure) for failure in failures])
     else:
         say(failure_log_table(failures))
 
@@ -49,11 +51,14 @@ def sql_command(
     as_json: JsonOption = False,
 ) -> None:
     """Query a store with SQL: its clips, views, captions and failures are tables."""
-    from kinestore.pipeline.commands.sql_tables import answer_json, answer_table
+    from kinestore.pipeline.commands.sql_tables import answer_rows, answer_table
     from kinestore.store import Store
 
-    answer = Store(store).sql(query)
-    say(answer_json(answer) if as_json else answer_table(answer))
+    answer = Store(store).sql(query, as_text=True)
+    if as_json:
+        say_json(answer_rows(answer))
+    else:
+        say(answer_table(answer))
 
 
 def verify_command(
@@ -71,7 +76,10 @@ def verify_command(
 
     with progress() as show:
         report = verify(store, repair=repair, progress=show)
-    say(json.dumps(report.to_json()) if as_json else verify_table(report, store))
+    if as_json:
+        say_json(report.to_json())
+    else:
+        say(verify_table(report, store))
     if not report.sound:
         raise typer.Exit(1)
 

@@ -5,10 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import RenderableType
-from rich.markup import escape
-from rich.table import Column, Table
 
-from kinestore.pipeline.commands.console import say
+from kinestore.pipeline.commands.console import say, text_table
 
 if TYPE_CHECKING:
     from kinestore.extractors.weights.inventory import WeightFileStatus
@@ -21,55 +19,56 @@ if TYPE_CHECKING:
 def say_extraction(result: "ExtractionResult") -> None:
     """Print the result of an extraction."""
     if not result.num_done and not result.num_failed:
-        print(f"Nothing to do: {result.path} has all {result.num_skipped} clips already.")
+        say(f"Nothing to do: {result.path} has all {result.num_skipped} clips already.")
         return
-    table = Table("clips", "", title=f"extraction into {result.path}", title_justify="left")
-    table.add_row("done", str(result.num_done))
-    table.add_row("skipped", str(result.num_skipped))
-    table.add_row("failed", str(result.num_failed))
+    rows = [("done", result.num_done), ("skipped", result.num_skipped)]
+    rows += [("failed", result.num_failed)]
     if result.num_warnings:
-        table.add_row(
-            "decoded in spite of damage (column `warning` of clips)", str(result.num_warnings)
-        )
+        rows += [("decoded in spite of damage (column `warning` of clips)", result.num_warnings)]
     for reason, count in result.left_out.items():
         if count:
-            table.add_row(f"left out: {reason.replace('_', ' ')}", str(count))
-    for stage, seconds in result.stage_seconds.items():
-        table.add_row(f"{stage}, s over all workers", f"{seconds:.1f}")
-    table.add_row("seconds", f"{result.seconds:.1f}")
-    table.add_row("clips/s", f"{result.clips_per_s:.2f}")
-    table.add_row("decoded frames/s", f"{result.frames_per_s:.0f}")
+            rows += [(f"left out: {reason.replace('_', ' ')}", count)]
+    figures = [
+        *(
+            (f"{stage}, s over all workers", f"{s:.1f}")
+            for stage, s in result.stage_seconds.items()
+        ),
+        ("seconds", f"{result.seconds:.1f}"),
+        ("clips/s", f"{result.clips_per_s:.2f}"),
+        ("decoded frames/s", f"{result.frames_per_s:.0f}"),
+    ]
     if result.bound_by:
-        bound = f"{escape(result.bound_by)}, {result.bound_share:.0%} of the workers' time"
-        table.add_row("bound by", bound)
-    say(table)
+        bound = f"{result.bound_by}, {result.bound_share:.0%} of the workers' time"
+        figures += [("bound by", bound)]
+    say(text_table(("clips", ""), [*rows, *figures], title=f"extraction into {result.path}"))
     if result.num_failed:
-        print(f"Failed clips and reasons: kinestore failures {result.path}")
+        say(f"Failed clips and reasons: kinestore failures {result.path}")
 
 
-def status_table(found: Mapping[str, Any]) -> Table:
+def status_table(found: Mapping[str, Any]) -> RenderableType:
     """Return a table with one row for each view and each kind of stored frames."""
-    title = f"{found['store']}: {found['clips']} clips, {found['failures']} failures"
-    table = Table("view", "fingerprint", "rows", "shape", title=escape(title))
+    rows = []
     for view in found["views"]:
         shape = " x ".join(map(str, view["shape"]))
-        table.add_row(view["extractor"], view["fingerprint"], str(view["rows"]), shape)
+        rows.append((view["extractor"], view["fingerprint"], view["rows"], shape))
     for kind in found["frames"]:
         shape = " x ".join(map(str, kind["shape"]))
-        clips = "" if kind["clips"] is None else str(kind["clips"])
+        clips = "" if kind["clips"] is None else kind["clips"]
         size = "" if kind["bytes"] is None else f", {kind['bytes'] / 1e6:,.0f} MB"
-        table.add_row(kind["kind"], kind["fingerprint"], clips, shape + size)
-    return table
+        rows.append((kind["kind"], kind["fingerprint"], clips, shape + size))
+    title = f"{found['store']}: {found['clips']} clips, {found['failures']} failures"
+    return text_table(("view", "fingerprint", "rows", "shape"), rows, title=title)
 
 
 def failure_log_table(failures: Sequence["Failure"]) -> RenderableType:
-    """Return the failure log, one row for each failed input."""
+    """Return the failure log, one row for each failed input; each names its file."""
     if not failures:
         return "No failures."
-    table = Table("stage", "kind", "message", "attempt")
-    for failure in failures:
-        table.add_row(failure.stage, failure.kind, escape(failure.message), str(failure.attempt))
-    return table
+    rows = []
+    for one in failures:
+        named = one.message if one.uri in one.message else f"{one.uri}: {one.message}"
+        rows.append((one.stage, one.kind, named, one.attempt))
+    return text_table(("stage", "kind", "message", "attempt"), rows)
 
 
 def verify_table(report: "VerifyReport", store: str) -> RenderableType:
@@ -80,25 +79,23 @@ def verify_table(report: "VerifyReport", store: str) -> RenderableType:
         title += f", {len(report.dropped)} files removed; run the same extract command to refill"
     if not report.findings:
         return title
-    table = Table(Column("path", overflow="fold"), "kind", "message", title=escape(title))
+    rows = []
     for finding in report.findings:
         kind = f"{finding.kind}, removed" if finding.path in report.dropped else finding.kind
-        table.add_row(escape(finding.path), kind, escape(finding.message))
-    return table
+        rows.append((finding.path, kind, finding.message))
+    return text_table(("path", "kind", "message"), rows, title=title)
 
 
-def run_table(summary: Mapping[str, Any], out: "Path") -> Table:
+def run_table(summary: Mapping[str, Any], out: "Path") -> RenderableType:
     """Return the scores of a training run."""
-    table = Table("", "", title=escape(f"run {out}"), title_justify="left", show_header=False)
-    table.add_row("clips", f"{summary['num_train']} training, {summary['num_test']} test")
-    table.add_row("test set", summary["evaluation"])
-    for name in ("top1", "top5", "macro_f1"):
-        table.add_row(name, f"{summary[name]:.3f}")
+    clips = f"{summary['num_train']} training, {summary['num_test']} test"
+    rows = [("clips", clips), ("test set", summary["evaluation"])]
+    rows += [(name, f"{summary[name]:.3f}") for name in ("top1", "top5", "macro_f1")]
     if "bytes_up" in summary:
-        table.add_row("sent by clients", f"{summary['bytes_up'] / 1e6:.1f} MB")
-        table.add_row("sent to clients", f"{summary['bytes_down'] / 1e6:.1f} MB")
-    table.add_row("seconds", f"{summary['seconds']:.1f}")
-    return table
+        rows += [("sent by clients", f"{summary['bytes_up'] / 1e6:.1f} MB")]
+        rows += [("sent to clients", f"{summary['bytes_down'] / 1e6:.1f} MB")]
+    rows += [("seconds", f"{summary['seconds']:.1f}")]
+    return text_table(("", ""), rows, title=f"run {out}")
 
 
 def explanation_text(result: Mapping[str, Any]) -> str:
@@ -114,26 +111,22 @@ def explanation_text(result: Mapping[str, Any]) -> str:
     return f"{names}: {where}; written to {result['out']}"
 
 
-def demo_table(folder: Path, steps: Sequence["DemoStep"]) -> Table:
+def demo_table(folder: Path, steps: Sequence["DemoStep"]) -> RenderableType:
     """Return the steps of the demo: accuracy, duration, and output in the demo's folder."""
-    total = sum(step.seconds for step in steps)
-    output = Column("output", overflow="fold")
-    table = Table("step", "top-1", "seconds", output, caption="chance level: 0.167")
+    rows = []
     for step in steps:
         top1 = "" if step.top1 is None else f"{step.top1:.3f}"
-        table.add_row(
-            step.name, top1, f"{step.seconds:.1f}", escape(str(step.output.relative_to(folder)))
-        )
-    table.add_row("total", "", f"{total:.1f}", "")
-    return table
+        rows.append((step.name, top1, f"{step.seconds:.1f}", step.output.relative_to(folder)))
+    total = ("total", "", f"{sum(step.seconds for step in steps):.1f}", "")
+    columns = ("step", "top-1", "seconds", "output")
+    return text_table(columns, [*rows, total], caption="chance level: 0.167")
 
 
-def weights_table(found: "Sequence[WeightFileStatus]") -> Table:
+def weights_table(found: "Sequence[WeightFileStatus]") -> RenderableType:
     """Return the weight files of extractors, one in a row."""
-    folded = (Column(name, overflow="fold") for name in ("source", "path, sha256"))
-    table = Table("extractor", "weights", Column("MiB", justify="right"), *folded)
+    rows = []
     for file in found:
         size = f"{file.size_bytes / 2**20:.0f}" if file.size_bytes else ""
-        where = file.path if not file.sha256 else f"{file.path}\n{file.sha256}"
-        table.add_row(file.extractor, file.state, size, escape(file.source), escape(where))
-    return table
+        rows.append((file.extractor, file.state, size, file.source, file.path, file.sha256))
+    columns = ("extractor", "weights", "MiB", "source", "path", "sha256")
+    return text_table(columns, rows, right=("MiB",))

@@ -1,12 +1,11 @@
 """`kinestore train`: a head on stored features, or a network on frames."""
 
-import json
 from dataclasses import replace
 from typing import Annotated
 
 import typer
 
-from kinestore.pipeline.commands.console import progress, say
+from kinestore.pipeline.commands.console import progress, say, say_json
 from kinestore.pipeline.commands.options import (
     CvOption,
     FoldsOption,
@@ -145,4 +144,7 @@ def train_command(
             progress=shown,
         )
     if is_first_process():
-        say(json.dumps(summary.to_json()) if as_json else run_table(summary.to_json(), out))
+        if as_json:
+            say_json(summary.to_json())
+        else:
+            say(run_table(summary.to_json(), out))

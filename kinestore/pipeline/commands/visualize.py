@@ -1,12 +1,11 @@
 """The commands that draw: `keyframes`, `umap` and `explain`."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from kinestore.pipeline.commands.console import progress, say
+from kinestore.pipeline.commands.console import progress, say, say_json
 from kinestore.pipeline.commands.options import (
     JsonOption,
     KeyframesOption,
@@ -118,7 +117,10 @@ def umap_command(
         )
     left_out = f"; {result.num_left_out} left out (feature missing)" if result.num_left_out else ""
     text = f"Map of {result.num_clips} clips written to {out}{left_out}"
-    say(json.dumps(result.to_json()) if as_json else text)
+    if as_json:
+        say_json(result.to_json())
+    else:
+        say(text)
 
 
 def explain_command(
@@ -158,4 +160,7 @@ def explain_command(
     from kinestore.pipeline.explain import explain
 
     result = explain(run, video=video, out=out, label=label, layer=layer)
-    say(json.dumps(result.to_json()) if as_json else explanation_text(result.to_json()))
+    if as_json:
+        say_json(result.to_json())
+    else:
+        say(explanation_text(result.to_json()))

@@ -1,12 +1,11 @@
 """The commands `kinestore weights`."""
 
-import json
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
-from kinestore.pipeline.commands.console import progress, say
+from kinestore.pipeline.commands.console import progress, say, say_json
 from kinestore.pipeline.commands.options import JsonOption
 from kinestore.pipeline.commands.tables import weights_table
 
@@ -24,7 +23,10 @@ def weights_list_command(as_json: JsonOption = False) -> None:
     from kinestore.extractors.weights.inventory import list_weights
 
     found = list_weights()
-    say(json.dumps([asdict(file) for file in found]) if as_json else weights_table(found))
+    if as_json:
+        say_json([asdict(file) for file in found])
+    else:
+        say(weights_table(found))
 
 
 @weights_app.command("fetch")
@@ -43,6 +45,9 @@ def weights_verify_command(as_json: JsonOption = False) -> None:
 
     with progress() as show:
         checked = verify_weights(progress=show)
-    say(json.dumps([asdict(file) for file in checked]) if as_json else weights_table(checked))
+    if as_json:
+        say_json([asdict(file) for file in checked])
+    else:
+        say(weights_table(checked))
     if any(file.state == "damaged" for file in checked):
         raise typer.Exit(1)

@@ -58,7 +58,6 @@ class OverlayFrames:
 
 def draw_overlay(path: Path, shown: OverlayFrames) -> None:
     """Write a file by its ending, one of OVERLAY_SUFFIXES; the same input gives the same bytes."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     with written_whole(path) as unfinished:
         _WRITERS[path.suffix.lower()](unfinished, shown)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from kinestore.pipeline.explorer.encoding import encode, encode_thumbnails
 from kinestore.pipeline.explorer.page import Page
 from kinestore.pipeline.html_page import read_asset, render_page
+from kinestore.store.io.atomic import written_whole
 
 _IMPORT = re.compile(r'^import (\{[^}]*\}) from "\./([\w.]+)";$', re.MULTILINE)
 _EXPORT = re.compile(r"^export ((?:const|function|class) (\w+))", re.MULTILINE)
@@ -28,9 +29,9 @@ def write_explorer(page: Page, out: Path) -> None:
         data=encode(page),
         thumbnails=encode_thumbnails(page),
     )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    # Half a surrogate pair, which UTF-8 cannot encode, is written by its number.
-    out.write_text(text, encoding="utf-8", errors="xmlcharrefreplace", newline="\n")
+    with written_whole(out) as unfinished:
+        # Half a surrogate pair, which UTF-8 cannot encode, is written by its number.
+        unfinished.write_text(text, encoding="utf-8", errors="xmlcharrefreplace", newline="\n")
 
 
 def bundle(entry: str) -> str:

@@ -5,7 +5,6 @@ part of the store: it is committed whole or not at all, so that an interrupted j
 """
 
 import errno
-import json
 import os
 import time
 from collections.abc import Sequence
@@ -34,6 +33,7 @@ from kinestore.pipeline.extraction.planning import (
 from kinestore.pipeline.extraction.result import ExtractionResult, summarize
 from kinestore.pipeline.extraction.same_bytes import notes_on_same_bytes
 from kinestore.pipeline.extraction.tasks import Assignment, OutputSpec, Shard, ShardResult
+from kinestore.pipeline.json_text import json_text
 from kinestore.pipeline.notes import tell
 from kinestore.pipeline.video.clip_format import parse_clip_formats
 from kinestore.pipeline.video.find_videos import find_videos
@@ -145,7 +145,7 @@ def extract(
 def _write_summary(target: Store, summary: ExtractionResult) -> None:
     """Write the store's summary; one of nothing may be left out where it cannot be written."""
     try:
-        target.storage.write(SUMMARY, json.dumps(summary.to_json(), indent=2) + "\n")
+        target.storage.write(SUMMARY, json_text(summary.to_json(), indent=2) + "\n")
     except OSError as error:
         if summary.num_done or error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
             raise

@@ -88,7 +88,8 @@ class Assignment:
 
 
 def failure_rows(task: ClipTask, error: VideoError, *, stage: str, view: str = "") -> list[Failure]:
-    """Return the recorded failures of a clip, one for each of its sources."""
+    """Return the recorded failures of a clip, one for each of its sources, which each names."""
+    read = task.sources[0].uri
     when = datetime.now(UTC).isoformat(timespec="seconds")
     return [
         Failure(
@@ -97,7 +98,7 @@ def failure_rows(task: ClipTask, error: VideoError, *, stage: str, view: str = "
             view=view,
             stage=stage,
             kind=error.kind,
-            message=str(error).encode(errors="backslashreplace").decode(),
+            message=str(error).replace(read, source.uri).encode(errors="backslashreplace").decode(),
             when=when,
             attempt=task.attempt,
         )

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from kinestore.pipeline.plotting.figure_file import save_figure
 from kinestore.pipeline.plotting.figure_size import fit_figure
 from kinestore.pipeline.plotting.text import clean, drawing, one_line
 
@@ -46,7 +47,7 @@ def draw_curves(path: Path, panels: Sequence[LinePanel], *, x_label: str) -> Non
     for axes, panel in zip(all_axes, panels, strict=True):
         _draw_panel(axes, panel)
         axes.set_xlabel(x_label)
-    figure.savefig(path)
+    save_figure(figure, path)
 
 
 def _draw_panel(axes: Axes, panel: LinePanel) -> None:
@@ -111,7 +112,7 @@ def draw_confusion(path: Path, confusion: NDArray[np.int64], *, classes: Sequenc
             fit_figure(figure, axes, panel_in=(side_in, side_in))
         else:
             figure.set_size_inches(side_in + 1.6, side_in + 0.8)
-        figure.savefig(path)
+        save_figure(figure, path)
 
 
 def _name_cells(axes: Axes, names: Sequence[str]) -> None:
@@ -159,7 +160,7 @@ def draw_clients(path: Path, fractions: Sequence[float | None]) -> None:
     axes.set_ylabel("top-1")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path)
+    save_figure(figure, path)
 
 
 def draw_partition(path: Path, counts: NDArray[np.int64], *, classes: Sequence[str]) -> None:
@@ -190,4 +191,4 @@ def draw_partition(path: Path, counts: NDArray[np.int64], *, classes: Sequence[s
         axes.set_title(title, fontsize=10, loc="left")
         figure.colorbar(image, ax=axes, label="clips", shrink=0.6, pad=0.02)
         fit_figure(figure, axes, panel_in=(wide_in, high_in))
-        figure.savefig(path)
+        save_figure(figure, path)

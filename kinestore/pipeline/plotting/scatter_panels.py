@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import NDArray
 
+from kinestore.pipeline.plotting.figure_file import save_figure
 from kinestore.pipeline.plotting.figure_size import fit_figure
 from kinestore.pipeline.plotting.legend import (
     NUM_STYLES,
@@ -149,9 +150,8 @@ def _described(panels: Sequence[ScatterPanel], caption: str) -> str:
 
 
 def _save(figure: Figure, *, title: str, description: str, out: Path) -> None:
-    out.parent.mkdir(parents=True, exist_ok=True)
     suffix = out.suffix.lower()
     keys, dates = _METADATA[suffix]
     values = (clean(title), description, "Kinestore")
     metadata = dict(zip(keys, values, strict=True)) | dict.fromkeys(dates)
-    figure.savefig(out, format=suffix[1:], metadata=metadata)
+    save_figure(figure, out, metadata=metadata)

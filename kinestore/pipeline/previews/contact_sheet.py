@@ -5,6 +5,7 @@ from pathlib import Path
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from kinestore.pipeline.plotting.figure_file import save_figure
 from kinestore.pipeline.video.decoded_video import DecodedVideo
 from kinestore.store import UsageError
 from kinestore.store.io.addresses import local_path
@@ -25,7 +26,7 @@ def contact_sheet(
 
     Args:
         path: The video.
-        out: File to write: .png, .pdf or .svg.
+        out: File to write: .png, .pdf or .svg; its folder is made if absent.
         num_keyframes: Frames to choose.
         space: Feature space in which frames are clustered, one of `extractors.SPACES`.
         seed: Joined with the clip's identity, so that a clip's choice depends on nothing else.
@@ -52,5 +53,5 @@ def contact_sheet(
         axes.imshow(picture)
         axes.set_title(f"frame {index} · {video.pts_s[index]:.2f} s", fontsize=9)
         axes.set_axis_off()
-    figure.savefig(local_path(out), dpi=120)
+    save_figure(figure, local_path(out), dpi=120)
     return [int(index) for index in chosen]

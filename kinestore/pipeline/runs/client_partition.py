@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from kinestore.pipeline.runs.reader import check_clip_rows, read_config, read_table
 from kinestore.store import Features, UsageError
 from kinestore.store.io.addresses import local_path
+from kinestore.store.io.atomic import written_whole
 
 CLIENT_PARTITION = "client_partition.parquet"
 EARLIER_CLIENT_PARTITION = "deal.parquet"
@@ -46,7 +47,8 @@ def write_client_partition(
         for row in part
     )
     columns = [list(column) for column in zip(*assigned, strict=True)]
-    pq.write_table(pa.table(columns, schema=_SCHEMA), run / CLIENT_PARTITION)
+    with written_whole(run / CLIENT_PARTITION) as unfinished:
+        pq.write_table(pa.table(columns, schema=_SCHEMA), unfinished)
 
 
 def read_client_partition(run: str | Path) -> dict[str, int]:

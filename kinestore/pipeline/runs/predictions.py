@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from kinestore.pipeline.runs.reader import check_clip_rows, read_table, unusable
+from kinestore.store.io.atomic import written_whole
 
 _Key = TypeVar("_Key", bound=Hashable)
 
@@ -96,7 +97,8 @@ def _parts(keys: list[_Key], predictions: Predictions) -> dict[_Key, ClipCount]:
 def write_predictions(run: Path, predictions: Predictions) -> None:
     """Write predictions.parquet; the same predictions give the same bytes."""
     columns = asdict(predictions).values()
-    pq.write_table(pa.table(list(columns), schema=_PREDICTIONS), run / PREDICTIONS)
+    with written_whole(run / PREDICTIONS) as unfinished:
+        pq.write_table(pa.table(list(columns), schema=_PREDICTIONS), unfinished)
 
 
 def read_predictions(run: str | Path) -> Predictions:

@@ -23,7 +23,8 @@ class FederatedFigures:
     from all clients), which is given apart too and is in no row of metrics.csv.
 
     Attributes:
-        mean_client_top1: Plain mean of `client_top1` over the clients that have one.
+        mean_client_top1: Plain mean of `client_top1` over the clients that have one; None
+            where no client has.
         mean_client_top5: Plain mean of `client_top5`.
         client_top1: Accuracy of each client on its own test clips; None without any.
         client_top5: The same for the five highest logits.
@@ -39,8 +40,8 @@ class FederatedFigures:
         privacy: Bound on what the saved model reveals of a client, where noise was added.
     """
 
-    mean_client_top1: float
-    mean_client_top5: float
+    mean_client_top1: float | None
+    mean_client_top5: float | None
     client_top1: list[float | None]
     client_top5: list[float | None]
     client_sizes: list[int]
@@ -52,7 +53,7 @@ class FederatedFigures:
     standardise_bytes_down: int
     refused: int
     refusals: list[str]
-    privacy: dict[str, float] | None = None
+    privacy: dict[str, float | None] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

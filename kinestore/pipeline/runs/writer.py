@@ -25,20 +25,24 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from kinestore.heads import Scores, Standardizer
+from kinestore.pipeline.json_text import json_text
 from kinestore.pipeline.plotting.run_charts import LinePanel, draw_confusion, draw_curves
 from kinestore.pipeline.runs.client_partition import CLIENT_PARTITION, EARLIER_CLIENT_PARTITION
 from kinestore.pipeline.runs.predictions import PREDICTIONS, Predictions, write_predictions
 from kinestore.pipeline.runs.reader import is_run, read_object
 from kinestore.pipeline.runs.summary import RunSummary
 from kinestore.pipeline.runs.training_clips import TRAINING_CLIPS
+from kinestore.pipeline.spreadsheet import text_cell
 from kinestore.store import UsageError
 from kinestore.store.io.addresses import local_path
+from kinestore.store.io.atomic import is_temporary, naming, write_text, written_whole
 from kinestore.store.io.local_storage import LocalStorage
 from kinestore.store.io.validated_read import read_json
 
+_METRICS = "metrics.csv"
 _RESULTS = (
     "summary.json",
-    "metrics.csv",
+    _METRICS,
     "model.safetensors",
     PREDICTIONS,
     CLIENT_PARTITION,
@@ -63,10 +67,9 @@ class Run:
 
     def __init__(self, path: Path, *, columns: Sequence[str]) -> None:
         self.path = path
-        self._file = (path / "metrics.csv").open("w", newline="", encoding="utf-8")
+        self._file = (path / _METRICS).open("w", newline="", encoding="utf-8")
         self._rows = csv.DictWriter(self._file, columns)
-        self._rows.writeheader()
-        self._file.flush()
+        self.add({column: column for column in columns})
 
     def __enter__(self) -> "Run":
         return self
@@ -77,7 +80,12 @@ class Run:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._file.close()
+        with naming(self.path / _METRICS, nameless=True):
+            try:
+                self._file.close()
+            except OSError:
+                if error is None:
+                    raise
 
     def checkpoint(self, number: int) -> Path:
         """Return the file for a fold's state, which is removed when the run is finished."""
@@ -89,8 +97,10 @@ class Run:
 
     def add(self, row: Mapping[str, float | str | None]) -> None:
         """Append a row of metrics, on disk as soon as this returns; None becomes an empty cell."""
-        self._rows.writerow(row)
-        self._file.flush()
+        with naming(self.path / _METRICS, nameless=True):
+            cells = {n: text_cell(v) if isinstance(v, str) else v for n, v in row.items()}
+            self._rows.writerow(cells)
+            self._file.flush()
 
     def write_model(
         self,
@@ -105,7 +115,8 @@ class Run:
         arrays["standardise.std"] = torch.from_numpy(standardizer.std)
         for client, own in private.items():
             arrays |= {f"client.{client}.{name}": array for name, array in own.items()}
-        save_file(arrays, self.path / "model.safetensors")
+        with written_whole(self.path / "model.safetensors") as unfinished:
+            save_file(arrays, unfinished)
 
     def write_pictures(
         self,
@@ -150,7 +161,7 @@ def open_run(
     path = local_path(out)
     if path.exists() and not path.is_dir():
         raise UsageError(f"out={path}: is a file; name a folder")
-    if path.is_dir() and any(path.iterdir()) and not is_run(path):
+    if path.is_dir() and not _is_empty(path) and not is_run(path):
         raise UsageError(f"out={path}: holds something that is no run; name a new or empty folder")
     path.mkdir(parents=True, exist_ok=True)
     if resume and is_run(path):
@@ -189,7 +200,7 @@ def _version(package: str) -> str:
 
 def _check_same(path: Path, config: Mapping[str, Any]) -> None:
     """Raise UsageError for an existing run with other settings."""
-    before, now = read_json(LocalStorage(path), "config.json"), json.loads(json.dumps(config))
+    before, now = read_json(LocalStorage(path), "config.json"), json.loads(json_text(config))
     for key in sorted(now.keys() | before.keys()):
         if before.get(key) != now.get(key):
             raise UsageError(
@@ -198,10 +209,15 @@ def _check_same(path: Path, config: Mapping[str, Any]) -> None:
             )
 
 
+def _is_empty(folder: Path) -> bool:
+    """Whether a folder holds nothing but what a killed job left unfinished."""
+    return all(is_temporary(path.name) for path in folder.iterdir())
+
+
 def _remove(paths: Iterable[Path]) -> None:
     for path in list(paths):
         path.unlink(missing_ok=True)
 
 
 def _write_json(path: Path, values: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_text(path, json_text(values, indent=2, ensure_ascii=False) + "\n")

@@ -28,6 +28,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from kinestore.pipeline.synthetic import textured_shapes as drawing
 from kinestore.store.errors import UsageError
+from kinestore.store.io.atomic import written_whole
 
 CLIP_WIDTH, CLIP_HEIGHT = 160, 120
 CLIP_FPS = 25
@@ -187,7 +188,10 @@ def make_clips(
             rows.append((f"{label}/{path.name}", label, f"scene{scene + 1}", split))
             if on_clip is not None:
                 on_clip(path)
-    with manifest.open("w", newline="", encoding="utf-8") as file:
+    with (
+        written_whole(manifest) as unfinished,
+        unfinished.open("w", newline="", encoding="utf-8") as file,
+    ):
         header = ("video", "label", "group", "split")
         csv.writer(file, lineterminator="\n").writerows([header, *rows])
     return manifest
@@ -206,9 +210,11 @@ def write_video(stem: Path, frames: NDArray[np.uint8]) -> Path:
     encoder = "libx264" if "libx264" in av.codecs_available else "mpeg4"
     suffix, options = _ENCODERS[encoder]
     path = stem.with_name(stem.name + suffix)
-    path.parent.mkdir(parents=True, exist_ok=True)
     _, height, width, _ = frames.shape
-    with av.open(path, "w", options={"fflags": "+bitexact"}) as container:
+    with (
+        written_whole(path) as unfinished,
+        av.open(unfinished, "w", options={"fflags": "+bitexact"}) as container,
+    ):
         stream = cast(VideoStream, container.add_stream(encoder, rate=CLIP_FPS, options=options))
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.gop_size = 1

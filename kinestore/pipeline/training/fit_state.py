@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from kinestore.store import KinestoreError, UsageError
-from kinestore.store.io.atomic import publish, temporary
+from kinestore.store.io.atomic import written_whole
 
 FIT_FORMAT = 2
 
@@ -92,10 +92,8 @@ def write_fit(path: Path, fit: FitState, training: Mapping[str, Tensor]) -> None
     }
     tensors = {**training, **{_BEST + name: tensor for name, tensor in fit.best.items()}}
     own = {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with temporary(path.parent) as unfinished:
+    with written_whole(path) as unfinished:
         save_file(own, unfinished, metadata={"fit": json.dumps(described)})
-        publish(unfinished, path)
 
 
 def read_fit(path: Path) -> tuple[FitState, dict[str, Tensor]]:

@@ -43,7 +43,7 @@ def temporary(folder: Path, *, suffix: str = "") -> Iterator[Path]:
     clear_abandoned(folder)
     while True:
         path = folder / f"{_PREFIX}{_machine()}-{uuid.uuid4().hex}{suffix}"
-        with _naming(folder), path.open("xb") as owner:
+        with naming(folder), path.open("xb") as owner:
             with contextlib.suppress(OSError):  # a file system without locks: see is_abandoned
                 fcntl.flock(owner, fcntl.LOCK_EX)
             if not path.exists():
@@ -56,7 +56,7 @@ def temporary(folder: Path, *, suffix: str = "") -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _naming(shown: Path, *, nameless: bool = False) -> Iterator[None]:
+def naming(shown: Path, *, nameless: bool = False) -> Iterator[None]:
     """Name this path in errors of writing that name a temporary file, or none if `nameless`.
 
     Errors that libraries tell in words of their own become OSErrors.
@@ -181,7 +181,7 @@ def written_whole(path: Path) -> Iterator[Path]:
     Raises:
         OSError: If it cannot be written; the error names `path`.
     """
-    with temporary(path.parent, suffix=path.suffix) as unfinished, _naming(path, nameless=True):
+    with temporary(path.parent, suffix=path.suffix) as unfinished, naming(path, nameless=True):
         yield unfinished
         publish(unfinished, path)
 

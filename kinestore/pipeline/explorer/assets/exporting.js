@@ -1,11 +1,17 @@
 /** Rows as CSV (RFC 4180): clip_id, label, file. */
+// A spreadsheet would run a text that starts like a formula: it gets an apostrophe.
 export function csv(clips, rows) {
   const lines = [["clip_id", "label", "file"]];
   for (const row of rows) lines.push([clips.clipId(row), clips.label(row) ?? "", clips.uri(row)]);
   return lines.map((line) => `${line.map(quoted).join(",")}\r\n`).join("");
 }
 
-const quoted = (field) => (/[",\r\n]/.test(field) ? `"${field.replaceAll('"', '""')}"` : field);
+const FORMULA = /^'*[=+\-@\t\r\n\uff0b\uff0d\uff1d\uff20]/;
+
+function quoted(text) {
+  const field = FORMULA.test(text) ? `'${text}` : text;
+  return /[",\r\n]/.test(field) ? `"${field.replaceAll('"', '""')}"` : field;
+}
 
 /** Hand a text to the browser as a file. */
 export function download(text, name) {

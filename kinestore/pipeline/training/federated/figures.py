@@ -1,6 +1,5 @@
 """Figures of a federated job, for its summary, communication.json and curves."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, TypedDict
@@ -116,16 +115,17 @@ def _client_top5(trainer: FederatedTrainer, scored: Sequence[FederatedFold]) -> 
     return [float(own.mean()) if len(own) else None for own in each]
 
 
-def _mean(fractions: Sequence[float | None]) -> float:
-    """Return the mean over the clients that have a fraction, each counted once."""
-    return plain_mean([math.nan if fraction is None else fraction for fraction in fractions])
+def _mean(fractions: Sequence[float | None]) -> float | None:
+    """Return the mean over the clients that have a fraction, each counted once; None without."""
+    known = [fraction for fraction in fractions if fraction is not None]
+    return plain_mean(known) if known else None
 
 
 def _fold_prefix(result: FederatedFold, results: Sequence[FederatedFold]) -> str:
     return f"fold {result.partition.fold.name}, " if len(results) > 1 else ""
 
 
-def _privacy(trainer: FederatedTrainer, last: FederatedFold) -> dict[str, float] | None:
+def _privacy(trainer: FederatedTrainer, last: FederatedFold) -> dict[str, float | None] | None:
     """Return a bound on what the saved model reveals of a client, where there is noise."""
     federation = trainer.federation
     rate = 1.0 if federation.sample is None else federation.sample / federation.num_clients
