@@ -115,17 +115,8 @@ def write_hdf5(
         size = file.id.get_filesize()
     path.write_bytes(image.getbuffer())
     _take_room(path, size)  # a mapped write to a full disk would end the process
-    if math.prod(shape):
-        _fill(path, np.dtype(dtype), offset, shape, fill)
-
-
-def _fill(
-    path: Path,
-    dtype: np.dtype[Any],
-    offset: int,
-    shape: tuple[int, ...],
-    fill: Callable[[NDArray[Any]], None],
-) -> None:
+    if not math.prod(shape):
+        return
     try:
         mapped = np.memmap(path, dtype, mode="r+", offset=offset, shape=shape)
     except OSError:  # a file system that maps nothing for writing
