@@ -1,6 +1,7 @@
 """Reading untrusted files of named tensors: no pickle runs."""
 
 import pickle
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from kinestore.store.errors import UsageError
+
+_CAUSE = re.compile(r"WeightsUnpickler error: (.*?)(?:\. |\n|$)")
+"""The part of torch's message that names what is no tensor."""
 
 WRAPPERS = ("model_state", "state_dict")
 """Keys under which pytorchvideo, and others, save the state dict."""
@@ -30,7 +34,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     except FileNotFoundError:
         raise UsageError(f"weights {path}: no such file") from None
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, SafetensorError) as error:
-        reason = str(error).partition("\n")[0]
+        cause = _CAUSE.search(str(error))
+        reason = cause[1] if cause else str(error).partition("\n")[0]
         raise UsageError(f"weights {path}: not a state dict of tensors ({reason})") from error
     for wrapper in WRAPPERS:
         if isinstance(state, dict) and isinstance(state.get(wrapper), dict):

@@ -151,7 +151,7 @@ HOSTILE = [
     "🏃‍♀️🤸",
     "x" * 300,
     "&lt;b&gt;",
-    "\u2028=1+1",
+    "=1+1\u2028",
 ]
 
 
@@ -203,7 +203,8 @@ def test_names_of_any_kind_are_shown_as_they_are(browser: Browser, tmp_path: Pat
         )
         assert list(csv.reader(io.StringIO(exported, newline=""))) == [
             ["clip_id", "label", "file"],
-            *[[f"{HOSTILE[r]}#", HOSTILE[r], f"/films/{HOSTILE[r]}"] for r in (0, num - 1)],
+            [f"{HOSTILE[0]}#", HOSTILE[0], f"/films/{HOSTILE[0]}"],
+            ["'=1+1\u2028#", "'=1+1\u2028", "/films/=1+1\u2028"],  # no formula
         ]
         assert tab.evaluate("document.documentElement.scrollWidth") <= 1200
         assert one.said == []
