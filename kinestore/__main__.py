@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from kinestore.pipeline.commands.console import complain, printable, say
+from kinestore.pipeline.commands.console import complain, say
 from kinestore.pipeline.commands.demo import demo_command
 from kinestore.pipeline.commands.extract import extract_command
 from kinestore.pipeline.commands.federate import federate_command
@@ -30,6 +30,7 @@ from kinestore.pipeline.commands.store import (
 from kinestore.pipeline.commands.train import train_command
 from kinestore.pipeline.commands.visualize import explain_command, keyframes_command, umap_command
 from kinestore.pipeline.commands.weights import weights_app
+from kinestore.pipeline.printable import printable
 from kinestore.pipeline.signals import end_now
 from kinestore.pipeline.system_errors import describe
 from kinestore.store.errors import KinestoreError, UsageError

@@ -5,7 +5,6 @@ never read as markup.
 """
 
 import contextlib
-import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -24,13 +23,8 @@ from rich.table import Table
 from rich.text import Text
 
 from kinestore.pipeline.json_text import json_text
+from kinestore.pipeline.printable import printable
 from kinestore.progress import Progress
-
-_HIDDEN = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff\U000e0000-\U000e007f]"
-)
-"""Control characters, escape sequences' first among them; marks that turn the direction of what
-follows; halves of characters; tags, which nobody sees."""
 
 _UNBOUNDED = 1 << 20
 """Columns of what is no terminal: nothing is wrapped there."""
@@ -65,11 +59,6 @@ def progress() -> Iterator[Progress]:
             bars.update(tasks[stage], completed=done, total=total, note=printable(note))
 
         yield show
-
-
-def printable(text: object) -> str:
-    """Return text in one line that a terminal shows and does not obey; the rest is escaped."""
-    return _HIDDEN.sub(lambda hidden: hidden[0].encode("unicode_escape").decode(), str(text))
 
 
 def say(message: RenderableType) -> None:

@@ -15,11 +15,12 @@ import pytest
 from typer.testing import CliRunner
 
 from kinestore.__main__ import app
-from kinestore.pipeline.commands.console import printable, say, text_table
+from kinestore.pipeline.commands.console import say, text_table
 from kinestore.pipeline.commands.sql_tables import answer_rows
 from kinestore.pipeline.extraction.tasks import ClipTask, failure_rows
 from kinestore.pipeline.html_page import render_page
 from kinestore.pipeline.json_text import json_text
+from kinestore.pipeline.printable import printable
 from kinestore.pipeline.runs.writer import open_run
 from kinestore.pipeline.spreadsheet import cell_text, text_cell
 from kinestore.pipeline.video.errors import VideoError
