@@ -1,15 +1,13 @@
 """The commands that use the model of a finished run: `kinestore evaluate` and `predict`."""
 
-import json
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
-from rich.table import Table
+from rich.console import RenderableType
 
-from kinestore.pipeline.commands.console import progress, say
+from kinestore.pipeline.commands.console import progress, say, say_json, text_table
 from kinestore.pipeline.commands.extract import SOME_INPUTS_FAILED
 from kinestore.pipeline.commands.options import JsonOption, StoreArgument
 from kinestore.store.io.addresses import local_path
@@ -84,7 +82,7 @@ def evaluate_command(
         data = load_model(run).choose_views(opened, num_clips=test_clips, num_crops=test_crops)
     result = evaluate([run, *(average or [])], data, client=client, out=out, device="auto")
     if as_json:
-        say(json.dumps(result.to_json()))
+        say_json(result.to_json())
         return
     say(evaluation_table(result))
     if out is not None:
@@ -144,7 +142,7 @@ def predict_command(
             failures: list[Failure] = [] if extracted is None else store.failures()
     if as_json:
         failed = [{"path": one.uri, "message": one.message} for one in failures]
-        say(json.dumps({**result.to_json(), "failed": failed}))
+        say_json({**result.to_json(), "failed": failed})
     else:
         text = f"Predictions of {len(result.clip_ids)} clips written to {out}"
         if seen := int(result.in_training.sum()):
@@ -156,10 +154,8 @@ def predict_command(
         raise typer.Exit(SOME_INPUTS_FAILED)
 
 
-def evaluation_table(result: "Evaluation") -> Table:
+def evaluation_table(result: "Evaluation") -> RenderableType:
     """Return the figures of an evaluation, and what was left out."""
-    table = Table("", "", title=escape(f"{', '.join(result.runs)} on {result.data}"))
-    table.title_justify, table.show_header = "left", False
     left_out = result.left_out
     others = ", ".join(f"{name} {count}" for name, count in left_out.other_classes.items())
     low, high = result.interval
@@ -179,7 +175,5 @@ def evaluation_table(result: "Evaluation") -> Table:
     }
     for client, top1 in result.client_top1.items():
         rows[f"top-1 of client {client}'s own model"] = f"{top1:.3f}"
-    for name, value in rows.items():
-        if value not in ("", "0"):
-            table.add_row(name, escape(value))
-    return table
+    kept = [(name, value) for name, value in rows.items() if value not in ("", "0")]
+    return text_table(("", ""), kept, title=f"{', '.join(result.runs)} on {result.data}")

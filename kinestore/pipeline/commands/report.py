@@ -1,12 +1,11 @@
 """The commands `kinestore report` and `kinestore compare`."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from kinestore.pipeline.commands.console import progress, say
+from kinestore.pipeline.commands.console import progress, say, say_json
 from kinestore.pipeline.commands.options import JsonOption
 from kinestore.store.io.addresses import local_path
 
@@ -71,7 +70,7 @@ def compare_command(
 
     result = compare(first, second, out=out)
     if as_json:
-        say(json.dumps(result.to_json()))
+        say_json(result.to_json())
         return
     paired = result.paired
     say(

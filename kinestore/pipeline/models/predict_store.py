@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from kinestore.pipeline.models.clip_logits import ModelInput
 from kinestore.pipeline.models.trained_model import load_model
 from kinestore.pipeline.runs.training_clips import read_training_clips
+from kinestore.pipeline.spreadsheet import text_cell
 from kinestore.store import UsageError
 from kinestore.store.io.atomic import written_whole
 
@@ -139,4 +140,5 @@ def _write(path: Path, found: PredictedClips) -> None:
         with unfinished.open("w", newline="", encoding="utf-8") as file:
             rows = csv.writer(file)
             rows.writerow(table.column_names)
-            rows.writerows(zip(*(column.to_pylist() for column in table.columns), strict=True))
+            for row in zip(*(column.to_pylist() for column in table.columns), strict=True):
+                rows.writerow(text_cell(one) if isinstance(one, str) else one for one in row)

@@ -7,16 +7,17 @@ confusion.png, reliability.png
 """
 
 import csv
-import json
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from kinestore.pipeline.json_text import json_text
 from kinestore.pipeline.models.evaluation import Evaluation
 from kinestore.pipeline.plotting.reliability import draw_reliability
 from kinestore.pipeline.plotting.run_charts import draw_confusion
+from kinestore.pipeline.spreadsheet import text_cell
 from kinestore.store import UsageError
 from kinestore.store.io.atomic import write_text, written_whole
 
@@ -68,7 +69,7 @@ def write_evaluation(folder: Path, result: Evaluation) -> None:
         counts=np.array([one.num_clips for one in bins]),
         error=result.calibration.error,
     )
-    text = json.dumps(result.to_json(), indent=2, ensure_ascii=False, allow_nan=False)
+    text = json_text(result.to_json(), indent=2, ensure_ascii=False)
     write_text(folder / EVALUATION, text + "\n")
 
 
@@ -91,4 +92,4 @@ def _write_per_class(path: Path, result: Evaluation) -> None:
         rows = csv.writer(file)
         rows.writerow(["class", "clips", "precision", "recall", "f1"])
         for one in result.per_class:
-            rows.writerow([one.name, one.num_clips, one.precision, one.recall, one.f1])
+            rows.writerow([text_cell(one.name), one.num_clips, one.precision, one.recall, one.f1])

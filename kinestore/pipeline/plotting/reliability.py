@@ -9,6 +9,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from kinestore.pipeline.plotting.figure_file import save_figure
+
 
 def draw_reliability(
     path: Path,
@@ -38,4 +40,4 @@ def draw_reliability(
     lower.set(xlim=(0, 1), xlabel="confidence", ylabel="clips")
     for axes in (upper, lower):
         axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path)
+    save_figure(figure, path)

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from kinestore.pipeline.runs.reader import read_table
+from kinestore.store.io.atomic import written_whole
 
 TRAINING_CLIPS = "training_clips.parquet"
 
@@ -27,7 +28,8 @@ def write_training_clips(run: Path, train: Iterable[str], validation: Iterable[s
         [(clip, "train") for clip in train] + [(clip, "validation") for clip in validation]
     )
     columns = [[row[place] for row in rows] for place in range(2)]
-    pq.write_table(pa.table(columns, schema=_SCHEMA), run / TRAINING_CLIPS)
+    with written_whole(run / TRAINING_CLIPS) as unfinished:
+        pq.write_table(pa.table(columns, schema=_SCHEMA), unfinished)
 
 
 def read_training_clips(run: str | Path) -> set[str]:
