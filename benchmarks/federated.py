@@ -220,7 +220,7 @@ def crowd() -> dict[str, float]:
             held[f"MiB after round {record.round}"] = mib
 
     began = time.perf_counter()
-    options = SimulationOptions(sample=50, on_round=look)
+    options = SimulationOptions(clients_per_round=50, on_round=look)
     simulate(head, *rows, parts, rounds=200, settings=settings(EPOCHS), options=options)
     return {"seconds": time.perf_counter() - began, **held}
 

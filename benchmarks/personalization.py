@@ -131,7 +131,9 @@ def run(name: str, seed: int, rounds: int) -> Outcome:
     history = simulate_clients(
         net,
         [LocalSamples(samples=samples.subset(rows), config=LOCAL) for rows in fitted],
-        config=RoundsConfig(rounds=rounds, strategy=STRATEGIES[name], sample=PER_ROUND, seed=seed),
+        config=RoundsConfig(
+            rounds=rounds, strategy=STRATEGIES[name], clients_per_round=PER_ROUND, seed=seed
+        ),
     )
     return Outcome(
         name=name,

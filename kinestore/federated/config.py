@@ -14,15 +14,15 @@ class RoundsConfig:
     Attributes:
         rounds: Number of rounds, 1 or more.
         strategy: A strategy's name, or one that `federated.create` built with its settings.
-        sample: Number of clients drawn for each round, without repetition; None takes all. With
-            the noise stage each client is drawn by itself, and this many are expected.
+        clients_per_round: Number of clients drawn for each round, without repetition; None takes
+            all. With the noise stage each client is drawn by itself, and this many are expected.
         seed: 0 or more; the same seed gives the same model.
         device: "cpu", "cuda", or "auto" for CUDA where there is a GPU.
     """
 
     rounds: int
     strategy: str | Algorithm = "fedavg"
-    sample: int | None = None
+    clients_per_round: int | None = None
     seed: int = 0
     device: str = "auto"
 
@@ -41,7 +41,8 @@ class RoundsConfig:
 
     def check_clients(self, num_clients: int) -> None:
         """Raise UsageError if so many clients cannot be drawn for a round."""
-        if self.sample is not None and not 1 <= self.sample <= num_clients:
+        if self.clients_per_round is not None and not 1 <= self.clients_per_round <= num_clients:
             raise UsageError(
-                f"sample={self.sample}: must be from 1 to {num_clients}, the number of clients"
+                f"clients_per_round={self.clients_per_round}: must be from 1 to {num_clients}, "
+                "the number of clients"
             )

@@ -68,7 +68,7 @@ class RoundRunner:
             algorithm.strategy.proximal_term(size * len(sizes) / sum(sizes)) for size in sizes
         ]
         self.first = initial_server_state(
-            model, algorithm, num_clients=len(clients), sample=config.sample
+            model, algorithm, num_clients=len(clients), clients_per_round=config.clients_per_round
         )
         self._vectorized = self._vectorize(choose_device(config.device))
         self._unsent = {
@@ -79,7 +79,7 @@ class RoundRunner:
         """Return a hash of everything that decides the run, but for the number of rounds."""
         config = self._config
         known = hashlib.sha256(
-            repr((str(self.model), self._algorithm, config.sample, config.seed)).encode()
+            repr((str(self.model), self._algorithm, config.clients_per_round, config.seed)).encode()
         )
         for tensor in self.start.values():
             known.update(tensor_hash(tensor))
@@ -119,14 +119,14 @@ class RoundRunner:
 
     def _choose(self, number: int) -> list[int]:
         """Draw the round's clients, in order."""
-        num_clients, sample = len(self._clients), self._config.sample
-        if sample is None:
+        num_clients, clients_per_round = len(self._clients), self._config.clients_per_round
+        if clients_per_round is None:
             return list(range(num_clients))
         rng = np.random.default_rng(derive_seed("sample", self._config.seed, number))
         if self._algorithm.stages.noise:  # its accountant assumes Poisson sampling
-            drawn = np.flatnonzero(rng.random(num_clients) < sample / num_clients)
+            drawn = np.flatnonzero(rng.random(num_clients) < clients_per_round / num_clients)
         else:
-            drawn = np.sort(rng.choice(num_clients, size=sample, replace=False))
+            drawn = np.sort(rng.choice(num_clients, size=clients_per_round, replace=False))
         return [int(client) for client in drawn]
 
     def _vectorize(self, device: torch.device) -> VectorizedClients | None:
@@ -179,7 +179,7 @@ class RoundRunner:
 
 
 def initial_server_state(
-    model: nn.Module, algorithm: Algorithm, *, num_clients: int, sample: int | None
+    model: nn.Module, algorithm: Algorithm, *, num_clients: int, clients_per_round: int | None
 ) -> ServerState:
     """Return the server's state before the first round, from this model."""
     return algorithm.init(
@@ -187,7 +187,7 @@ def initial_server_state(
             arrays=starting_arrays(model),
             parameters=frozenset(name for name, _ in model.named_parameters()),
             num_clients=num_clients,
-            per_round=num_clients if sample is None else sample,
+            per_round=num_clients if clients_per_round is None else clients_per_round,
         )
     )
 

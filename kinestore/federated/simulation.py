@@ -91,8 +91,8 @@ class SimulationOptions:
     """Further options of `simulate`.
 
     Attributes:
-        sample: As in `RoundsConfig`, and so seed and device. On a GPU clients are vectorized, if
-            the head has no buffers and no randomness; other heads train on the CPU.
+        clients_per_round: As in `RoundsConfig`, and so seed and device. On a GPU clients are
+            vectorized, if the head has no buffers and no randomness; other heads train on the CPU.
         seed: Decides the weights of a named head, draws of clients and batches.
         device: "cpu", "cuda" or "auto".
         test: Features and labels to evaluate each round's model on.
@@ -103,7 +103,7 @@ class SimulationOptions:
         on_round: Called after each round.
     """
 
-    sample: int | None = None
+    clients_per_round: int | None = None
     seed: int = 0
     device: str = "auto"
     test: Rows | None = None
@@ -146,7 +146,7 @@ def simulate(
     config = RoundsConfig(
         rounds=rounds,
         strategy=strategy,
-        sample=options.sample,
+        clients_per_round=options.clients_per_round,
         seed=options.seed,
         device=options.device,
     )

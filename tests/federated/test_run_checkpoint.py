@@ -52,12 +52,12 @@ def run(name: str, rounds: int = ROUNDS, **changes: Any) -> History:
         "parts": iid(labels, 5, seed=0),
         "strategy": federated.create(name.split(",")[0], **STRATEGIES[name]),
         "settings": TrainingConfig(epochs=1, batch_size=8),
-        "sample": 3,
+        "clients_per_round": 3,
         "test": (features[:20], labels[:20]),
         **changes,
     }
     head = create("mlp", in_features=6, num_classes=3, hidden=(8,))
-    names = ("sample", "seed", "test", "checkpoints", "on_round")
+    names = ("clients_per_round", "seed", "test", "checkpoints", "on_round")
     options = {key: arguments.pop(key) for key in names if key in arguments}
     return simulate(head, rounds=rounds, options=SimulationOptions(**options), **arguments)
 
@@ -98,7 +98,7 @@ def test_a_run_that_is_done_computes_nothing_more(tmp_path: Path) -> None:
     "changes",
     [
         {"seed": 1},
-        {"sample": 2},
+        {"clients_per_round": 2},
         {"settings": TrainingConfig(epochs=2, batch_size=8)},
         {"labels": (np.arange(90) + 1) % 3},
         {"strategy": federated.create("fedprox")},

@@ -20,7 +20,7 @@ from kinestore.heads import FeatureSamples, TrainingConfig, create, fit
 from kinestore.heads.support.seeds import derive_seed
 from kinestore.store import UsageError
 
-OPTIONS = ("sample", "seed", "test", "on_round")
+OPTIONS = ("clients_per_round", "seed", "test", "on_round")
 LOCAL = TrainingConfig(epochs=2, batch_size=16, learning_rate=5e-3, weight_decay=0.0)
 Arrays = tuple[NDArray[np.float32], NDArray[np.int64]]
 
@@ -193,11 +193,11 @@ def test_a_client_with_one_row_takes_part() -> None:
 
 def test_the_seed_decides_every_bit_and_the_global_generator_stays() -> None:
     before = torch.get_rng_state()
-    first = run(seed=1, sample=2)
+    first = run(seed=1, clients_per_round=2)
     assert torch.equal(torch.get_rng_state(), before)
     torch.rand(9)
-    assert same(first, run(seed=1, sample=2))
-    assert not same(first, run(seed=2, sample=2))
+    assert same(first, run(seed=1, clients_per_round=2))
+    assert not same(first, run(seed=2, clients_per_round=2))
 
 
 def test_a_head_given_is_copied_and_one_named_is_built_from_the_seed() -> None:
@@ -215,7 +215,7 @@ def test_a_strategy_may_be_named_or_given() -> None:
 
 def test_records_count_what_travelled() -> None:
     seen: list[RoundRecord] = []
-    history = run(sample=3, on_round=seen.append)
+    history = run(clients_per_round=3, on_round=seen.append)
     assert seen == history.rounds
     assert [record.round for record in seen] == [1, 2]
     num_parameters = 8 * 16 + 16 + 16 * 3 + 3
@@ -239,7 +239,7 @@ def test_draws_change_from_round_to_round_and_every_client_has_its_turn() -> Non
             return super().apply(state, joined, updates)
 
     arguments = {"features": features, "labels": labels, "parts": parts, "rounds": 20}
-    run(**arguments, strategy=Algorithm(strategy=Watching()), sample=2)
+    run(**arguments, strategy=Algorithm(strategy=Watching()), clients_per_round=2)
     assert all(len(clients) == 2 for clients in drawn)
     assert len({frozenset(clients) for clients in drawn}) > 3
     assert set().union(*drawn) == {0, 1, 2, 3, 4}
@@ -291,8 +291,11 @@ def with_nan() -> NDArray[np.float32]:
     ("changes", "message"),
     [
         ({"rounds": 0}, "rounds=0: must be 1 or more"),
-        ({"sample": 5}, "sample=5: must be from 1 to 4, the number of clients"),
-        ({"sample": 0}, "sample=0: must be from 1 to 4"),
+        (
+            {"clients_per_round": 5},
+            "clients_per_round=5: must be from 1 to 4, the number of clients",
+        ),
+        ({"clients_per_round": 0}, "clients_per_round=0: must be from 1 to 4"),
         ({"seed": -1}, "seed=-1: must be from 0"),
         ({"strategy": "x"}, "strategy='x': must be one of"),
         ({"head": "x"}, "head='x': must be one of"),

@@ -158,7 +158,7 @@ def run(strategy: str, head: str, *, device: str = "cpu", **settings: Any) -> Hi
         strategy=read_strategy(strategy),
         settings=replace(SETTINGS, learning_rate=1e-3),
         options=SimulationOptions(
-            sample=3, test=(features.astype(np.float32), labels), device=device
+            clients_per_round=3, test=(features.astype(np.float32), labels), device=device
         ),
     )
 

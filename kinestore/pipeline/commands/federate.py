@@ -61,8 +61,13 @@ def federate_command(
             "docs/training.md lists all."
         ),
     ] = "iid",
-    sample: Annotated[
-        int | None, typer.Option(help="Clients drawn for each round. [default: all]")
+    clients_per_round: Annotated[
+        int | None,
+        typer.Option(
+            "--clients-per-round",
+            "--sample",
+            help="Number of clients drawn for each round. [default: all]",
+        ),
     ] = None,
     split: SplitOption = None,
     cv: CvOption = None,
@@ -119,7 +124,7 @@ def federate_command(
                 num_clients=clients,
                 rounds=rounds,
                 partition=partition,
-                sample=sample,
+                clients_per_round=clients_per_round,
                 checkpoint_every=checkpoint_every,
                 resume=resume,
             ),

@@ -54,7 +54,7 @@ class FederationConfig:
         rounds: Rounds of communication, 1 or more.
         partition: Which clients hold which clips: one of `PARTITIONS`, such as "iid" for even
             shares of every class or "group" to keep each group with one client.
-        sample: Clients drawn for each round; None takes all.
+        clients_per_round: Number of clients drawn for each round; None takes all.
         checkpoint_every: Rounds between two checkpoints in the run folder, 1 or more.
         resume: Continue from the run folder's checkpoints, to the same bits; start where there are
             none. A run that is finished is only read.
@@ -64,7 +64,7 @@ class FederationConfig:
     num_clients: int = 4
     rounds: int = 80
     partition: str = "iid"
-    sample: int | None = None
+    clients_per_round: int | None = None
     checkpoint_every: int = 10
     resume: bool = False
 

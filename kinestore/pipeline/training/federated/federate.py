@@ -99,9 +99,9 @@ def federate(
     """
     started = time.perf_counter()
     config = training or default_client_training(data)
-    RoundsConfig(rounds=federation.rounds, sample=federation.sample).check_clients(
-        federation.num_clients
-    )
+    RoundsConfig(
+        rounds=federation.rounds, clients_per_round=federation.clients_per_round
+    ).check_clients(federation.num_clients)
     _check_central_only(config, evaluation)
     with join_processes(config.device) as processes:
         if processes.count > 1:
@@ -132,7 +132,7 @@ def federate(
             "partition": federation.partition,
             "clients": federation.num_clients,
             "rounds": federation.rounds,
-            "sample": federation.sample,
+            "sample": federation.clients_per_round,
             "evaluation": described,
             "settings": asdict(config),
             "seed": seed,

@@ -128,7 +128,11 @@ def _fold_prefix(result: FederatedFold, results: Sequence[FederatedFold]) -> str
 def _privacy(trainer: FederatedTrainer, last: FederatedFold) -> dict[str, float | None] | None:
     """Return a bound on what the saved model reveals of a client, where there is noise."""
     federation = trainer.federation
-    rate = 1.0 if federation.sample is None else federation.sample / federation.num_clients
+    rate = (
+        1.0
+        if federation.clients_per_round is None
+        else federation.clients_per_round / federation.num_clients
+    )
     spent = privacy_of(trainer.strategy.stages, rounds=len(last.history.rounds), rate=rate)
     return None if spent is None else asdict(spent)
 

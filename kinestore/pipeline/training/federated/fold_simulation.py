@@ -110,7 +110,10 @@ class FederatedTrainer:
         model, federation = self.data.new_model(), self.federation
         self.data.check(model)
         state = initial_server_state(
-            model, self.strategy, num_clients=federation.num_clients, sample=federation.sample
+            model,
+            self.strategy,
+            num_clients=federation.num_clients,
+            clients_per_round=federation.clients_per_round,
         )
         shares_all = len(state.arrays) == len(model.state_dict())
         if not shares_all and any(
@@ -139,7 +142,7 @@ class FederatedTrainer:
             config=RoundsConfig(
                 rounds=self.federation.rounds,
                 strategy=self.strategy,
-                sample=self.federation.sample,
+                clients_per_round=self.federation.clients_per_round,
                 seed=self._seed,
                 device=self._training.device,
             ),

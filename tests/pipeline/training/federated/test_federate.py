@@ -64,7 +64,7 @@ def test_summary_adds_up_what_metrics_hold(tmp_path: Path) -> None:
         clips(),
         out=tmp_path,
         clients=5,
-        sample=2,
+        clients_per_round=2,
         rounds=3,
         settings=SHORT,
         progress=watch(ticks),
@@ -94,7 +94,7 @@ def test_summary_adds_up_what_metrics_hold(tmp_path: Path) -> None:
 
 
 def test_communication_adds_up_by_round_by_client_and_in_all(tmp_path: Path) -> None:
-    federate(clips(), out=tmp_path, clients=5, sample=2, rounds=4, settings=SHORT)
+    federate(clips(), out=tmp_path, clients=5, clients_per_round=2, rounds=4, settings=SHORT)
     sent = json.loads((tmp_path / "communication.json").read_text())
     for name in ("parameters_up", "parameters_down", "bytes_up", "bytes_down"):
         assert sum(row[name] for row in sent["rounds"]) == sent["run"][name]
@@ -174,7 +174,7 @@ def test_a_finished_run_is_read_again_but_not_for_other_clips(tmp_path: Path) ->
 
 
 def test_noise_is_accounted_for(tmp_path: Path) -> None:
-    asked: dict[str, Any] = {"clients": 4, "sample": 2, "rounds": 3, "settings": SHORT}
+    asked: dict[str, Any] = {"clients": 4, "clients_per_round": 2, "rounds": 3, "settings": SHORT}
     summary = federate(clips(), out=tmp_path, strategy="fedavg:clip=1,noise=2", **asked)
     spent = summary["privacy"]
     assert (spent["noise"], spent["clip"], spent["rate"], spent["delta"]) == (2.0, 1.0, 0.5, 1e-5)
@@ -226,7 +226,11 @@ def test_refusals_are_named_in_the_summary(tmp_path: Path) -> None:
     ("changes", "choice", "message"),
     [
         ({}, {"rounds": 0}, "rounds=0: must be 1 or more"),
-        ({}, {"sample": 5}, "sample=5: must be from 1 to 4, the number of clients"),
+        (
+            {},
+            {"clients_per_round": 5},
+            "clients_per_round=5: must be from 1 to 4, the number of clients",
+        ),
         ({}, {"clients": 49}, "num_clients=49: must be from 1 to 48, the number of rows"),
         ({}, {"clients": 5, "partition": "group"}, "num_clients=5: must be 4 or fewer, as there"),
         ({}, {"partition": "x"}, "partition='x': must be one of iid, group"),

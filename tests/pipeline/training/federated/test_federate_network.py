@@ -86,7 +86,9 @@ def test_a_pull_of_nothing_changes_no_bit_and_a_strong_one_holds_the_clients_bac
 
 def test_a_clients_own_parts_stay_with_it() -> None:
     strategy = federated.create("personal", private=("conv",))
-    history = together([0, 1, 2], [3, 4, 5], [6, 7], strategy=strategy, rounds=2, sample=2)
+    history = together(
+        [0, 1, 2], [3, 4, 5], [6, 7], strategy=strategy, rounds=2, clients_per_round=2
+    )
     assert history.shared == {"classifier.weight", "classifier.bias"}
     took_part = {client for record in history.rounds for client in record.participants}
     assert history.private.keys() == took_part
@@ -147,7 +149,7 @@ def federate(store: Store, out: Path, **changes: Any) -> dict[str, Any]:
 PERSONAL: dict[str, Any] = {
     "head": "differential:layers=1-1-1-1,width=16,strides=",
     "strategy": "personal:private=local",
-    "sample": 2,
+    "clients_per_round": 2,
     "rounds": 4,
 }
 
@@ -212,7 +214,16 @@ def test_clients_learn_what_their_clips_show(
 def test_every_option_reaches_the_run(store: Store, tmp_path: Path) -> None:
     asked = ["federate", store.path, "--input", "frames", "--head", NET, "--out", tmp_path / "run"]
     asked += ["--strategy", "fedprox:mu=0.1", "--clients", 2, "--rounds", 2, "--local-epochs", 2]
-    asked += ["--batch-size", 5, "--learning-rate", 0.03, "--weight-decay", 0.001, "--sample", 1]
+    asked += [
+        "--batch-size",
+        5,
+        "--learning-rate",
+        0.03,
+        "--weight-decay",
+        0.001,
+        "--clients-per-round",
+        1,
+    ]
     asked += ["--accumulate", 2, "--precision", "float32", "--device", "cpu", "--size", 36]
     asked += ["--test-crops", 3, "--swap", "red,green", "--seed", 4, "--json"]
     done = CliRunner().invoke(app, [str(word) for word in asked], catch_exceptions=False)
