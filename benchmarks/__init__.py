@@ -1,1 +1,1 @@
-"""Speed, memory and accuracy beside honest opponents, each a module to run by its name."""
+"""Benchmarks of speed, memory and accuracy against other libraries; run each as a module."""

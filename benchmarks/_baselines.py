@@ -1,4 +1,4 @@
-"""Extraction as scripts do it: the libraries' own networks in a plain loop, or behind a DataLoader.
+"""Extraction by plain scripts: the libraries' own networks in a loop, or behind a DataLoader.
 
 Shape legend: B batch, T frames, C channels, H height, W width, L tokens, D features.
 """
@@ -19,10 +19,10 @@ BATCH = {"cpu": 4, "cuda": 16}
 
 @dataclass(frozen=True, kw_only=True)
 class Plain:
-    """A library's network as a script would run it.
+    """A network of a library, run as in a plain script.
 
     Attributes:
-        build: Makes it, with random weights.
+        build: Builds it, with random weights.
         load: Reads a file of weights, ready for features.
         features: From normalized clips, float32, shape (B, C, T, H, W), to shape (B, ...).
         num_frames: T.
@@ -200,7 +200,7 @@ def _cnn(name: str) -> Plain:
 
 
 class Shrunk:
-    """Map-style data set of clips, decoded by PyAV and shrunk as the network wants it."""
+    """Map-style data set of clips, decoded by PyAV and resized for the network."""
 
     def __init__(self, clips: Sequence[str], network: Plain) -> None:
         self._clips = clips

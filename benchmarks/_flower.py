@@ -1,7 +1,7 @@
-"""The opponents of `benchmarks.federated`: training steps in plain PyTorch, and Flower around them.
+"""The other programs of `benchmarks.federated`: training steps in plain PyTorch, and in Flower.
 
-Flower runs in a virtual environment of its own, which knows this module and nothing else of the
-project. Ray's workers import it by name, and so keep what `worker` made.
+Flower runs in its own virtual environment, which has this module and nothing else of the
+project. Ray's workers import it by name, and so keep the result of `worker`.
 """
 
 import functools
@@ -64,7 +64,7 @@ class Trainer:
 
 @functools.cache
 def worker(folder: Path, num_threads: int) -> tuple[Trainer, list[Tensor]]:
-    """What one of Ray's processes keeps between clients: the rows, mapped, and a trainer."""
+    """Return the state that a Ray process keeps between clients: mapped rows, and a trainer."""
     torch.set_num_threads(num_threads)
     features = torch.from_numpy(np.load(folder / "features.npy", mmap_mode="c"))
     labels = torch.from_numpy(np.load(folder / "labels.npy"))
@@ -98,8 +98,8 @@ def simulate(folder: Path, *, num_clients: int, rounds: int, epochs: int, num_cp
 
     @server_app.main()  # type: ignore[untyped-decorator]
     def serve(grid: Any, context: Any) -> None:
-        everybody = {"min_train_nodes": num_clients, "min_available_nodes": num_clients}
-        result = FedAvg(fraction_evaluate=0.0, **everybody).start(
+        all_clients = {"min_train_nodes": num_clients, "min_available_nodes": num_clients}
+        result = FedAvg(fraction_evaluate=0.0, **all_clients).start(
             grid,
             ArrayRecord(torch.load(folder / "start.pt")),
             num_rounds=rounds,
@@ -115,7 +115,7 @@ def simulate(folder: Path, *, num_clients: int, rounds: int, epochs: int, num_cp
 
 
 def install(venv: Path, *, torch_version: str) -> Path:
-    """The interpreter of Flower's environment, which is made where there is none."""
+    """Return the interpreter of Flower's environment, which is created if it is absent."""
     python = venv / "bin" / "python"
     if not python.exists():
         print(f"installing Flower into {venv}", flush=True)
@@ -126,7 +126,7 @@ def install(venv: Path, *, torch_version: str) -> Path:
 
 
 def run(python: Path, folder: Path, **numbers: int) -> None:
-    """Call `simulate` in that environment, telling nobody about it."""
+    """Call `simulate` in that environment, without sending usage statistics."""
     # Not `-m`: Ray would then send the module's functions by value, and its workers keep nothing.
     call = f"from benchmarks._flower import *; simulate(Path({str(folder)!r}), **{numbers})"
     silent = {"FLWR_TELEMETRY_ENABLED": "0", "RAY_USAGE_STATS_ENABLED": "0"}

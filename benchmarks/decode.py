@@ -1,11 +1,11 @@
-"""How fast videos are decoded: this project's way beside the bare decoder and the field's ways.
+"""Decoding speed: this project, the bare decoder and other libraries.
 
     python -m benchmarks.decode [VIDEO_OR_FOLDER ...] [--rounds 5] [--frames 300] [--one-core]
 
 Four clips are generated (MPEG-4 with B-frames in AVI and H.264 in MP4, at 320x240 with 0.6 Mbit/s
-and at 1280x720 with 4 Mbit/s); videos that are named are measured too. Each contender lives in a
-process of its own, is asked once to warm up, and is then timed from inside, in turn with the
-others; the median of the rounds counts. Every decoder is told to use one thread. decord and the
+and at 1280x720 with 4 Mbit/s); videos on the command line are measured too. Each contender runs in
+its own process, is called once to warm up, and is then timed inside that process, in turn with the
+others; the result is the median of the rounds. Every decoder is set to one thread. decord and the
 ffmpeg command keep helper threads even so; `--one-core` pins each contender to a single core.
 ffmpeg is timed by its own clock (-benchmark), which leaves out that its process has to start.
 """
@@ -170,7 +170,7 @@ def measure(path: Path, workers: dict[str, Isolated], *, rounds: int) -> Found:
     for _ in range(1 + rounds):
         for name in [n for n in workers if n not in failures]:
             try:
-                seconds[name].append(workers[name].ask(name, str(path)))
+                seconds[name].append(workers[name].call(name, str(path)))
             except LibraryFailed as failure:
                 failures[name] = failure
     return {name: failures.get(name) or statistics.median(seconds[name][1:]) for name in workers}

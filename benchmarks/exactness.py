@@ -1,11 +1,11 @@
-"""Which frame each library really returns, against ffmpeg's own reading of the file in order.
+"""Frames that each library returns, compared with those of ffmpeg, which reads the file in order.
 
     python -m benchmarks.exactness [FOLDER] [--details]
 
 FOLDER holds real clips (../shared/data by default, if it is there); odd clips are generated.
-Of each clip, eight evenly spaced frames are asked for, and then the same eight backwards. A
+Of each clip, eight evenly spaced frames are requested, and then the same eight backwards. A
 returned picture is taken for the reference frame that is nearest to it (mean absolute difference
-in RGB, every third pixel both ways), so another way of converting colours does no harm, nor does
+in RGB, every third pixel both ways), so another way of converting colors does no harm, nor does
 a picture that lies on its side; it counts as right if no other frame is clearly nearer. Each
 library runs in a process of its own.
 """
@@ -31,10 +31,10 @@ from benchmarks.isolated_process import Isolated, LibraryFailed, left_out, versi
 
 Picture = NDArray[np.uint8]
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
-NUM_ASKED = 8
+NUM_REQUESTED = 8
 PIXEL_STEP = 3
 TIE = 0.05
-"""Levels of 255 by which another frame may be nearer before the one asked for counts as wrong."""
+"""Levels of 255 by which another frame may be nearer before the requested one counts as wrong."""
 
 
 def ours(path: str, indices: list[int]) -> Iterable[Picture]:
@@ -91,15 +91,15 @@ LIBRARIES: dict[str, Callable[[str, list[int]], Iterable[Picture]]] = {
 
 @dataclass(kw_only=True)
 class Score:
-    """How one library did on one group of clips.
+    """Result of one library on one group of clips.
 
     Attributes:
         clips: Clips that were tried.
-        wrong_clips: Clips of which any returned frame was not the one asked for.
+        wrong_clips: Clips of which any returned frame was not the requested one.
         answered: Frames that were returned.
-        wrong: Frames among them that were not those asked for.
+        wrong: Frames among them that were not the requested ones.
         errors: Requests that ended in an exception, a crash or a hang.
-        details: A line for each clip that was not answered rightly.
+        details: A line for each clip with a wrong answer.
     """
 
     clips: int = 0
@@ -111,13 +111,13 @@ class Score:
 
 
 def answer(library: str, path: str, reference: str, indices: list[int]) -> list[int]:
-    """The reference frames that a library returned when asked for others."""
+    """The reference frames that a library returned for these requests."""
     frames = np.load(reference)
     pictures = LIBRARIES[library](path, indices)
     return [_nearest(p, frames, index) for index, p in zip(indices, pictures, strict=True)]
 
 
-def _nearest(picture: Picture, frames: Picture, asked: int) -> int:
+def _nearest(picture: Picture, frames: Picture, requested: int) -> int:
     """Index of that one of the frames of shape (T, H, W, 3) which a picture is."""
     turns = [np.rot90(picture, turn)[::PIXEL_STEP, ::PIXEL_STEP] for turn in range(4)]
     likely = [turn for turn in turns if turn.shape == frames.shape[1:]]
@@ -125,7 +125,7 @@ def _nearest(picture: Picture, frames: Picture, asked: int) -> int:
         raise ValueError(f"a picture of shape {picture.shape}")
     gaps = [np.abs(frames - turn.astype(np.int16)).mean((1, 2, 3)) for turn in likely]
     gap = min(gaps, key=lambda of_turn: float(of_turn.min()))
-    return asked if gap[asked] <= gap.min() + TIE else int(gap.argmin())
+    return requested if gap[requested] <= gap.min() + TIE else int(gap.argmin())
 
 
 def read_reference(path: Path) -> Picture:
@@ -176,9 +176,9 @@ def generate(folder: Path) -> dict[str, Path]:
 
 
 def _truncated(path: Path) -> Path:
-    cut = path.with_stem(f"{path.stem}-truncated")
-    cut.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
-    return cut
+    truncated = path.with_stem(f"{path.stem}-truncated")
+    truncated.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
+    return truncated
 
 
 def group_of(path: Path) -> str:
@@ -192,19 +192,21 @@ def group_of(path: Path) -> str:
 
 def score_clip(score: Score, worker: Isolated, library: str, path: Path, reference: Path) -> None:
     num_frames = len(np.load(reference, mmap_mode="r"))
-    asked = np.linspace(0, num_frames - 1, min(NUM_ASKED, num_frames)).round().astype(int).tolist()
+    requested = (
+        np.linspace(0, num_frames - 1, min(NUM_REQUESTED, num_frames)).round().astype(int).tolist()
+    )
     wrong_before = score.wrong
-    for indices in (asked, asked[::-1]):
+    for indices in (requested, requested[::-1]):
         try:
-            got = worker.ask(library, str(path), str(reference), indices)
+            got = worker.call(library, str(path), str(reference), indices)
         except LibraryFailed as failure:
             score.errors += 1
-            score.details.append(f"{path.name}: {library}: asked {indices}: {failure}")
+            score.details.append(f"{path.name}: {library}: requested {indices}: {failure}")
             continue
         score.answered += len(got)
         score.wrong += sum(a != b for a, b in zip(indices, got, strict=True))
         if got != indices:
-            score.details.append(f"{path.name}: {library}: asked {indices}, got {got}")
+            score.details.append(f"{path.name}: {library}: requested {indices}, got {got}")
     score.clips += 1
     score.wrong_clips += score.wrong > wrong_before
 

@@ -1,8 +1,8 @@
-"""How fast the explorer opens, moves and searches, without a graphics card.
+"""Speed of the explorer: opening, moving and searching, without a graphics card.
 
     python -m benchmarks.explorer [--repeats 5]
 
-Made-up clips with a label of 101, a caption, a prediction and ten neighbours, without thumbnails,
+Generated clips with a label of 101, a caption, a prediction and ten neighbors, without thumbnails,
 in headless Chromium that runs WebGL on the processor: a laptop's graphics are many times as fast.
 Each figure is the median over the repeats. `opens` counts from the start of loading until all is
 drawn, once in time and once in the processors' time of all of the browser's processes, which says
@@ -62,9 +62,9 @@ def opens(tab: Tab, session: CDPSession) -> tuple[float, float]:
 
 
 def busy_ms(session: CDPSession) -> float:
-    """What a browser's processes have taken of the processors."""
-    told = session.send("SystemInfo.getProcessInfo")
-    return float(1000 * sum(process["cpuTime"] for process in told["processInfo"]))
+    """Return the CPU time of a browser's processes in milliseconds."""
+    info = session.send("SystemInfo.getProcessInfo")
+    return float(1000 * sum(process["cpuTime"] for process in info["processInfo"]))
 
 
 def moves(tab: Tab, *, zoom: bool) -> float:

@@ -1,4 +1,4 @@
-"""What extraction costs: this project's job beside a DataLoader script and a plain loop.
+"""Cost of extraction: this project's job, a DataLoader script and a plain loop.
 
     python -m benchmarks.extract [VIDEOS] [--extractors r3d,slow] [--clips 128] [--workers 2]
     python -m benchmarks.extract --device cuda --synthetic 2000
@@ -8,18 +8,18 @@ says. All contenders run the same networks with the same random weights on the s
 frames, shrunk alike, in processes of their own: in float32 on a CPU, in bfloat16 on a GPU, where
 BLIP with Slow and then all five networks of FLAMeST are measured by default.
 
-- `kinestore`: the job as a person starts it, with a store, a ledger and provenance.
+- `kinestore`: the job as a user starts it, with a store, a failure log and provenance.
 - `DataLoader`: a well-tuned script: worker processes decode and shrink ahead (one on a CPU, whose
-  cores the networks want; one a core beside a GPU), the main process runs batches (4 clips, 16 on a
+  cores the networks need; one a core beside a GPU), the main process runs batches (4 clips, 16 on a
   GPU), channels last, copied from pinned memory. With several extractors it runs once for each, as
   such scripts do.
 - `loop`: clip by clip, extractor by extractor, decoding each time, on all cores.
 
 Each is timed from its start to its last result, on all clips and on a quarter of them: the rate is
-the difference in clips over the difference in seconds, which leaves out the start, told beside it.
-They take turns, `--repeats` times; seconds are medians.
+the difference in clips over the difference in seconds, which leaves out the start-up time (a
+column of its own). They take turns, `--repeats` times; seconds are medians.
 The ceiling on a CPU is cores / (seconds of decoding + seconds of all forward passes) of a clip on
-one thread, for both want the same cores; with a GPU it is the lower of cores / seconds of decoding
+one thread, since both use the same cores; with a GPU it is the lower of cores / seconds of decoding
 and 1 / seconds of all forward passes on the GPU. The peak is that of matrix products.
 """
 
@@ -85,7 +85,7 @@ def make_clips(folder: Path, count: int, size: tuple[int, int]) -> list[Path]:
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """What every contender does.
+    """Work of every contender.
 
     Attributes:
         clips: Files.
@@ -126,7 +126,7 @@ RUN = {"kinestore": run_kinestore, "DataLoader": run_dataloader, "loop": run_loo
 
 @dataclass(frozen=True, kw_only=True)
 class Stages:
-    """What a clip costs in each stage.
+    """Cost of a clip in each stage.
 
     Attributes:
         seconds: Of decoding on one thread, and of each extractor's forward pass on the device (a
@@ -160,7 +160,7 @@ def stages_of(work: Work) -> Stages:
 
 
 def measure_stages(work: Work) -> Stages:
-    """What `stages_of` gives."""
+    """Return the result of `stages_of`."""
     import torch
 
     from kinestore.extractors import FrameChoice, create
@@ -201,7 +201,7 @@ def measure_stages(work: Work) -> Stages:
 
 @dataclass(frozen=True, kw_only=True)
 class Timed:
-    """What a contender took.
+    """Time and memory of a contender.
 
     Attributes:
         seconds: From start to end.
@@ -244,7 +244,7 @@ def gpu_busy(device: str) -> Iterator[list[float]]:
     if device == "cpu" or command is None:
         yield seen
         return
-    asked = [
+    query = [
         "--query-gpu=utilization.gpu",
         "--format=csv,noheader,nounits",
         "-i",
@@ -252,12 +252,12 @@ def gpu_busy(device: str) -> Iterator[list[float]]:
         "-lms",
         "200",
     ]
-    with tempfile.TemporaryFile("w+") as told:
-        with subprocess.Popen([command, *asked], stdout=told) as watcher:
+    with tempfile.TemporaryFile("w+") as output:
+        with subprocess.Popen([command, *query], stdout=output) as watcher:
             yield seen
             watcher.terminate()
-        told.seek(0)
-        seen += [float(line) for line in told if line.strip().isdigit()]
+        output.seek(0)
+        seen += [float(line) for line in output if line.strip().isdigit()]
 
 
 def resident(process: psutil.Process) -> int:
@@ -333,8 +333,8 @@ def compare(work: Work, repeats: int) -> None:
         start = f"{whole_s - len(work.clips) / rate:.1f}"
         peak = max(whole.peak for _, whole in runs)
         busy = [whole.gpu_busy for _, whole in runs if whole.gpu_busy is not None]
-        told = f"{statistics.median(busy):.0f}%" if busy else "-"
-        table.add_row(contender, *row(rate, start, f"{peak / 2**20:.0f}"), told)
+        busy_share = f"{statistics.median(busy):.0f}%" if busy else "-"
+        table.add_row(contender, *row(rate, start, f"{peak / 2**20:.0f}"), busy_share)
     table.add_row("ceiling", *row(ceiling, "", ""))
     spent = ", ".join(f"{stage} {seconds:.4f}" for stage, seconds in stages.seconds.items())
     Console(width=120).print(

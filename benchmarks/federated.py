@@ -1,21 +1,21 @@
-"""Seconds a round of federated training: ours beside the best plain loop and Flower's simulation.
+"""Seconds per round of federated training: this project, a plain loop and Flower's simulation.
 
     python -m benchmarks.federated [--clients 4 10 20] [--repeats 5] [--skip-flower] [--json FILE]
 
-10,619 made rows of 2816 values, 101 classes, MLP 2816-512-256-101, even parts; five local epochs,
-batches of 128, Adam. A repetition runs each contender in turn for three rounds; the first warms up,
-and the median of the others over all repetitions counts.
+10,619 generated rows of 2816 values, 101 classes, MLP 2816-512-256-101, even parts; five local
+epochs, batches of 128, Adam. A repetition runs each contender in turn for three rounds; the first
+warms up, and the median of the others over all repetitions counts.
 
 - `ours`: `federated.simulation.simulate`, with its checks, accounting and averages in float64.
 - `plain loop`: the same batches, fused Adam, one model and one optimizer for all clients, weights
-  averaged as they come, in float32; nothing is checked, counted or kept.
+  averaged as they come, in float32; nothing is checked, counted or stored.
 - `Flower`: its simulation on Ray in a virtual environment of its own (`--flower-venv`), made where
   there is none: the plain loop's steps, one worker process and one torch thread a core
   (`--flower-cpus`), rows mapped once by each worker, FedAvg over all clients, no evaluation.
 
 The peak is what `torch.mm` reaches on the products of one step. Overhead is a round of no epoch.
 Where there is a GPU, whole runs of 80 rounds are timed on it, with 4 and with 100 clients. First of
-all run 1,000 clients with small heads, 50 a round: seconds, and memory that should stay as it is.
+all run 1,000 clients with small heads, 50 a round: seconds, and memory, which must not grow.
 """
 
 import argparse
@@ -60,11 +60,11 @@ def settings(epochs: int) -> TrainingConfig:
 
 
 def make_rows(num_rows: int, width: int, num_classes: int) -> tuple[Tensor, Tensor]:
-    """Noise around a centre for each class, near enough that some rows stay hard."""
+    """Noise around a center for each class, near enough that some rows stay hard."""
     rng = np.random.default_rng(0)
     labels = np.arange(num_rows) % num_classes
-    centres = 0.1 * rng.standard_normal((num_classes, width), np.float32)
-    features = rng.standard_normal((num_rows, width), np.float32) + centres[labels]
+    centers = 0.1 * rng.standard_normal((num_classes, width), np.float32)
+    features = rng.standard_normal((num_rows, width), np.float32) + centers[labels]
     return torch.from_numpy(features), torch.from_numpy(labels)
 
 
@@ -138,7 +138,7 @@ class Bench:
             return {"Flower": seconds}, list(torch.load(folder / "state.pt").values())
 
     def accuracy(self, weights: Sequence[Tensor]) -> float:
-        """On rows that nobody trained on."""
+        """Return the accuracy on test rows."""
         model = build_model()
         model.load_state_dict(dict(zip(model.state_dict(), weights, strict=True)))
         features, labels = self._test
@@ -168,7 +168,7 @@ def seconds_of(multiply: Callable[[Tensor, Tensor], Tensor], left: Tensor, right
 
 
 def flops(num_rows: int) -> int:
-    """Of forward and backward passes; nobody needs the gradient of the rows themselves."""
+    """Of forward and backward passes; the gradient of the rows themselves is not needed."""
     products = sum(a * b for a, b in pairwise(WIDTHS))
     return num_rows * (6 * products - 2 * WIDTHS[0] * WIDTHS[1])
 
@@ -202,27 +202,27 @@ def measure(
 
 
 def check(accuracies: Sequence[float]) -> None:
-    """Whether all learnt alike: a fast trainer of something else wins nothing."""
+    """Check that all contenders learned the same: otherwise their speed means nothing."""
     if max(accuracies) - min(accuracies) > 0.05 or min(accuracies) < 5 / WIDTHS[-1]:
         raise ValueError(f"the contenders did not learn alike: accuracies {accuracies}")
 
 
 def crowd() -> dict[str, float]:
-    """Seconds of 200 rounds with small heads, and MiB held after some of them."""
+    """Seconds of 200 rounds with small heads, and memory in MiB after some of them."""
     rows = make_rows(20_000, 64, 10)
     parts = partition.iid(rows[1].numpy(), 1_000, seed=0)
     head = create("mlp", in_features=64, num_classes=10, hidden=(32,))
-    held: dict[str, float] = {}
+    memory: dict[str, float] = {}
 
-    def look(record: Any) -> None:
+    def measure_memory(record: Any) -> None:
         if record.round in (20, 100, 200):
             mib = psutil.Process().memory_info().rss / 2**20
-            held[f"MiB after round {record.round}"] = mib
+            memory[f"MiB after round {record.round}"] = mib
 
     began = time.perf_counter()
-    options = SimulationOptions(clients_per_round=50, on_round=look)
+    options = SimulationOptions(clients_per_round=50, on_round=measure_memory)
     simulate(head, *rows, parts, rounds=200, settings=settings(EPOCHS), options=options)
-    return {"seconds": time.perf_counter() - began, **held}
+    return {"seconds": time.perf_counter() - began, **memory}
 
 
 def whole_runs(bench: Bench) -> dict[int, float]:
@@ -276,7 +276,7 @@ def main() -> None:
     running = torch.__version__.split("+")[0]
     parser.add_argument("--flower-torch", default=running, help=f"version (default {running})")
     parser.add_argument("--json", type=Path, help="also write the figures there")
-    asked = parser.parse_args()
+    args = parser.parse_args()
     console = Console(width=120, highlight=False)
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as alone:
         many = alone.submit(crowd).result()
@@ -285,17 +285,17 @@ def main() -> None:
     if torch.cuda.is_available():
         console.print("80 rounds on a GPU, seconds by clients:", whole_runs(bench))
     python = None
-    if not asked.skip_flower:
-        python = _flower.install(asked.flower_venv, torch_version=asked.flower_torch)
+    if not args.skip_flower:
+        python = _flower.install(args.flower_venv, torch_version=args.flower_torch)
     found = {
         number: measure(
-            bench, number, repeats=asked.repeats, python=python, num_cpus=asked.flower_cpus
+            bench, number, repeats=args.repeats, python=python, num_cpus=args.flower_cpus
         )
-        for number in asked.clients
+        for number in args.clients
     }
     show(console, found)
-    if asked.json:
-        asked.json.write_text(json.dumps({"rounds": found, "crowd": many}, indent=2) + "\n")
+    if args.json:
+        args.json.write_text(json.dumps({"rounds": found, "crowd": many}, indent=2) + "\n")
 
 
 if __name__ == "__main__":

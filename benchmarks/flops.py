@@ -1,4 +1,4 @@
-"""What is multiplied, and how fast this machine multiplies at best."""
+"""Number of floating-point operations, and the peak rate of this machine."""
 
 import time
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""How each format writes rows of embeddings, opens them, reads all, and takes some."""
+"""Formats of embeddings: functions that write rows, open them, read all, and read some."""
 
 from collections.abc import Callable
 from importlib import import_module
@@ -13,7 +13,7 @@ Array = Any
 
 
 class Contender(NamedTuple):
-    """How one library does it.
+    """Functions of one library.
 
     Attributes:
         write: From a path and what `prepare` gave, to a file or folder there.

@@ -1,4 +1,4 @@
-"""How often the peak of Grad-CAM lies where a dot moves, by layer and frame size.
+"""Share of Grad-CAM peaks that lie on a moving dot, by layer and frame size.
 
     python -m benchmarks.grad_cam [--seeds 0 1 2] [--sizes 64 128 224]
 

@@ -1,4 +1,4 @@
-"""A process of its own for each library: its own FFmpeg, and no crash or hang that spreads."""
+"""A separate process for each library: its own FFmpeg, and no crash or hang of the others."""
 
 import importlib
 import importlib.metadata
@@ -32,11 +32,11 @@ class Isolated:
         self._one_core = one_core
         self._child: Any = None
 
-    def ask(self, *arguments: object) -> Any:
+    def call(self, *arguments: object) -> Any:
         """The function's answer.
 
         Raises:
-            LibraryFailed: With one line that says how.
+            LibraryFailed: With a message of one line.
         """
         if self._child is None:
             self._start()
@@ -56,7 +56,7 @@ class Isolated:
         return answer
 
     def close(self) -> None:
-        """End the child; the next question starts another."""
+        """End the child; the next call starts another."""
         if self._child is not None:
             self._child.kill()
             self._child.join()
@@ -78,7 +78,7 @@ def left_out(libraries: Iterable[str]) -> dict[str, str]:
     for name in libraries:
         loader = Isolated(_load, timeout_s=60)
         try:
-            loader.ask(name)
+            loader.call(name)
         except LibraryFailed as failure:
             installed = importlib.util.find_spec(name) is not None
             remedy = f"does not load ({failure})" if installed else f"pip install {name}"
@@ -88,7 +88,7 @@ def left_out(libraries: Iterable[str]) -> dict[str, str]:
 
 
 def versions() -> str:
-    """What is compared, in one line; torchcodec takes the FFmpeg that the system has."""
+    """Return the compared versions in one line; torchcodec uses the FFmpeg of the system."""
     found = []
     for name in ("av", "decord", "torchcodec", "opencv-python-headless", "imageio-ffmpeg"):
         with suppress(importlib.metadata.PackageNotFoundError):

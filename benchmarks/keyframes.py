@@ -1,11 +1,11 @@
-"""What the choice of frames is worth to a head: evenly spaced frames or k-means keyframes.
+"""Accuracy of a head by its frames: evenly spaced frames or k-means keyframes.
 
     python -m benchmarks.keyframes MANIFEST [--frames 8] [--seeds 3]
 
 Each clip's frames all go through EfficientNet-Lite0 once. A view is made of each choice of frames:
 evenly spaced, k-means over luma thumbnails, k-means over the network's own features. A head (mlp)
 is trained on each, leaving one group out at a time; a seed draws both the clusters' starts and the
-head. Below each accuracy stands what the choice itself costs a clip.
+head. Below each accuracy is the time per clip of selecting the frames.
 """
 
 import argparse
@@ -49,7 +49,7 @@ def choices(num_frames: int) -> dict[str, Choose]:
 
 
 def fill(store: Store, manifest: Path, num_frames: int, seeds: int) -> dict[str, dict[str, float]]:
-    """Append every view to the store; answers seconds a clip by choice and stage."""
+    """Append every view to the store; return seconds per clip by choice and stage."""
     model: FrameCnn = build(LITE0, ExtractorOptions())
     rows: dict[tuple[str, int], list[Embedding]] = {}
     seconds = {name: {"features": 0.0, "choosing": 0.0} for name in choices(num_frames)}
@@ -98,12 +98,12 @@ def main() -> None:
     parser.add_argument("manifest", type=Path)
     parser.add_argument("--frames", type=int, default=8)
     parser.add_argument("--seeds", type=int, default=3)
-    asked = parser.parse_args()
+    args = parser.parse_args()
     table = Table("frames", "top-1 by seed", "mean", "features, s/clip", "choosing, s/clip")
     with tempfile.TemporaryDirectory() as folder:
         store = Store.create(Path(folder) / "store")
-        seconds = fill(store, asked.manifest, asked.frames, asked.seeds)
-        for name in choices(asked.frames):
+        seconds = fill(store, args.manifest, args.frames, args.seeds)
+        for name in choices(args.frames):
             top1 = [
                 ks.train(
                     store.load(view(name, seed)),
@@ -111,7 +111,7 @@ def main() -> None:
                     evaluation=ks.EvaluationConfig(cv="group"),
                     seed=seed,
                 ).top1
-                for seed in range(asked.seeds)
+                for seed in range(args.seeds)
             ]
             table.add_row(
                 name,

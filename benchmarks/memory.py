@@ -1,10 +1,10 @@
-"""How much memory a very long video takes: everything an extraction asks of it, in one process.
+"""Memory for a very long video: all that an extraction does with it, in one process.
 
     python -m benchmarks.memory [--hours 2]
 
-The video is 1920x1080 at 25 frames/s, H.264, a few pictures repeated. Asked are eight k-means
-keyframes and 64 evenly spaced frames as RGB, more RGB than there is memory, and the `motion`
-descriptors of forty pairs. Loading torch alone takes 0.8 GiB, so that comes last.
+The video is 1920x1080 at 25 frames/s, H.264, a few pictures repeated. The requests are eight
+k-means keyframes and 64 evenly spaced frames as RGB, more RGB than there is memory, and the
+`motion` descriptors of forty pairs. Loading torch alone takes 0.8 GiB, so that comes last.
 """
 
 import argparse
@@ -38,9 +38,9 @@ def make_long_video(folder: Path, seconds: float) -> None:
 
 
 def peak_mib() -> int:
-    """The most memory that this process held so far, as Linux tells it.
+    """Return the peak memory of this process in MiB, as Linux reports it.
 
-    (`ru_maxrss` would count what the process that started this one held.)
+    (`ru_maxrss` would count the memory of the parent process.)
     """
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) // 1024 for line in lines if line.startswith("VmHWM"))
@@ -50,8 +50,8 @@ def say(what: str, started: float) -> None:
     print(f"{what:42} {time.perf_counter() - started:8.1f} s   peak {peak_mib():5} MiB", flush=True)
 
 
-def ask_everything(path: Path) -> None:
-    """Go through what extraction asks of a video, telling time and memory."""
+def measure_everything(path: Path) -> None:
+    """Do what extraction does with a video, and print time and memory."""
     started = time.perf_counter()
     video = DecodedVideo(path)
     say(f"decoded {video.num_frames} frames", started)
@@ -73,13 +73,13 @@ def ask_everything(path: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--hours", type=float, default=2.0)
-    asked = parser.parse_args()
+    args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        arguments = Path(folder), 3600 * asked.hours
+        arguments = Path(folder), 3600 * args.hours
         maker = get_context("spawn").Process(target=make_long_video, args=arguments)
-        maker.start()  # elsewhere, so that its memory does not count
+        maker.start()  # in another process, so that its memory does not count
         maker.join()
-        ask_everything(Path(folder) / "repeated.mkv")
+        measure_everything(Path(folder) / "repeated.mkv")
 
 
 if __name__ == "__main__":

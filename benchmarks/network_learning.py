@@ -1,4 +1,4 @@
-"""Accuracy of the differential network on clips that only motion tells apart, by setting.
+"""Accuracy of the differential network on clips whose classes differ only by motion, by setting.
 
     python -m benchmarks.network_learning [--seeds 3]
 

@@ -1,16 +1,16 @@
-"""Speed and memory of the nets on frames, beside torchvision's ResNet-50 over the same frames.
+"""Speed and memory of the networks on frames, and of torchvision's ResNet-50 on the same frames.
 
     python -m benchmarks.networks [--clips 2] [--repeats 7] [--json FILE]
     python -m benchmarks.networks --learn [--seeds 0 1 2]
 
 A repetition runs each contender in turn, once in inference and once in training: forward, cross
 entropy, backward and a step of SGD. Seconds are medians; a ratio is the median of the repetitions'
-ratios, so that a machine that slows down slows both. Memory is what a process of its own holds at
-most, less what it held with the net and the clips alone.
+ratios, so that a machine that slows down slows both. Memory is the peak of a separate
+process, without the memory of the network and the clips alone.
 
 - `ResNet-50`: torchvision's, in the layout that suits it best (channels last), its logits averaged
   over frames: the trunk of all but C3D.
-- `GSF`, `GSF + STC`: the correlation net without and with its module behind res3.
+- `GSF`, `GSF + STC`: the correlation network without and with its module behind res3.
 - `differential`, `local alone`: with and without its time modules; it reads five frames a segment,
   ResNet-50 the middle one.
 - `C3D`: 16 frames of 112 pixels, and ResNet-50 over those.
@@ -20,9 +20,9 @@ squares of 2048, or a 3 x 3 convolution of 512 channels, whichever is faster (th
 differ). Operations are those that torch counts, in products and convolutions. The process keeps the
 memory that it frees, as one that trains does.
 
-With --learn the nets are trained from nothing to tell four directions of dots; small ones, as it is
-meant for a CPU. Top-1 of 400 new clips, of which a guess gets 0.25; where the first frame is held,
-nothing moves.
+With --learn the networks are trained from scratch on four directions of dots; small ones, since
+this is for a CPU. Top-1 of 400 new clips, with a chance level of 0.25; where the first frame is
+repeated, nothing moves.
 """
 
 import argparse
@@ -73,10 +73,10 @@ class FrameByFrame(nn.Module):
 
 @dataclass(frozen=True, kw_only=True)
 class Contender:
-    """A net and the clips that it reads.
+    """A network and the clips that it reads.
 
     Attributes:
-        build: Makes the net.
+        build: Builds the network.
         shape: Of a clip.
         beside: The contender that it is compared with.
     """
@@ -115,22 +115,22 @@ class Runner:
     def __init__(self, name: str, num_clips: int) -> None:
         contender = CONTENDERS[name]
         generator = torch.Generator().manual_seed(0)
-        self._net = contender.build()
+        self._network = contender.build()
         self._clips = torch.randn(num_clips, *contender.shape, generator=generator)
         self._labels = torch.arange(num_clips) % CLASSES
-        self._optimiser = torch.optim.SGD(self._net.parameters(), 1e-3, momentum=0.9)
+        self._optimizer = torch.optim.SGD(self._network.parameters(), 1e-3, momentum=0.9)
 
     def run(self, mode: str) -> None:
         """Once."""
-        self._net.train(mode == "training")
+        self._network.train(mode == "training")
         if mode == "inference":
             with torch.inference_mode():
-                self._net(self._clips)
+                self._network(self._clips)
             return
-        self._optimiser.zero_grad()
-        loss = nn.functional.cross_entropy(self._net(self._clips), self._labels)
+        self._optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(self._network(self._clips), self._labels)
         loss.backward()  # type: ignore[no-untyped-call]
-        self._optimiser.step()
+        self._optimizer.step()
 
     def flops(self, mode: str) -> int:
         """Of one run."""
@@ -138,10 +138,10 @@ class Runner:
 
 
 def memory(name: str, num_clips: int, mode: str, threads: int) -> int:
-    """MiB that one run holds at most, beyond the net and the clips; in a process of its own."""
+    """MiB of the peak of one run, beyond the network and the clips; in a separate process."""
     torch.set_num_threads(threads)
     runner = Runner(name, num_clips)
-    Path("/proc/self/clear_refs").write_text("5")  # the most that was held is counted from here
+    Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from here
     before = peak_mib()
     runner.run(mode)
     return peak_mib() - before
@@ -173,7 +173,7 @@ def ratio(seen: Seconds, name: str, other: str, mode: str) -> float:
 def figures(
     names: Sequence[str], *, num_clips: int, repeats: int
 ) -> dict[str, dict[str, float | str]]:
-    """All that is told of each contender."""
+    """Return all figures of each contender."""
     seen, peaks = measure(names, num_clips=num_clips, repeats=repeats)
     found: dict[str, dict[str, float | str]] = {}
     for name in names:
@@ -185,7 +185,7 @@ def figures(
             row[f"{mode}, clips/s"] = 1 / seconds
             row[f"{mode}, GFLOP a clip"] = flops / 1e9
             row[f"{mode}, of peak"] = flops / seconds / statistics.median(peaks)
-            row[f"{mode}, MiB"] = child.ask(name, num_clips, mode, torch.get_num_threads())
+            row[f"{mode}, MiB"] = child.call(name, num_clips, mode, torch.get_num_threads())
             child.close()
             beside = CONTENDERS[name].beside
             if beside is not None and beside in names:
@@ -199,12 +199,12 @@ def figures(
 def show(console: Console, found: Mapping[str, Mapping[str, Any]], num_clips: int) -> None:
     columns = ("clips/s", "GFLOP a clip", "of peak", "times as slow", "MiB")
     for mode in MODES:
-        table = Table("net", *columns, "as", title=f"{mode}, {num_clips} clips at a time")
+        table = Table("network", *columns, "as", title=f"{mode}, {num_clips} clips at a time")
         for name, row in found.items():
             if name != "peak":
                 cells = [row.get(f"{mode}, {column}") for column in columns]
-                told = ["-" if cell is None else f"{cell:.4g}" for cell in cells]
-                table.add_row(name, *told, row.get("beside", "-"))
+                texts = ["-" if cell is None else f"{cell:.4g}" for cell in cells]
+                table.add_row(name, *texts, row.get("beside", "-"))
         console.print(table)
     peak = found["peak"]["GFLOP/s"]
     console.print(f"peak of products: {peak:.0f} GFLOP/s with {torch.get_num_threads()} threads")
@@ -225,66 +225,68 @@ LEARNERS: dict[str, tuple[str, dict[str, Any], int, float]] = {
 """A head, its settings, pixels of a side, and the highest learning rate."""
 
 
-def dots(start: int, stop: int, *, size: int, held: bool, seed: int) -> tuple[Tensor, Tensor]:
+def dots(start: int, stop: int, *, size: int, repeated: bool, seed: int) -> tuple[Tensor, Tensor]:
     """Every third of ten frames."""
     made = MotionDots(num_frames=10, size=size, seed=seed)
     pixels, labels = made.batch(start, stop)
-    if held:
+    if repeated:
         pixels = torch.stack([hold_frame(frames, at=0) for frames in pixels])
     return (pixels[:, ::3].permute(0, 1, 4, 2, 3).float() / 255 - 0.5) / 0.2, labels
 
 
-def learn(name: str, *, held: bool, seed: int, epochs: int = 10, num_clips: int = 512) -> float:
+def learn(name: str, *, repeated: bool, seed: int, epochs: int = 10, num_clips: int = 512) -> float:
     """Top-1 after AdamW in batches of 16, with a rate that rises and falls."""
     kind, settings, size, rate = LEARNERS[name]
-    net = create(kind, seed=seed, num_classes=4, **settings)
-    frames, labels = dots(0, num_clips, size=size, held=held, seed=seed)
-    optimiser = torch.optim.AdamW(net.parameters(), rate)
+    network = create(kind, seed=seed, num_classes=4, **settings)
+    frames, labels = dots(0, num_clips, size=size, repeated=repeated, seed=seed)
+    optimizer = torch.optim.AdamW(network.parameters(), rate)
     steps = epochs * (num_clips // 16)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=steps)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps)
     generator = torch.Generator().manual_seed(seed)
     for _ in range(epochs):
         for rows in torch.randperm(num_clips, generator=generator).view(-1, 16):
-            optimiser.zero_grad()
-            loss = nn.functional.cross_entropy(net(frames[rows]), labels[rows])
+            optimizer.zero_grad()
+            loss = nn.functional.cross_entropy(network(frames[rows]), labels[rows])
             loss.backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
+            optimizer.step()
             schedule.step()
-    frames, labels = dots(num_clips, num_clips + 400, size=size, held=held, seed=seed)
+    frames, labels = dots(num_clips, num_clips + 400, size=size, repeated=repeated, seed=seed)
     with torch.inference_mode():
-        right = net.eval()(frames).argmax(1) == labels
+        right = network.eval()(frames).argmax(1) == labels
     return float(right.float().mean())
 
 
 def show_learning(console: Console, seeds: Sequence[int]) -> None:
-    table = Table("net", "moving", "first frame held", title="top-1 of four directions, by seed")
+    table = Table(
+        "network", "moving", "first frame repeated", title="top-1 of four directions, by seed"
+    )
     for name in LEARNERS:
         cells = []
-        for held in (False, True):
-            scores = [learn(name, held=held, seed=seed) for seed in seeds]
+        for repeated in (False, True):
+            scores = [learn(name, repeated=repeated, seed=seed) for seed in seeds]
             cells.append(", ".join(f"{score:.3f}" for score in scores))
         table.add_row(name, *cells)
-        console.print(f"{name}: {cells[0]}; held: {cells[1]}")
+        console.print(f"{name}: {cells[0]}; repeated: {cells[1]}")
     console.print(table)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--nets", nargs="+", choices=CONTENDERS, default=list(CONTENDERS))
+    parser.add_argument("--networks", nargs="+", choices=CONTENDERS, default=list(CONTENDERS))
     parser.add_argument("--clips", type=int, default=2, help="at a time")
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--json", type=Path, help="also write the figures there")
     parser.add_argument("--learn", action="store_true", help="what they learn, in their place")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    asked = parser.parse_args()
+    args = parser.parse_args()
     console = Console(width=120, highlight=False)
-    if asked.learn:
-        show_learning(console, asked.seeds)
+    if args.learn:
+        show_learning(console, args.seeds)
         return
-    found = figures(asked.nets, num_clips=asked.clips, repeats=asked.repeats)
-    show(console, found, asked.clips)
-    if asked.json:
-        asked.json.write_text(json.dumps(found, indent=2) + "\n")
+    found = figures(args.networks, num_clips=args.clips, repeats=args.repeats)
+    show(console, found, args.clips)
+    if args.json:
+        args.json.write_text(json.dumps(found, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""What a private part is worth: the differential net federated with and without one.
+"""Benefit of a private part: the differential network, federated with and without one.
 
     python -m benchmarks.personalization [--seeds 0 1 2] [--rounds 100]
 
-Twenty clients, four a round, one local epoch. Every client has a camera of its own: its
-background's colours and waves are in all of its clips and in no other's (`pipeline.motion_dots`).
+Twenty clients, four a round, one local epoch. Every client has its own camera: its
+background's colors and waves are in all of its clips and in no other's (`pipeline.motion_dots`).
 Clips show one of four directions; each client's mix of them is drawn from a Dirichlet distribution
-with alpha 1. A client's clips are parted 7 to 3 within each class; its model is scored on the
-latter, and a run's figure is the mean over clients, each counted once.
+with alpha 1. 70 % of a client's clips of each class are training clips; its model is tested on the
+others, and a run's figure is the mean over clients, each counted once.
 
 "personal" keeps the local module to each client (stem, res2 and the difference branch); "plain"
 shares all. Both have the same first weights, clips, parts, draws of clients and seeds of batches,
@@ -86,17 +86,17 @@ class Cameras:
                 self._clips[self.clip_ids[row]] = frames.numpy()
 
     def training(self, clip_id: str, *, seed: int) -> NDArray[np.uint8]:
-        """All frames."""
+        """Yield all frames."""
         return self._clips[clip_id]
 
     def testing(self, clip_id: str, *, num_clips: int) -> NDArray[np.uint8]:
-        """Likewise."""
+        """Yield all frames."""
         return np.stack([self._clips[clip_id]] * num_clips)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """Each client's top-1 at the end, and what the run took."""
+    """Each client's top-1 at the end, and the time of the run."""
 
     name: str
     seed: int
@@ -111,7 +111,7 @@ class Outcome:
 
 
 def run(name: str, seed: int, rounds: int) -> Outcome:
-    """One federation, scored at its end."""
+    """Train one federation, and test it at the end."""
     torch.set_num_threads(1)
     started = time.perf_counter()
     labels = np.arange(CLIENTS * CLIPS_EACH) % len(CLASSES)
@@ -126,11 +126,11 @@ def run(name: str, seed: int, rounds: int) -> Outcome:
         in_segments=True,
         num_workers=1,
     )
-    fitted, tested = zip(*(halves(part, labels, seed=seed) for part in parts), strict=True)
-    net = heads.create("differential", seed=seed, **NET)
+    train_rows, tested = zip(*(halves(part, labels, seed=seed) for part in parts), strict=True)
+    network = heads.create("differential", seed=seed, **NET)
     history = simulate_clients(
-        net,
-        [LocalSamples(samples=samples.subset(rows), config=LOCAL) for rows in fitted],
+        network,
+        [LocalSamples(samples=samples.subset(rows), config=LOCAL) for rows in train_rows],
         config=RoundsConfig(
             rounds=rounds, strategy=STRATEGIES[name], clients_per_round=PER_ROUND, seed=seed
         ),
@@ -138,7 +138,7 @@ def run(name: str, seed: int, rounds: int) -> Outcome:
     return Outcome(
         name=name,
         seed=seed,
-        top1=score(net, history, samples, tested),
+        top1=score(network, history, samples, tested),
         megabytes_up=sum(record.bytes_up for record in history.rounds) / 1e6,
         seconds=time.perf_counter() - started,
     )
@@ -150,26 +150,26 @@ MIRRORED = {"left": "right", "right": "left"}
 def halves(
     part: NDArray[np.int64], labels: NDArray[np.int64], *, seed: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """A client's clips to fit and to score, 7 to 3 within each class."""
+    """Divide a client's clips into training and test clips, 7 to 3 within each class."""
     rng = np.random.default_rng(derive_seed("halves", seed, int(part[0])))
-    fitted, tested = [], []
+    train_rows, tested = [], []
     for label in range(len(CLASSES)):
         mine = rng.permutation(part[labels[part] == label])
         count = round(TESTED * len(mine))
         tested.append(mine[:count])
-        fitted.append(mine[count:])
-    return np.concatenate(fitted), np.concatenate(tested)
+        train_rows.append(mine[count:])
+    return np.concatenate(train_rows), np.concatenate(tested)
 
 
 def score(
-    net: torch.nn.Module,
+    network: torch.nn.Module,
     history: History,
     samples: ClipSamples,
     tested: Sequence[NDArray[np.int64]],
 ) -> list[float]:
     """Each client's top-1 by the model that it uses."""
 
-    def ask(model: torch.nn.Module, rows: NDArray[np.int64]) -> torch.Tensor:
+    def predict(model: torch.nn.Module, rows: NDArray[np.int64]) -> torch.Tensor:
         return predict_clips(
             model,
             samples,
@@ -181,8 +181,8 @@ def score(
         )
 
     return HeldOut(
-        labels=torch.from_numpy(samples.labels), predict=ask, parts=tested
-    ).client_accuracies(net, history.state, history.private, num_clients=CLIENTS)
+        labels=torch.from_numpy(samples.labels), predict=predict, parts=tested
+    ).client_accuracies(network, history.state, history.private, num_clients=CLIENTS)
 
 
 def interval(differences: Sequence[float]) -> tuple[float, float]:
@@ -221,10 +221,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=100)
     parser.add_argument("--json", type=Path, help="also write the figures there")
     options = parser.parse_args()
-    asked = [(name, seed, options.rounds) for seed in options.seeds for name in STRATEGIES]
+    runs = [(name, seed, options.rounds) for seed in options.seeds for name in STRATEGIES]
     fresh = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(os.cpu_count(), mp_context=fresh) as pool:
-        outcomes = list(pool.map(run, *zip(*asked, strict=True)))
+        outcomes = list(pool.map(run, *zip(*runs, strict=True)))
     if options.json is not None:
         options.json.write_text(json.dumps([asdict(outcome) for outcome in outcomes], indent=1))
     show(outcomes)

@@ -1,9 +1,9 @@
-"""A store of 200,000 clips with two views, made and not extracted: does everyday work stay quick?
+"""A store of 200,000 clips with two views, generated and not extracted: speed of everyday work.
 
     python -m benchmarks.scale [--clips 200000] [--store DIR]
 
-Appended are shards as an extraction of so many clips would cut them, with vectors of 768 and 2048
-values; each step runs in a process of its own, which tells its time and the most memory it held.
+Shards of the size that an extraction of so many clips makes are appended, with vectors of 768 and
+2048 values. Each step runs in its own process, which reports its time and its peak memory.
 """
 
 import argparse
@@ -80,7 +80,7 @@ def check(path: Path, num_clips: int) -> float:
 def measured(
     step: Callable[[Path, int], float], path: Path, num_clips: int
 ) -> tuple[float, int, int]:
-    """Seconds, and MiB held at the most and before."""
+    """Return seconds, and the peak and first memory in MiB."""
     before = peak_mib()
     return step(path, num_clips), peak_mib(), before
 
@@ -89,9 +89,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--clips", type=int, default=200_000)
     parser.add_argument("--store", type=Path, help="where to make it; temporary by default")
-    asked = parser.parse_args()
-    data_mib = asked.clips * 2816 * 4 / 2**20
-    print(f"{asked.clips} clips, {data_mib:.0f} MiB of vectors")
+    args = parser.parse_args()
+    data_mib = args.clips * 2816 * 4 / 2**20
+    print(f"{args.clips} clips, {data_mib:.0f} MiB of vectors")
     steps: list[tuple[str, Callable[[Path, int], float]]] = [
         ("append", append),
         ("verify", check),
@@ -99,12 +99,12 @@ def main() -> None:
         ("load them again", load),
         ("status", tell_status),
     ]
-    with tempfile.TemporaryDirectory(dir=asked.store) as folder:
+    with tempfile.TemporaryDirectory(dir=args.store) as folder:
         total = 0.0
         for name, step in steps:
             with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as alone:
                 store = Path(folder) / "store"
-                seconds, peak, before = alone.submit(measured, step, store, asked.clips).result()
+                seconds, peak, before = alone.submit(measured, step, store, args.clips).result()
             total += seconds
             print(
                 f"{name:24} {seconds:7.1f} s   peak {peak:6} MiB, {before} of it before the step "

@@ -1,4 +1,4 @@
-"""Do two commits write the same bytes? Runs every seeded job and hashes what it wrote.
+"""Comparison of two commits: runs every seeded job and hashes its files.
 
     python -m benchmarks.seeded_outputs --work DIR [--checkout PATH] [--out hashes.json]
     python -m benchmarks.seeded_outputs --compare before.json after.json
@@ -6,7 +6,7 @@
 The jobs are run through the command line of the checkout (this one by default), one after another,
 in the same working folder each time, because a store keeps the paths of its clips. Times and
 versions are removed from JSON files before they are hashed, and columns of seconds from CSV files;
-files that hold moments of time are not hashed.
+files that contain times are not hashed.
 """
 
 import argparse
@@ -76,7 +76,7 @@ PICTURES = {
     "umap-run.svg": ["umap", "store", "--features", "motion", "--run", "runs/fedprox"],
     "explain.png": ["explain", "runs/network", "--video", "clips/lift/lift_000.mp4"],
 }
-MOMENTS = {"seconds", "when", "made", "versions", "clips_per_s", "frames_per_s", "stage_seconds"}
+TIMES = {"seconds", "when", "made", "versions", "clips_per_s", "frames_per_s", "stage_seconds"}
 LEFT_OUT = {"umap.html", "report.html", "store/summary.json"}
 
 
@@ -130,13 +130,13 @@ def kinestore(words: list[str], work: Path, checkout: Path) -> None:
 
 
 def digest(path: Path) -> str:
-    """Hash a file's bytes, without the moments of time in JSON and CSV files."""
+    """Hash a file's bytes, without the times in JSON and CSV files."""
     if path.suffix == ".json":
-        content = json.dumps(without_moments(json.loads(path.read_text())), sort_keys=True).encode()
+        content = json.dumps(without_times(json.loads(path.read_text())), sort_keys=True).encode()
     elif path.suffix == ".csv":
         with path.open(newline="") as file:
             rows = [
-                {k: v for k, v in row.items() if k not in MOMENTS} for row in csv.DictReader(file)
+                {k: v for k, v in row.items() if k not in TIMES} for row in csv.DictReader(file)
             ]
         content = json.dumps(rows).encode()
     else:
@@ -144,12 +144,12 @@ def digest(path: Path) -> str:
     return hashlib.sha256(content).hexdigest()[:16]
 
 
-def without_moments(value: Any) -> Any:
-    """The same JSON value without the keys that tell times and versions, at any depth."""
+def without_times(value: Any) -> Any:
+    """The same JSON value without the keys of times and versions, at any depth."""
     if isinstance(value, dict):
-        return {k: without_moments(v) for k, v in value.items() if k not in MOMENTS}
+        return {k: without_times(v) for k, v in value.items() if k not in TIMES}
     if isinstance(value, list):
-        return [without_moments(each) for each in value]
+        return [without_times(each) for each in value]
     return value
 
 

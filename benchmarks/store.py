@@ -1,9 +1,9 @@
-"""How fast embeddings are written, read whole and sampled: this store beside the field's formats.
+"""Speed of writing, reading and sampling embeddings: this store and other formats.
 
     python -m benchmarks.store [--rounds 5] [--rows 20000]
 
-Rows of 2816 random values, float32 and float16. Each contender lives in a process of its own and is
-timed from inside, in turn with the others; the first round warms up and the median of the others
+Rows of 2816 random values, float32 and float16. Each contender runs in its own process and is
+timed there, in turn with the others; the first round warms up and the median of the others
 counts. Writing goes to a new place after the disk has caught up; reading is from warm pages, into
 an array of its own; a batch is 128 random rows, in an array of their own. Each library is used in
 the way that its documentation gives for this. Only this store flushes to the disk as it writes, and
@@ -42,7 +42,7 @@ from benchmarks.isolated_process import Isolated, LibraryFailed, left_out
 
 BATCH = 128
 SECONDS = 0.5
-"""For which each contender is asked for batches in a round."""
+"""Seconds for which each contender reads batches in a round."""
 
 PACKAGES = ("numpy", "h5py", "pyarrow", "pylance", "safetensors", "datasets")
 
@@ -89,7 +89,7 @@ def measure_once(name: str, source: str, folder: str) -> dict[str, float]:
 
 
 def check(array: Array, source: str) -> None:
-    """Whether the rows came back: a fast reader of something else wins nothing."""
+    """Check that the rows are the same: otherwise the speed means nothing."""
     expected = np.load(source, mmap_mode="r")
     if array.shape != expected.shape or not np.array_equal(
         array[:: BATCH + 1], expected[:: BATCH + 1]
@@ -126,7 +126,7 @@ def measure(dtype: str, names: list[str], *, rows: int, rounds: int, folder: Pat
             own = folder / f"{dtype}-{number}"
             own.mkdir(exist_ok=True)
             try:
-                seen[name].append(workers[name].ask(name, str(source), str(own)))
+                seen[name].append(workers[name].call(name, str(source), str(own)))
             except LibraryFailed as failure:
                 failed[name] = failure
     for worker in workers.values():
@@ -185,8 +185,8 @@ def main() -> None:
     options = parser.parse_args()
     console = Console(width=110, highlight=False)
     missing = left_out(sorted(set(NEEDS.values())))
-    told = [line.replace("install lance", "install pylance") for line in missing.values()]
-    console.print(versions(), *told, sep="\n", markup=False)
+    notes = [line.replace("install lance", "install pylance") for line in missing.values()]
+    console.print(versions(), *notes, sep="\n", markup=False)
     names = [name for name in CONTENDERS if NEEDS.get(name) not in missing]
     table = Table("data", "contender", title=f"Medians of {options.rounds} rounds")
     for column in ("write MB/s", "first open s", "read MB/s", "batches/s", "to the map"):

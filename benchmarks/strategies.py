@@ -1,8 +1,8 @@
-"""Accuracy of each federated strategy on each client partition, beside central training.
+"""Accuracy of each federated strategy on each client partition, and of central training.
 
     python -m benchmarks.strategies STORE --features cnn-efficientnet-lite0,motion [--clients 9]
 
-Every clip is scored once, by a head that was trained without its group. Central training has the
+Every clip is tested once, by a head that was trained without its group. Central training has the
 same folds, as many epochs over the clips, and the same optimizer. A cell is the mean top-1 over
 seeds, with the lowest and the highest in brackets. A head with private parts has no model for a
 group that is a client of its own and was left out: such cells are empty.

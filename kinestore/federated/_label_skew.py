@@ -136,7 +136,7 @@ def by_classes(
     if classes_per_client is None:
         if num_clients > len(names):
             raise UsageError(
-                f"num_clients={num_clients}: must be {len(names)} or fewer, as there are classes"
+                f"num_clients={num_clients}: must be {len(names)} or fewer, the number of classes"
             )
         groups = np.array_split(order, num_clients)
     else:
@@ -236,5 +236,5 @@ def check_num_clients(num_clients: int, num_rows: int) -> None:
 
 
 def rows_by_owner(owners: NDArray[np.int64], num_clients: int) -> ClientRows:
-    """Return each client's row numbers, from the client of each row; -1 is nobody."""
+    """Return each client's row numbers, from the client of each row; -1 is no client."""
     return [np.flatnonzero(owners == client) for client in range(num_clients)]

@@ -42,7 +42,7 @@ def median(tensors: Sequence[Tensor]) -> Tensor:
     Source: Yin et al., "Byzantine-Robust Distributed Learning: Towards Optimal Statistical Rates",
     2018, Definition 1.
     """
-    return _mean_of_middle(tensors, cut=(len(tensors) - 1) // 2)
+    return _mean_of_middle(tensors, dropped=(len(tensors) - 1) // 2)
 
 
 def trimmed_mean(tensors: Sequence[Tensor], *, trim: float) -> Tensor:
@@ -52,11 +52,11 @@ def trimmed_mean(tensors: Sequence[Tensor], *, trim: float) -> Tensor:
 
     Args:
         tensors: C of them.
-        trim: Share of the clients cut from either end, from 0 to below 0.5, rounded up to clients,
-            as long as one is left.
+        trim: Share of the clients dropped at either end, from 0 to below 0.5, rounded up to
+            clients, as long as one is left.
     """
     wanted = math.ceil(trim * len(tensors) - 1e-9)  # 0.07 of 100 is 7, not 7.000000000000001
-    return _mean_of_middle(tensors, cut=min(wanted, (len(tensors) - 1) // 2))
+    return _mean_of_middle(tensors, dropped=min(wanted, (len(tensors) - 1) // 2))
 
 
 def robust_aggregate(name: str, *, trim: float) -> Aggregate:
@@ -72,10 +72,10 @@ def check_aggregate(name: str, *, trim: float) -> None:
         raise UsageError(f"aggregate={name!r}: must be one of {', '.join(AGGREGATES)}")
 
 
-def _mean_of_middle(tensors: Sequence[Tensor], *, cut: int) -> Tensor:
+def _mean_of_middle(tensors: Sequence[Tensor], *, dropped: int) -> Tensor:
     def middle(blocks: Sequence[Tensor]) -> Tensor:
         ordered = torch.stack(list(blocks)).double().sort(0).values
-        return ordered[cut : len(ordered) - cut].mean(0)
+        return ordered[dropped : len(ordered) - dropped].mean(0)
 
     return _by_blocks(tensors, middle)
 

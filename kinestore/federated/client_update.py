@@ -1,4 +1,4 @@
-"""One client's round; a simulation and a deployment both run this very function."""
+"""One client's round: the same function in a simulation and a deployment."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field

@@ -77,7 +77,7 @@ def by_group(
     sizes = Counter(named)
     if num_clients > len(sizes):
         raise UsageError(
-            f"num_clients={num_clients}: must be {len(sizes)} or fewer, as there are groups"
+            f"num_clients={num_clients}: must be {len(sizes)} or fewer, the number of groups"
         )
     owner = _assign_groups(sizes, num_clients, seed=seed)
     owners = np.array([owner[group] for group in named])

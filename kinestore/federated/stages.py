@@ -32,7 +32,7 @@ class Stages:
     Attributes:
         aggregate: "mean"; or "median" of each coordinate or "trimmed-mean", which a minority of
             broken or hostile clients cannot carry away and which count every client once.
-        trim: Share of the clients that a trimmed mean cuts from either end.
+        trim: Share of the clients that a trimmed mean drops at either end.
         weighting: Of parameters under the mean, "samples" or "equal"; None for the strategy's own.
             Buffers, such as the statistics of batch norm, are always weighted by samples.
         clip: Length that a client's step ||w_i - w_t|| over all shared parameters is clipped to;

@@ -1,4 +1,4 @@
-"""Federated standardization: clients agree on a standardizer without sharing a row."""
+"""Federated standardization: one standardizer for all clients, and no client sends a row."""
 
 from collections.abc import Sequence
 

@@ -25,7 +25,7 @@ from kinestore.federated.state import Arrays, ClientState
 from kinestore.heads import FeatureSamples, TrainingConfig
 
 _WARM_UP = 3
-"""Steps before a CUDA graph is captured, as torch's documentation asks for."""
+"""Steps before a CUDA graph is captured, as torch's documentation requires."""
 
 
 def can_vectorize(model: nn.Module, clients: Sequence[LocalData]) -> bool:

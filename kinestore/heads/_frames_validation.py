@@ -15,5 +15,5 @@ def check_clips(frames: Tensor) -> None:
         )
     if not frames.is_floating_point():
         raise UsageError(
-            f"frames: {frames.dtype}, must be floating; divide by 255 and normalise first"
+            f"frames: {frames.dtype}, must be floating; divide by 255 and normalize first"
         )

@@ -91,15 +91,15 @@ class LocalModule(nn.Module):
     def inflate(self) -> None:
         """Initialize the difference stem with the mean over colors of the frame stem."""
         if self.diff_stem is not None:
-            colours = self.stem.get_parameter("0.weight").mean(1, keepdim=True)
+            colors = self.stem.get_parameter("0.weight").mean(1, keepdim=True)
             with torch.no_grad():
-                self.diff_stem.get_parameter("0.weight").copy_(colours)
+                self.diff_stem.get_parameter("0.weight").copy_(colors)
 
     def forward(self, frames: Tensor) -> Tensor:
         """Map segments (S, 5, 3, H, W) to features (S, 256, H/4, W/4), rounded up."""
         # channels_last is much faster on a CPU, and is kept by all layers
-        centre = frames[:, _CENTER].contiguous(memory_format=torch.channels_last)
-        rgb: Tensor = self.stem(centre)
+        center = frames[:, _CENTER].contiguous(memory_format=torch.channels_last)
+        rgb: Tensor = self.stem(center)
         if self.diff_stem is None:
             still: Tensor = self.res2(rgb)
             return still

@@ -178,7 +178,7 @@ class DifferentialNet(nn.Module):
             )
         if not frames.is_floating_point():
             raise UsageError(
-                f"frames: {frames.dtype}, must be floating; divide by 255 and normalise first"
+                f"frames: {frames.dtype}, must be floating; divide by 255 and normalize first"
             )
 
 

@@ -54,7 +54,7 @@ def build(
     if sum(widths) != in_features:
         raise UsageError(
             f"widths={tuple(widths)}: must add up to in_features={in_features}; "
-            "give the widths of the two modalities as they stand in a row"
+            "give the widths of the two modalities in the order of the columns"
         )
     return nn.Sequential(
         GatedFusion(*widths),

@@ -1,1 +1,1 @@
-"""Reading video, and the jobs that a person starts: extract, train, federate, draw."""
+"""Reading video, and the jobs that a user starts: extract, train, federate, draw."""

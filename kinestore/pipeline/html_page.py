@@ -23,7 +23,7 @@ def render_page(
     filters: Mapping[str, Callable[..., object]] | None = None,
     **values: object,
 ) -> str:
-    """Render a page that asks the network for nothing.
+    """Render a page that needs no network connection.
 
     The template gets `policy`, a Content-Security-Policy under which no script or style runs but
     the page's own, known by their hashes, and images come from the page alone. All other values are

@@ -40,7 +40,7 @@ def verify(
     repair: bool = False,
     progress: Progress = no_progress,
 ) -> VerifyReport:
-    """Check every part, view and snapshot, and look for files that do not belong.
+    """Check every part, view and snapshot, and search for files that do not belong.
 
     Args:
         path: The store's folder.

@@ -291,7 +291,7 @@ def test_weights_of_another_extractor_or_of_none_are_refused(tmp_path: Path) -> 
 
     with pytest.raises(UsageError, match="weights of 'slow': must be of one of motion, r3d"):
         run({"slow": "w"})
-    with pytest.raises(UsageError, match="say whose they are"):
+    with pytest.raises(UsageError, match="with several extractors"):
         run("w")
     with pytest.raises(UsageError, match="motion has no weights"):
         run({"motion": "w"})

@@ -91,7 +91,7 @@ def test_what_cannot_be_assigned_is_refused() -> None:
         iid(labels, 0, seed=0)
     with pytest.raises(UsageError, match="seed=-1: must be from 0"):
         iid(labels, 1, seed=-1)
-    with pytest.raises(UsageError, match="num_clients=3: must be 2 or fewer, as there are groups"):
+    with pytest.raises(UsageError, match="num_clients=3: must be 2 or fewer, the number of groups"):
         by_group(labels, 3, groups=["a", "b", "a"], seed=0)
     with pytest.raises(UsageError, match="groups: row 1 has none; give every row a group"):
         by_group(labels, 1, groups=["a", None, "a"], seed=0)

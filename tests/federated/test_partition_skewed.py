@@ -154,7 +154,7 @@ def test_the_seed_decides_the_partition() -> None:
             "alpha=0.01: in 10000 draws some client always had fewer than 1 rows",
         ),
         (lambda: client_dirichlet(LABELS, 4, alpha=np.nan, seed=0), "alpha=nan: must be above 0"),
-        (lambda: by_classes(LABELS, 9, seed=0), "num_clients=9: must be 8 or fewer, as there are"),
+        (lambda: by_classes(LABELS, 9, seed=0), "num_clients=9: must be 8 or fewer, the number"),
         (
             lambda: by_classes(LABELS, 3, classes_per_client=2, seed=0),
             "classes_per_client=2: must be from 3 to 8, for 3 clients to hold all 8 classes",

@@ -12,7 +12,7 @@ from kinestore.heads.training.loop import Training
 from kinestore.heads.training.lr_schedule import Schedule, read_schedule
 from kinestore.heads.training.processes import ONE_PROCESS
 from kinestore.pipeline.training.config import EvaluationViews
-from kinestore.pipeline.training.networks.activation_checkpointing import recompute_stages
+from kinestore.pipeline.training.networks.activation_checkpointing import checkpoint_stages
 from kinestore.pipeline.training.networks.clip_data import predict_clips
 from kinestore.pipeline.training.networks.data.clip_samples import ClipSamples
 from kinestore.store import KinestoreError, UsageError
@@ -235,7 +235,7 @@ CLIP = torch.zeros(1, 4, 3, 10, 10)
 def test_recomputed_stages_train_to_the_same_bits() -> None:
     given = examples(noise(6))
     plain, recomputed = staged(), staged()
-    assert recompute_stages(recomputed, CLIP) == ["stages.0", "stages.1"]
+    assert checkpoint_stages(recomputed, CLIP) == ["stages.0", "stages.1"]
     how: dict[str, Any] = {"batch_size": 3, "learning_rate": 0.1}
     trained(plain, given, epochs=2, **how)
     trained(recomputed, given, epochs=2, **how)
@@ -257,13 +257,13 @@ def test_recomputed_stages_hold_less() -> None:
         return sum(sizes)
 
     recomputed = staged()
-    recompute_stages(recomputed, CLIP)
+    checkpoint_stages(recomputed, CLIP)
     assert held(recomputed) < 0.7 * held(staged())
 
 
 def test_nets_that_cannot_be_recomputed_are_refused() -> None:
-    with pytest.raises(UsageError, match=r"recompute: the network has no nn\.Sequential; leave"):
-        recompute_stages(tiny(), CLIP)
+    with pytest.raises(UsageError, match=r"checkpointing: the network has no nn\.Sequential"):
+        checkpoint_stages(tiny(), CLIP)
 
     class Reaching(Staged):
         def forward(self, frames: Tensor) -> Tensor:
@@ -275,7 +275,7 @@ def test_nets_that_cannot_be_recomputed_are_refused() -> None:
             return logits
 
     with pytest.raises(UsageError, match=r"the network does not call stages\.0 as a whole"):
-        recompute_stages(Reaching(), CLIP)
+        checkpoint_stages(Reaching(), CLIP)
 
 
 class FailsAt(Tiny):

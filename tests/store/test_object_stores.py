@@ -225,7 +225,7 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         ("s3://me:geheim@bucket/store", "credentials are taken from the environment"),
         ("s3://me:ge/heim@bucket/store", "credentials are taken from the environment"),
         ("s3://bucket/a/../../b", r"s3://bucket: '\.\.' leads out of the bucket"),
-        ("file://store", "file://: must go on with a slash"),
+        ("file://store", "file://: must continue with a slash"),
         (Path("s3://bucket/store"), "s3:/bucket/store: give the address as text"),
     ],
 )

@@ -82,7 +82,7 @@ def check_rows(
     if low < 0 or high >= num_classes:
         raise UsageError(
             f"{name}: label={low if low < 0 else high}: must be from 0 to {num_classes - 1}, "
-            "as the head has outputs"
+            f"since the head has {num_classes} outputs"
         )
     return num_classes
 

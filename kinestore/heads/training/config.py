@@ -29,7 +29,7 @@ class TrainingConfig:
         clip_gradients: The largest L2 norm of the gradient, above 0; None for no limit.
         accumulate: Forward and backward passes of a step, 1 or more; each holds a share of its
             clips.
-        recompute: Whether to use activation checkpointing.
+        activation_checkpointing: Whether to use activation checkpointing.
         precision: "float32" or "bfloat16"; None for bfloat16 on a GPU alone. Parameters and
             optimizer steps stay float32.
         class_weights: "balanced" to let each class count the same in the loss, or None.
@@ -46,7 +46,7 @@ class TrainingConfig:
     warmup: int = 0
     clip_gradients: float | None = None
     accumulate: int = 1
-    recompute: bool = False
+    activation_checkpointing: bool = False
     precision: str | None = None
     class_weights: str | None = None
     device: str = "cpu"

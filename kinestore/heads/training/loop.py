@@ -196,7 +196,7 @@ def epoch_order(rows: NDArray[np.int64], *, seed: int, epoch: int) -> NDArray[np
 
 
 def equal_batches(num_samples: int, batch_size: int) -> list[range]:
-    """Cut positions 0 to num_samples - 1 into as few batches as possible, as equal as possible.
+    """Divide positions 0 to num_samples - 1 into as few batches as possible, as equal as possible.
 
     A last batch of the one or two samples left over would move the weights as far as a full one,
     and batch norm cannot train on one.
@@ -207,7 +207,7 @@ def equal_batches(num_samples: int, batch_size: int) -> list[range]:
 
 
 def _own_passes(step: Sequence[int], processes: Processes, accumulate: int) -> list[Sequence[int]]:
-    """Cut this process's share of a step into passes; without any, take another's.
+    """Divide this process's share of a step into passes; without any, take another's.
 
     Every process must take part in the exchange of gradients.
     """

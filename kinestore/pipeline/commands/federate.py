@@ -19,13 +19,13 @@ from kinestore.pipeline.commands.options import (
 from kinestore.pipeline.commands.tables import run_table
 from kinestore.pipeline.commands.training_options import (
     AccumulateOption,
+    ActivationCheckpointingOption,
     BatchSizeOption,
+    FlipPairOption,
     HeadFeaturesOption,
     InputOption,
     PrecisionOption,
-    RecomputeOption,
     SizeOption,
-    SwapOption,
     TestClipsOption,
     TestCropsOption,
     WeightsOption,
@@ -93,11 +93,11 @@ def federate_command(
     ] = False,
     as_json: JsonOption = False,
     size: SizeOption = None,
-    swap: SwapOption = None,
+    flip_pair: FlipPairOption = None,
     test_clips: TestClipsOption = None,
     test_crops: TestCropsOption = None,
     weights: WeightsOption = None,
-    recompute: RecomputeOption = None,
+    activation_checkpointing: ActivationCheckpointingOption = None,
 ) -> None:
     """Train one head, or a network on frames, over clients that keep their clips to themselves."""
     from kinestore.pipeline.training.config import EvaluationConfig, FederationConfig
@@ -106,11 +106,11 @@ def federate_command(
     frames = frame_clips(
         store,
         size=size,
-        swap=swap,
+        flip_pairs=flip_pair,
         test_clips=test_clips,
         test_crops=test_crops,
         weights=weights,
-        recompute=recompute,
+        activation_checkpointing=activation_checkpointing,
     )
     data = choose_data(store, head, features, frames, clips)
     default = default_client_training(data)
@@ -136,7 +136,7 @@ def federate_command(
                 learning_rate=either(learning_rate, default.learning_rate),
                 weight_decay=either(weight_decay, default.weight_decay),
                 accumulate=either(accumulate, default.accumulate),
-                recompute=bool(recompute),
+                activation_checkpointing=bool(activation_checkpointing),
                 precision=precision,
                 device=device,
             ),

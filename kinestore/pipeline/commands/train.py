@@ -19,14 +19,14 @@ from kinestore.pipeline.commands.options import (
 from kinestore.pipeline.commands.tables import run_table
 from kinestore.pipeline.commands.training_options import (
     AccumulateOption,
+    ActivationCheckpointingOption,
     BatchSizeOption,
+    FlipPairOption,
     HeadFeaturesOption,
     InputOption,
     PrecisionOption,
-    RecomputeOption,
     ScheduleOption,
     SizeOption,
-    SwapOption,
     TestClipsOption,
     TestCropsOption,
     WarmupOption,
@@ -96,11 +96,11 @@ def train_command(
     ] = False,
     as_json: JsonOption = False,
     size: SizeOption = None,
-    swap: SwapOption = None,
+    flip_pair: FlipPairOption = None,
     test_clips: TestClipsOption = None,
     test_crops: TestCropsOption = None,
     weights: WeightsOption = None,
-    recompute: RecomputeOption = None,
+    activation_checkpointing: ActivationCheckpointingOption = None,
 ) -> None:
     """Train a head on stored features, or a network on frames, and test it."""
     from kinestore.pipeline.training.config import EvaluationConfig
@@ -109,11 +109,11 @@ def train_command(
     frames = frame_clips(
         store,
         size=size,
-        swap=swap,
+        flip_pairs=flip_pair,
         test_clips=test_clips,
         test_crops=test_crops,
         weights=weights,
-        recompute=recompute,
+        activation_checkpointing=activation_checkpointing,
     )
     data = choose_data(store, head, features, frames, clips)
     default = default_training(data)
@@ -134,7 +134,7 @@ def train_command(
                 schedule=either(schedule, default.schedule),
                 warmup=either(warmup, default.warmup),
                 accumulate=either(accumulate, default.accumulate),
-                recompute=bool(recompute),
+                activation_checkpointing=bool(activation_checkpointing),
                 precision=precision,
                 class_weights=class_weights,
                 device=either(device, default.device),

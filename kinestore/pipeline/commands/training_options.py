@@ -42,9 +42,11 @@ SizeOption = Annotated[
         rich_help_panel=_NETWORKS,
     ),
 ]
-SwapOption = Annotated[
+FlipPairOption = Annotated[
     list[str] | None,
     typer.Option(
+        "--flip-pair",
+        "--swap",
         metavar="A,B",
         help="Two classes that are each other's mirror images, such as left,right; repeatable. "
         "[default: none]",
@@ -73,9 +75,10 @@ WeightsOption = Annotated[
         rich_help_panel=_NETWORKS,
     ),
 ]
-RecomputeOption = Annotated[
+ActivationCheckpointingOption = Annotated[
     bool | None,
     typer.Option(
+        "--activation-checkpointing",
         "--recompute",
         help="Use activation checkpointing, to reduce memory. [default: off]",
         rich_help_panel=_NETWORKS,
@@ -156,15 +159,15 @@ def frame_clips(
     store: str,
     *,
     size: int | None,
-    swap: Sequence[str] | None,
+    flip_pairs: Sequence[str] | None,
     test_clips: int | None,
     test_crops: int | None,
     weights: Path | None,
-    recompute: bool | None,
+    activation_checkpointing: bool | None,
 ) -> "FrameClips | None":
     """Return clips of frames with the options for networks, or None where none was given."""
-    given = (size, swap or None, test_clips, test_crops, weights, recompute or None)
-    if all(value is None for value in given):
+    given = (size, flip_pairs or None, test_clips, test_crops, weights)
+    if all(value is None for value in given) and not activation_checkpointing:
         return None
     from kinestore.pipeline.training.config import EvaluationViews
     from kinestore.pipeline.training.networks.clip_data import FrameClips
@@ -173,7 +176,7 @@ def frame_clips(
     return FrameClips(
         store=Store(store),
         size=size,
-        swaps=swap or (),
+        flip_pairs=flip_pairs or (),
         views=EvaluationViews(num_clips=either(test_clips, 1), num_crops=either(test_crops, 1)),
         weights=weights,
     )

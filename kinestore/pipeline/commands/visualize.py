@@ -83,9 +83,13 @@ def umap_command(
     fast: Annotated[
         bool, typer.Option("--fast", help="Use all cores; the layout then ignores the seed.")
     ] = False,
-    afresh: Annotated[
+    recompute_layout: Annotated[
         bool,
-        typer.Option("--afresh", help="Recompute the layout instead of reading it from the cache."),
+        typer.Option(
+            "--recompute-layout",
+            "--afresh",
+            help="Recompute the layout instead of reading it from the cache.",
+        ),
     ] = False,
     no_thumbnails: Annotated[
         bool, typer.Option("--no-thumbnails", help="Write the explorer without thumbnails.")
@@ -108,7 +112,7 @@ def umap_command(
                 color=color,
                 seed=seed,
                 fast=fast,
-                recompute_layout=afresh,
+                recompute_layout=recompute_layout,
                 thumbnails=not no_thumbnails,
             ),
             store=opened,

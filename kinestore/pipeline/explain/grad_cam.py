@@ -6,7 +6,7 @@ respect to map k, and the map of evidence is ReLU(sum_k alpha_k A_k).
 
 Done differently:
     A clip has a map for each frame, and all are divided by the highest value of the clip, so that
-    frames can be compared. Of a net that pools the time too, the mean is over places and times.
+    frames can be compared. Of a network that pools the time too, the mean is over places and times.
 
 Shape legend: B clips, T times, C channels, h and w places down and across, K classes.
 """
@@ -21,7 +21,7 @@ def grad_cam(net: nn.Module, clip: Tensor, layer: nn.Module, target: int) -> Ten
     Args:
         net: Network from a batch of clips to logits (B, K), used in its present mode.
         clip: A batch of one.
-        layer: Gives maps (T, C, h, w), or (1, C, T, h, w), each time that the net is called once.
+        layer: Gives maps (T, C, h, w), or (1, C, T, h, w), when the network is called once.
         target: The class, from 0 to K - 1.
 
     Returns:
@@ -58,11 +58,11 @@ def _maps_and_gradients(
     """Return the layer's output, and the gradient of the class's logit with respect to it."""
     found: list[Tensor] = []
 
-    def cut(module: nn.Module, given: object, maps: Tensor) -> Tensor:
+    def detach(module: nn.Module, given: object, maps: Tensor) -> Tensor:
         found.append(maps.detach().requires_grad_())
         return found[-1].clone()  # what comes next may write into it
 
-    with layer.register_forward_hook(cut), torch.enable_grad():
+    with layer.register_forward_hook(detach), torch.enable_grad():
         logits: Tensor = net(clip)
     if len(found) != 1:
         raise ValueError(f"layer: was called {len(found)} times, must be called once")

@@ -146,7 +146,7 @@ def _page(width: int, height: int, *, shown: OverlayFrames) -> Image.Image:
 
 
 def _fitting(text: str, width: int, *, size: int) -> str:
-    """Return text in one line, cut where it would be wider than so many pixels."""
+    """Return text in one line, shortened if it would be wider than so many pixels."""
     line = one_line(text, most=200)
     while len(line) > 1 and _font(size).getlength(line) > width:
         line = f"{line.removesuffix('…')[:-1]}…"

@@ -105,7 +105,7 @@ def read_network(run: str | Path) -> TrainedNetwork:
         raise unusable(run, "summary.json: names no classes, or one twice")
     if type(size) is not int:
         raise unusable(run, f"config.json: size={size!r} is no number of pixels")
-    center = _read_center(run, views, config.get("looks"))
+    center = _read_center(run, views, config.get("test_views"))
     net = _build(run, head, center=center, num_classes=len(classes), size=size)
     return TrainedNetwork(
         net=net.eval(),
@@ -117,8 +117,9 @@ def read_network(run: str | Path) -> TrainedNetwork:
     )
 
 
-def _read_center(run: str | Path, views: list[str], looks: object) -> CenterClip:
-    (name, *others), clips = views, looks.get("clips") if isinstance(looks, dict) else None
+def _read_center(run: str | Path, views: list[str], test_views: object) -> CenterClip:
+    (name, *others) = views
+    clips = test_views.get("clips") if isinstance(test_views, dict) else None
     if others or type(clips) is not int or clips < 1:
         raise unusable(run, "config.json: has no valid test-time views")
     where, _, text = name.partition(":")

@@ -59,7 +59,7 @@ class Page:
         if self.color not in self.columns:
             raise UsageError(f"color={self.color!r}: must be one of {', '.join(self.columns)}")
         if self.predicted and "label" not in self.columns:
-            raise UsageError("predicted: needs a column label, to tell which are wrong")
+            raise UsageError("predicted: needs a column label, to show which predictions are wrong")
         if any(one is not None and not 0 <= one <= 1 for one in self.confidence):
             raise UsageError("confidence: must be 0 to 1; pass None where there is none")
         if self.neighbors is not None:
@@ -70,7 +70,7 @@ def _check_points(points: NDArray[np.float32]) -> None:
     if points.ndim != 2 or points.shape[1] != 2 or len(points) == 0:
         raise UsageError(f"points: shape {points.shape}, must be (N, 2) with N of 1 or more")
     if not np.isfinite(points).all():
-        raise UsageError("points: must be finite; lay out rows without NaN and infinity")
+        raise UsageError("points: must be finite; leave out rows with NaN or infinity")
 
 
 def _by_row(page: Page) -> dict[str, Sequence[object]]:

@@ -120,7 +120,9 @@ def _by_name(names: Sequence[str], weights: Weights | None) -> dict[str, Path]:
         return {}
     if not isinstance(weights, Mapping):
         if len(names) != 1:
-            raise UsageError(f"weights {weights}: say whose they are, as a mapping from name")
+            raise UsageError(
+                f"weights {weights}: with several extractors, give a mapping from name to path"
+            )
         weights = {names[0]: weights}
     for name in weights:
         if name not in names:

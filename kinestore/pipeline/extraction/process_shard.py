@@ -1,4 +1,4 @@
-"""One worker's work on a shard: have each clip embedded, then commit the shard's parts."""
+"""Processing of a shard in a worker: embed each clip, then commit the shard's parts."""
 
 import functools
 import importlib.metadata
@@ -60,7 +60,7 @@ def extract_shard(
     """Have each clip embedded and commit all results.
 
     A clip that fails becomes a recorded failure; the rest of the shard continues. Outputs that
-    another job has committed since this one was planned are skipped.
+    another job has committed since this job was planned are skipped.
     """
     rows = _ShardRows()
     stored = {name: store.clips_with(spec) for name, spec in specs.items()}

@@ -1,1 +1,1 @@
-"""Colours, legends, text and charts that several pictures share."""
+"""Colors, legends, text and charts that several pictures share."""

@@ -28,7 +28,7 @@ _COLORS = (  # Okabe and Ito, "Color Universal Design", 2008
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">", "p", "h", "d")
 _SCALES = {"D": 0.8, "*": 1.4}  # so that all look equally large
 NUM_STYLES = len(_COLORS) * len(_MARKERS)
-"""Names that color and marker tell apart: 104. Then styles repeat."""
+"""Number of names with a color and marker of their own: 104. Then styles repeat."""
 PAD_IN = 0.08  # around panels and texts
 _LONGEST = 32  # characters of a name
 _NORMAL, _SMALL = 8.0, 6.5  # sizes of letters in points
@@ -75,7 +75,7 @@ def point_style(number: int, *, side: float) -> dict[str, Any]:
 
 
 def legend_names(names: Sequence[str]) -> list[str]:
-    """Return names as a legend shows them; none where they are too many to be told apart."""
+    """Return names as a legend shows them; none if they are more than the styles."""
     if len(names) > NUM_STYLES:
         return []
     return [_shorten(clean(name)) or "(blank)" for name in names]
@@ -97,7 +97,7 @@ def add_legend(
 ) -> Legend:
     """List names outside right of the panels where two columns hold them, else below.
 
-    Names that are too many to be told apart are counted.
+    If there are more names than styles, only their number is shown.
 
     Args:
         figure: With a constrained layout.

@@ -16,7 +16,7 @@ from kinestore.pipeline.plotting.figure_size import fit_figure
 from kinestore.pipeline.plotting.text import clean, drawing, one_line
 
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
-"""Okabe and Ito, "Color Universal Design", 2008: told apart by color-blind readers."""
+"""Okabe and Ito, "Color Universal Design", 2008: safe for color-blind readers."""
 
 MOST_NAMED = 150
 """Up to so many classes or clients a picture grows with them."""
@@ -127,7 +127,7 @@ def _name_cells(axes: Axes, names: Sequence[str]) -> None:
 
 
 def _shorten(name: str) -> str:
-    """Cut to 40 characters: a label can be a sentence, and a picture cannot be that wide."""
+    """Shorten to 40 characters: a label can be a sentence, and a picture cannot be that wide."""
     return one_line(clean(name), most=40)
 
 

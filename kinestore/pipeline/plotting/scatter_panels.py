@@ -64,7 +64,7 @@ def draw_panels(
 ) -> None:
     """Draw points of the same names as often as there are panels, in a grid.
 
-    Up to 104 names are told apart by color and marker, and listed; more are counted.
+    Up to 104 names have a color and marker each, and are listed; of more, the number is shown.
 
     Args:
         panels: 1 to 12.
@@ -133,7 +133,7 @@ def _scatter(
 ) -> None:
     """Draw the points with one artist a style, however many names there are.
 
-    Very many become pixels, also in a file of lines: it would be too large to look at.
+    Very many become pixels, also in a file of lines: it would be too large to open.
     """
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_color("0.8")

@@ -30,11 +30,11 @@ def common_clips(features: Sequence[Features]) -> tuple[list[Features], int]:
     if not shared:
         named = "; ".join(" + ".join(one.views) for one in features)
         raise UsageError(f"features: no clip has all of {named}")
-    cut = [
+    selected = [
         one.select(np.array([row[clip] for clip in shared], dtype=np.int64))
         for one, row in zip(features, rows, strict=True)
     ]
-    return cut, len(known) - len(shared)
+    return selected, len(known) - len(shared)
 
 
 def rows_of_classes(features: Features, classes: Sequence[str]) -> NDArray[np.int64]:

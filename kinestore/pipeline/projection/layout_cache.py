@@ -65,7 +65,7 @@ def key_of(views: Sequence[Sequence[str]], *, seed: int) -> str:
 
 
 def digest_of(features: Sequence[NDArray[np.float32]]) -> str:
-    """Hash the values, each of shape (N, D): they tell pools apart, which views do not."""
+    """Hash the values, each of shape (N, D): they differ between pools, and views do not."""
     hashed = hashlib.sha256()
     for one in features:
         hashed.update(json.dumps(one.shape).encode())

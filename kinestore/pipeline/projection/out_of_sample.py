@@ -19,9 +19,9 @@ def place(
 ) -> NDArray[np.float32]:
     """Place rows by UMAP's `transform`; the existing points do not move.
 
-    A model that was kept in memory would do the same but for rounding. It is made again from the
-    points instead, with exact neighbors in place of its index, whose compilation alone takes as
-    long as laying everything out.
+    A model that was kept in memory would do the same but for rounding. It is built again from the
+    points instead, with exact neighbors instead of its index, whose compilation alone takes as
+    long as the whole layout.
 
     Args:
         new: Shape (m, D), m of 1 or more.

@@ -45,7 +45,7 @@ def measure(
     """Measure labels in a feature's space, and a layout against it.
 
     Clips without a label count for the layout alone. Labels are undefined where there are fewer
-    than two, or one for each clip; neighbours where there are too few clips.
+    than two, or one for each clip; neighbors where there are too few clips.
 
     Args:
         standardized: Columns that were laid out, shape (N, D).
@@ -57,8 +57,8 @@ def measure(
         return Quality(silhouette=None, knn_accuracy=None, trustworthiness=None)
     rows = measured_rows(len(points), seed=seed)
     distances = pairwise_distances(standardized[rows])
-    labelled = np.flatnonzero(labels[rows] >= 0)
-    between, known = distances[np.ix_(labelled, labelled)], labels[rows][labelled]
+    labeled = np.flatnonzero(labels[rows] >= 0)
+    between, known = distances[np.ix_(labeled, labeled)], labels[rows][labeled]
     return Quality(
         silhouette=_silhouette(between, known),
         knn_accuracy=_knn_accuracy(between, known),

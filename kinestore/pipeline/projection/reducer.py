@@ -48,7 +48,7 @@ def project(*features: NDArray[np.float32], seed: int | None) -> NDArray[np.floa
         return _principal_axes(standardized)
     if standardized.shape[1] == 0:
         raise UsageError(
-            f"features: all {len(features[0])} rows are equal, so there is nothing to lay out; "
+            f"features: all {len(features[0])} rows are equal, so there is nothing to project; "
             "choose another view"
         )
     return _umap(standardized, seed=seed)
@@ -58,9 +58,9 @@ def describe_layout(num_points: int, *, seed: int | None) -> str:
     """Describe in a line what `project` does with so many points."""
     if num_points < FEWEST:
         return "Principal axes of standardized columns (too few points for UMAP)"
-    told = f"n_neighbors {num_neighbors(num_points)}, min_dist {MIN_DIST}"
+    settings = f"n_neighbors {num_neighbors(num_points)}, min_dist {MIN_DIST}"
     how = "all cores, no seed: each run differs" if seed is None else f"seed {seed}"
-    return f"UMAP of standardized columns: {told}, {how}"
+    return f"UMAP of standardized columns: {settings}, {how}"
 
 
 def check_layout_seed(seed: int | None) -> None:

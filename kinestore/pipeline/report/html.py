@@ -12,7 +12,7 @@ UNDEFINED = "\N{EN DASH}"
 
 
 def user_text(text: object, *, most: int = 60) -> Markup:
-    """Return a user's words with a direction of their own; the whole is in the title if cut."""
+    """Return a user's text in its own direction; if it is shortened, the title has all of it."""
     whole, shown = one_line(text), one_line(text, most=most)
     title = Markup("") if shown == whole else Markup(' title="{}"').format(whole)
     return Markup('<bdi dir="auto"{}>{}</bdi>').format(title, shown)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from kinestore.pipeline.runs.earlier_names import with_current_names
 from kinestore.store import StoreError, UsageError
 from kinestore.store.io.addresses import local_path
 from kinestore.store.io.local_storage import LocalStorage
@@ -40,7 +41,7 @@ def read_config(run: str | Path) -> dict[str, object]:
         )
     if not (path / "summary.json").exists():
         raise UsageError(f"run={path}: is not finished; give its command again, and wait")
-    return read_json(LocalStorage(path), "config.json")
+    return with_current_names(read_json(LocalStorage(path), "config.json"))
 
 
 def read_object(run: str | Path, name: str) -> dict[str, object]:

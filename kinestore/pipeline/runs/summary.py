@@ -5,6 +5,7 @@ import math
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+from kinestore.pipeline.runs.earlier_names import with_current_names
 from kinestore.store import UsageError
 
 
@@ -19,8 +20,8 @@ FRACTIONS = ("top1", "top5", "macro_f1", "macro_precision", "macro_recall")
 class FederatedFigures:
     """Figures of a federated run alone; parameters and bytes are sums over rounds and clients.
 
-    With folds they are those of the saved model. The bytes include the exchange of moments (once,
-    from all clients), which is given apart too and is in no row of metrics.csv.
+    With folds they are those of the saved model. The bytes include the exchange of statistics
+    (once, from all clients), which has its own entries and is in no row of metrics.csv.
 
     Attributes:
         mean_client_top1: Plain mean of `client_top1` over the clients that have one; None
@@ -33,10 +34,10 @@ class FederatedFigures:
         parameters_down: Elements of parameters sent to clients.
         bytes_up: Bytes sent to the server.
         bytes_down: Bytes sent to clients.
-        standardise_bytes_up: Bytes of moments sent to the server.
+        standardise_bytes_up: Bytes of statistics sent to the server.
         standardise_bytes_down: Bytes of the standardizer sent to clients.
-        refused: Rejected updates, over all folds.
-        refusals: One sentence for each.
+        num_rejected_updates: Number of rejected updates, over all folds.
+        rejected_updates: One sentence for each.
         privacy: Bound on what the saved model reveals of a client, where noise was added.
     """
 
@@ -51,8 +52,8 @@ class FederatedFigures:
     bytes_down: int
     standardise_bytes_up: int
     standardise_bytes_down: int
-    refused: int
-    refusals: list[str]
+    num_rejected_updates: int
+    rejected_updates: list[str]
     privacy: dict[str, float | None] | None = None
 
 
@@ -137,14 +138,14 @@ class RunSummary:
 
     @classmethod
     def from_json(cls, values: dict[str, object], path: Path) -> "RunSummary":
-        """Check and read what `to_json` returned.
+        """Check and read what `to_json` of this or an earlier version returned.
 
         Raises:
             InvalidSummary: If an entry is missing, of another type or out of range.
         """
         from pydantic import TypeAdapter, ValidationError  # takes long to import
 
-        rest = dict(values)
+        rest = with_current_names(values)
         federation = _take(rest, FederatedFigures) if "client_sizes" in rest else None
         own = _take(rest, cls)
         known = {**own, "config": rest, "federation": federation, "path": str(path)}

@@ -28,6 +28,7 @@ from kinestore.heads import Scores, Standardizer
 from kinestore.pipeline.json_text import json_text
 from kinestore.pipeline.plotting.run_charts import LinePanel, draw_confusion, draw_curves
 from kinestore.pipeline.runs.client_partition import CLIENT_PARTITION, EARLIER_CLIENT_PARTITION
+from kinestore.pipeline.runs.earlier_names import with_current_names
 from kinestore.pipeline.runs.predictions import PREDICTIONS, Predictions, write_predictions
 from kinestore.pipeline.runs.reader import is_run, read_object
 from kinestore.pipeline.runs.summary import RunSummary
@@ -200,7 +201,8 @@ def _version(package: str) -> str:
 
 def _check_same(path: Path, config: Mapping[str, Any]) -> None:
     """Raise UsageError for an existing run with other settings."""
-    before, now = read_json(LocalStorage(path), "config.json"), json.loads(json_text(config))
+    before = with_current_names(read_json(LocalStorage(path), "config.json"))
+    now = json.loads(json_text(config))
     for key in sorted(now.keys() | before.keys()):
         if before.get(key) != now.get(key):
             raise UsageError(

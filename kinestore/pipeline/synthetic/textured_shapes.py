@@ -35,7 +35,7 @@ def draw_shape(rng: np.random.Generator) -> NDArray[np.uint8]:
     """Draw an outline, a two-color texture and its colors at random.
 
     Returns:
-        Colour times coverage, and coverage: uint8, shape (S, S, 4).
+        Color times coverage, and coverage: uint8, shape (S, S, 4).
     """
     ink = _contrasting_colors(rng)
     speckle = draw_noise((_TILE, _TILE), grain=float(rng.uniform(1.8, 2.8)), rng=rng)

@@ -55,7 +55,7 @@ class FeatureData:
         check_rows(model.cpu(), first, to_labels(self.rows.labels[:1]))
 
     def prepare(self, parts: Sequence[NDArray[np.int64]]) -> PreparedData:
-        """Standardize by the moments of the parts' rows."""
+        """Standardize by the statistics of the parts' rows."""
         standardizer, traffic = federated_standardizer(self.rows.features, parts)
         ready = to_features(standardizer.apply(self.rows.features))
         labels = to_labels(self.rows.labels)

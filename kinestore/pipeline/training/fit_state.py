@@ -78,7 +78,7 @@ class FitState:
         if not self.best_epoch:
             raise KinestoreError(
                 "validation: the loss was NaN or infinite in every epoch; use a lower "
-                "learning_rate, or look for clips with extreme features"
+                "learning_rate, or check the clips for extreme features"
             )
 
 

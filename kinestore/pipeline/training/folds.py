@@ -1,4 +1,4 @@
-"""Which rows to fit on and which to score."""
+"""Division of rows into training, validation and test rows."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -26,11 +26,11 @@ class Fold:
     """One division of the rows.
 
     Attributes:
-        name: The group or number of the fold, or "test" where there is only one.
-        train: Rows to fit on, int64.
-        test: Rows to score, int64; no row of `train`.
-        validation: Rows to choose the best epoch by, int64, of neither; empty where nothing is
-            chosen.
+        name: The group or number of the fold, or "test" if there is only one.
+        train: Training rows, int64.
+        test: Test rows, int64; no row of `train`.
+        validation: Validation rows, int64, which choose the best epoch; no row of the others. May
+            be empty.
     """
 
     name: str
@@ -40,12 +40,12 @@ class Fold:
 
 
 def keep_labeled(features: Features) -> Features:
-    """The rows that have a label; refused where fewer than two classes remain."""
+    """Return the rows that have a label; raise UsageError for fewer than two classes."""
     kept = np.flatnonzero(features.labels >= 0)
     num_classes = len(np.unique(features.labels[kept]))
     if num_classes < 2:
         raise UsageError(
-            f"classes={num_classes} among {len(kept)} labelled clips: must be 2 or more; "
+            f"classes={num_classes} among {len(kept)} labeled clips: must be 2 or more; "
             "extract with class folders or a file of labels"
         )
     return features.select(kept)
@@ -100,7 +100,7 @@ def _divide(
 
 
 def by_split_column(features: Features) -> tuple[SplitColumn, Fold]:
-    """Fit on rows marked as training clips, score those marked as test clips; others are left out.
+    """Train on rows marked as training clips, test on those marked as test clips.
 
     Raises:
         UsageError: If the marks do not say which rows these are.
@@ -132,7 +132,7 @@ def by_hold_out(features: Features, *, seed: int) -> Fold:
     """Hold out a fifth of each class, drawn by the seed."""
     if len(features.labels) < _HOLD_OUT_PARTS:
         raise UsageError(
-            f"clips={len(features.labels)}: must be {_HOLD_OUT_PARTS} or more to hold a fifth out; "
+            f"clips={len(features.labels)}: must be {_HOLD_OUT_PARTS} or more to hold out a fifth; "
             "extract more, or mark a split column"
         )
     first = by_stratified_folds(features, num_folds=_HOLD_OUT_PARTS, seed=seed)[0]
@@ -165,14 +165,14 @@ def by_left_out_group(features: Features) -> list[Fold]:
 def hold_validation(
     features: Features, folds: list[Fold], *, share: float, whole_groups: bool, seed: int
 ) -> list[Fold]:
-    """Take a validation part out of each fold's fitted rows; test rows stay as they are.
+    """Move some training rows of each fold to its validation set; test rows stay as they are.
 
     Args:
-        features: Labelled rows.
+        features: Labeled rows.
         folds: Folds without a validation part.
-        share: Of the fitted rows, above 0 and below 1.
+        share: Fraction of the training rows, above 0 and below 1.
         whole_groups: Take as many groups as come nearest to the share, at least one; else rows are
-            drawn by class, and one of each class is always left to fit on.
+            drawn by class, and one row of each class always stays a training row.
         seed: 0 or more; draws the rows or groups.
 
     Raises:
@@ -184,7 +184,7 @@ def hold_validation(
         if len(fold.validation):
             raise UsageError(
                 f"validation={share}: the split column marks {len(fold.validation)} clips for "
-                "validation already; leave validation away"
+                "validation already; leave out validation"
             )
         rng = np.random.default_rng(derive_seed("validation", seed, number))
         part = draw(features, fold, share, rng)
@@ -202,8 +202,8 @@ def _draw_by_class(
     free = np.delete(by_class, firsts)
     if not len(free):
         raise UsageError(
-            f"validation={share}: fold {fold.name!r} has one clip of each class to fit on, and "
-            "none to spare; leave validation away"
+            f"validation={share}: fold {fold.name!r} has only one training clip of each "
+            "class; leave out validation"
         )
     num_held = min(max(1, round(share * len(fold.train))), len(free))
     # Steps of equal length through the classes, in integers: no float rounds past the end.
@@ -218,8 +218,8 @@ def _draw_groups(
     sizes = Counter(str(features.groups[row]) for row in fold.train)
     if len(sizes) < 2:
         raise UsageError(
-            f"validation={share}: fold {fold.name!r} has one group to fit on, and none to spare; "
-            "leave validation away"
+            f"validation={share}: fold {fold.name!r} has only one training group; "
+            "leave out validation"
         )
     ordered = sorted(sizes)
     names = [ordered[place] for place in rng.permutation(len(ordered))]
@@ -252,7 +252,7 @@ def score_folds(features: Features, folds: Sequence[Fold], logits: Sequence[Tens
     """Scores over the test rows of all folds as one set.
 
     Args:
-        features: Labelled rows.
+        features: Labeled rows.
         folds: One or more.
         logits: Of each fold's test rows, shape (rows, K).
     """

@@ -74,7 +74,7 @@ def read_choice(
 
     Args:
         text: Such as "mlp:hidden=512-256".
-        settings_of: The types of a name's settings, as `heads.settings_of` tells them.
+        settings_of: The types of a name's settings, as `heads.settings_of` returns them.
         hidden: Settings that the text may not give.
 
     Raises:

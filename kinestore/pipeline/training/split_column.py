@@ -92,8 +92,8 @@ def read_split_column(splits: Sequence[str | None]) -> SplitColumn:
     train = by_meaning["train"]
     if not marks:
         raise UsageError(
-            "split='column': no labelled clip is marked; give the manifest a split column, or "
-            "leave split away"
+            "split='column': no labeled clip is marked; give the manifest a split column, or "
+            "leave out split"
         )
     if not train or not test:
         listed = _listed(frozenset(marks)) + (" and none" if counts[None] else "")

@@ -1,4 +1,4 @@
-"""From what the user named, a path or an address, to a storage."""
+"""Conversion of a path or an address to a storage."""
 
 import os
 import re
@@ -36,7 +36,7 @@ def open_storage(named: str | Path) -> Storage:
     if protocol == "file":
         path = rest.removeprefix("localhost")
         if not path.startswith("/"):
-            raise UsageError("file://: must go on with a slash and an absolute path")
+            raise UsageError("file://: must continue with a slash and an absolute path")
         return LocalStorage(_expand(os.fsdecode(unquote_to_bytes(os.fsencode(path)))))
     if protocol not in PACKAGES:
         known = ", ".join(f"{name}://" for name in PACKAGES)

@@ -34,7 +34,7 @@ def _machine() -> str:
 
 @contextlib.contextmanager
 def temporary(folder: Path, *, suffix: str = "") -> Iterator[Path]:
-    """Provide a file in the folder that no reader looks at; it is removed if it is still there.
+    """Provide a file in the folder that no reader opens; it is removed if it is still there.
 
     It is locked until the block ends: the kernel drops the lock whenever its owner dies. Abandoned
     ones in the folder are removed.

@@ -189,7 +189,7 @@ def test_modules_are_joined_each_once_and_after_what_they_import() -> None:
         ({"color": "size"}, "color='size': must be one of label, group"),
         (
             {"columns": {"group": ["a"] * 3}, "color": "group"},
-            "predicted: needs a column label, to tell which are wrong",
+            "predicted: needs a column label, to show which predictions are wrong",
         ),
         ({"neighbors": np.zeros((2, 1), np.int32)}, r"neighbors: shape \(2, 1\), must be \(3, K\)"),
         ({"neighbors": np.full((3, 1), 3, np.int32)}, "neighbors: must be rows, 0 to 2"),

@@ -137,13 +137,13 @@ def test_metrics_are_on_disk_while_the_run_goes_on(tmp_path: Path) -> None:
     assert seen == [1, 2, 3]
 
 
-def test_unlabelled_unmarked_and_missing_clips_are_counted(tmp_path: Path) -> None:
+def test_unlabeled_unmarked_and_missing_clips_are_counted(tmp_path: Path) -> None:
     labels = np.arange(60) % 3
     labels[:5] = -1
     splits = ["train"] * 30 + ["test"] * 20 + ["spare"] * 10
     features = clips(labels=labels, splits=splits, missing=["ab", "cd"])
     summary = train(features, out=tmp_path, split="column", settings=SHORT)
-    counts = [summary[f"num_{name}"] for name in ("train", "test", "unlabelled", "left_out")]
+    counts = [summary[f"num_{name}"] for name in ("train", "test", "unlabeled", "left_out")]
     assert counts == [25, 20, 5, 10]
     assert summary["num_missing"] == 2
 
@@ -185,7 +185,7 @@ def nan_row() -> Any:
         ({}, {"cv": "group", "folds": 3}, "split=None, cv='group', folds=3: give one of them"),
         ({}, {"cv": "kfold"}, "cv='kfold': must be 'group'; for stratified folds give folds=5"),
         ({}, {"split": "row"}, "split='row': must be 'column'"),
-        ({}, {"split": "column"}, "split='column': no labelled clip is marked"),
+        ({}, {"split": "column"}, "split='column': no labeled clip is marked"),
         (
             {"splits": ["train"] * 60},
             {"split": "column"},
@@ -199,8 +199,8 @@ def nan_row() -> Any:
             "group=None for /videos/59.avi: give every clip a group",
         ),
         ({"groups": ["a"] * 60}, {"cv": "group"}, "groups=1: must be 2 or more to leave one out"),
-        ({"labels": np.full(60, -1)}, {}, "classes=0 among 0 labelled clips: must be 2 or more"),
-        ({"labels": np.zeros(60, np.int64)}, {}, "classes=1 among 60 labelled clips"),
+        ({"labels": np.full(60, -1)}, {}, "classes=0 among 0 labeled clips: must be 2 or more"),
+        ({"labels": np.zeros(60, np.int64)}, {}, "classes=1 among 60 labeled clips"),
         ({"features": nan_row()}, {}, "features: row 2 holds NaN or infinity"),
         (
             {"features": np.ones((60, 4, 2), np.float32)},
@@ -226,7 +226,7 @@ def test_a_wrong_request_is_named_and_leaves_nothing_behind(
 
 
 def test_too_few_clips_to_hold_out_are_named(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="clips=4: must be 5 or more to hold a fifth out"):
+    with pytest.raises(UsageError, match="clips=4: must be 5 or more to hold out a fifth"):
         train(clips(num_rows=4), out=tmp_path)
 
 

@@ -41,7 +41,7 @@ def noisy(seed: int, **changes: Any) -> Features:
 
 
 def marked(middle: str) -> list[str | None]:
-    """60 rows to fit on, 30 with this mark, 30 to score."""
+    """60 training rows, 30 with this mark, 30 test rows."""
     return [*["train"] * 60, *[middle] * 30, *["test"] * 30]
 
 
@@ -165,7 +165,7 @@ def test_a_validation_part_is_taken_from_the_fitted_rows(
 
 
 def test_the_draw_is_by_class_and_by_the_seed() -> None:
-    # 45 rows to fit on, 15 a class; one of each is set aside, and round(0.2 * 45) = 9 are taken
+    # 45 training rows, 15 a class; one of each is set aside, and round(0.2 * 45) = 9 are taken
     # of the 42, 14 a class: every 14/3 rows, so 3 of each class
     features = clips()
     _, folds = held(features, share=0.2)
@@ -192,7 +192,7 @@ def test_no_group_is_shared_by_fitted_validation_and_test_rows(seed: int) -> Non
     def groups(rows: NDArray[np.int64]) -> set[str | None]:
         return {features.groups[row] for row in rows}
 
-    # 45 rows of three groups to fit on. 15 come nearest to 0.01 * 45 as one group is the least, to
+    # 45 rows of three groups. 15 come nearest to 0.01 * 45 as one group is the least, to
     # 0.2 * 45 = 9 and to 0.45 * 45 = 20.25; 30 to 0.55 * 45 = 24.75; one group is left at 0.99
     for share, num_groups in ((0.01, 1), (0.2, 1), (0.45, 1), (0.55, 2), (0.99, 2)):
         for fold in held(features, share=share, cv="group", seed=seed)[1]:
@@ -266,7 +266,7 @@ def test_the_model_of_all_rows_is_fitted_for_the_mean_best_epoch(tmp_path: Path,
     for name, best in summary["best_epochs"].items():
         losses = [float(row["validation_loss"]) for row in rows if row["fold"] == name]
         assert best == 1 + int(np.argmin(losses))
-    # each fold has 80 rows to fit on, and 24 are held
+    # each fold has 80 training rows, and 24 become validation rows
     assert (summary["num_validation"], summary["num_train"]) == (3 * 24, 120)
     num_epochs = round(sum(summary["best_epochs"].values()) / 3)
     assert num_epochs < 12
@@ -307,12 +307,12 @@ def test_without_a_validation_part_its_columns_are_empty(tmp_path: Path) -> None
         (
             {"groups": ["a", "b"] * 30},
             {"cv": "group", "validation": 0.2},
-            "validation=0.2: fold 'a' has one group to fit on, and none to spare",
+            "validation=0.2: fold 'a' has only one training group",
         ),
         (
             {"splits": ["train"] * 3 + ["test"] * 57},
             {"validation": 0.2},
-            "validation=0.2: fold 'test' has one clip of each class to fit on, and none to spare",
+            "validation=0.2: fold 'test' has only one training clip of each class",
         ),
     ],
 )

@@ -26,8 +26,8 @@ export function readClips() {
     color: columns.findIndex((one) => one.name === data.color),
     scored: data.scored,
     hasNeighbors: numNeighbors > 0,
-    /** Coordinates, x and y of each row in turn: centred, the longer side from -1 to 1. */
-    at: centred(points),
+    /** Coordinates, x and y of each row in turn: centered, the longer side from -1 to 1. */
+    at: centered(points),
     clipId: (row) => data.clipIds[row],
     file: (row) => data.files[row],
     uri: (row) => data.folders.names[folders[row]] + data.files[row],
@@ -49,7 +49,7 @@ function unpack({ type, base64 }) {
   return new globalThis[type](bytes.buffer);
 }
 
-function centred(points) {
+function centered(points) {
   const low = [Infinity, Infinity];
   const high = [-Infinity, -Infinity];
   for (let i = 0; i < points.length; i++) {
@@ -60,7 +60,7 @@ function centred(points) {
   return points.map((value, i) => (value - (low[i % 2] + high[i % 2]) / 2) / half);
 }
 
-/** Thumbnails stay text until one is looked at: a line of base64 each. */
+/** Thumbnails are base64 text, one line each, and are decoded when they are shown. */
 function thumbnails(num) {
   const text = byId("thumbnails").textContent;
   const starts = new Uint32Array(num + 1);

@@ -16,14 +16,14 @@ export function make(tag, { text, ...attributes } = {}, ...children) {
   return element;
 }
 
-/** Call a function once before the next picture, however often it is asked for. */
+/** Call a function once before the next picture, however often it is requested. */
 export function oncePerFrame(callback) {
-  let asked = false;
+  let requested = false;
   return () => {
-    if (asked) return;
-    asked = true;
+    if (requested) return;
+    requested = true;
     requestAnimationFrame(() => {
-      asked = false;
+      requested = false;
       callback();
     });
   };

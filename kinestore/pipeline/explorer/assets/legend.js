@@ -75,7 +75,7 @@ export class Legend {
     return !hidden;
   }
 
-  /** A picture of the name's marker; names that look the same share it. */
+  /** A picture of the name's marker; names with the same style share it. */
   #swatch(code) {
     const { color, marker } = pointStyle(this.clips, this.column, code, this.dark);
     const key = color + MARKERS[marker];

@@ -9,7 +9,7 @@ const SPARE = 4; // lines made above and below what is seen
 export class List {
   /**
    * @param box the element with the role; it scrolls.
-   * @param fill (line, index) puts an item into a line and tells whether it is marked as selected.
+   * @param fill (line, index) puts an item into a line and returns whether it is marked as selected.
    * @param walked (index) the keys or the mouse have come to an item.
    * @param toggled (index) of the space bar.
    * @param entered (index) of the enter key.

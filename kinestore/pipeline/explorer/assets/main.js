@@ -68,7 +68,7 @@ function clearSearch() {
   filters.search = byId("search").value = "";
 }
 
-/** Tell of the clip under the pointer; -1 for none. */
+/** Show the clip under the pointer; -1 for none. */
 function hover(row) {
   const box = byId("card");
   map.mark({ hovered: row });

@@ -7,7 +7,7 @@ import { View } from "./view.js";
 const CLEAR_RINGS = 1000; // of the whole map
 const NEAR = 14; // pixels from a point that still mean it
 
-/** The map: draws the clips, and tells what is pointed at. */
+/** The map: draws the clips, and reports the clip under the pointer. */
 export class ClipMap {
   /** on: hovered(row), chosen(row), lassoed(rows); a row is -1 if none is meant. */
   constructor(clips, on) {
@@ -134,7 +134,7 @@ export class ClipMap {
   }
 }
 
-/** Rows in an order that favours no class: which points lie above others says nothing. */
+/** Rows in an order that favors no class: which points lie above others says nothing. */
 function scattered(rows) {
   const step = 2_654_435_769 % rows.length || 1; // 2^32 by the golden ratio: far from its like
   const common = (a, b) => (b ? common(b, a % b) : a);

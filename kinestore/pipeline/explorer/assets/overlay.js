@@ -1,5 +1,5 @@
 /**
- * Draws what lies above the clips: the lasso, rings around those that are looked at, and lines from
+ * Draws what lies above the clips: the lasso, rings around those that are selected or under the pointer, and lines from
  * the chosen one to its neighbors.
  */
 export function drawOverlay(canvas, view, { size, ink, ground, chosen, hovered, near, lasso }) {

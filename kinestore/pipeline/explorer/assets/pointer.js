@@ -4,7 +4,7 @@ const STILL = 4; // pixels that a click may stray
  * What mouse, fingers and keys do on the map.
  *
  * @param on callbacks: hover(place or null), click(place), pan(right, down), zoom(factor, place),
- *   lasso(places so far), lassoed(places), fit(), and lassoing() to ask which a drag is.
+ *   lasso(places so far), lassoed(places), fit(), and lassoing(), whether a drag is a lasso.
  */
 export function listen(canvas, on) {
   const held = new Map(); // pointers that are down, and where

@@ -110,13 +110,13 @@ export class WebglPoints {
     this.gl.bufferData(this.gl.ELEMENT_ARRAY_BUFFER, rows, this.gl.DYNAMIC_DRAW);
   }
 
-  #attribute(name, size, type, normalised) {
+  #attribute(name, size, type, normalized) {
     const { gl } = this;
     const buffer = gl.createBuffer();
     const place = gl.getAttribLocation(this.program, name);
     gl.bindBuffer(gl.ARRAY_BUFFER, buffer);
     gl.enableVertexAttribArray(place);
-    gl.vertexAttribPointer(place, size, type, normalised, 0, 0);
+    gl.vertexAttribPointer(place, size, type, normalized, 0, 0);
     return buffer;
   }
 

@@ -77,7 +77,7 @@ def federate(
 ) -> RunSummary:
     """Partition the training clips among clients, train together, and write a run folder.
 
-    Clients agree on the standardizer of features by their moments, without sharing a row; colors of
+    The standardizer of features comes from statistics that clients send, without any row; colors of
     frames are scaled alike everywhere. A client's own test clips are those of its groups with the
     partition "group"; else each class's are shared out as the client's training clips are. Where
     parts of the model are private, a clip is tested by the model of its client.
@@ -132,7 +132,7 @@ def federate(
             "partition": federation.partition,
             "clients": federation.num_clients,
             "rounds": federation.rounds,
-            "sample": federation.clients_per_round,
+            "clients_per_round": federation.clients_per_round,
             "evaluation": described,
             "settings": asdict(config),
             "seed": seed,

@@ -93,12 +93,12 @@ def federated_figures(
         bytes_down=run["bytes_down"] + moments["bytes_down"],
         standardise_bytes_up=moments["bytes_up"],
         standardise_bytes_down=moments["bytes_down"],
-        refused=sum(record.refused for _, record in records),
-        refusals=[
-            f"{_fold_prefix(result, results)}round {record.round}, client {refusal.client}: "
-            f"{refusal.reason}"
+        num_rejected_updates=sum(record.refused for _, record in records),
+        rejected_updates=[
+            f"{_fold_prefix(result, results)}round {record.round}, client {rejected.client}: "
+            f"{rejected.reason}"
             for result, record in records
-            for refusal in record.refusals
+            for rejected in record.refusals
         ],
         privacy=_privacy(trainer, last),
     )

@@ -16,8 +16,8 @@ from torch.utils.checkpoint import checkpoint
 from kinestore.store import UsageError
 
 
-def recompute_stages(net: nn.Module, clip: Tensor) -> list[str]:
-    """Have each stage of a network compute its activations again where gradients need them.
+def checkpoint_stages(net: nn.Module, clip: Tensor) -> list[str]:
+    """Let each stage of a network compute its activations again in the backward pass.
 
     A stage is an outermost `nn.Sequential` with parameters, as torchvision's networks are made of;
     where all its parts are such ones in turn, they are the stages. Gradients stay the same,
@@ -42,7 +42,7 @@ def recompute_stages(net: nn.Module, clip: Tensor) -> list[str]:
     missed = [name for name, stage in stages.items() if stage not in called]
     if missed or not stages:
         which = f"does not call {missed[0]} as a whole" if missed else "has no nn.Sequential"
-        raise UsageError(f"recompute: the network {which}; leave it out")
+        raise UsageError(f"activation_checkpointing: the network {which}; leave it out")
     return list(stages)
 
 

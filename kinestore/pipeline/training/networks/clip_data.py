@@ -19,11 +19,16 @@ from kinestore.heads.training.processes import Processes
 from kinestore.pipeline.training.config import CENTER_VIEW, EvaluationViews
 from kinestore.pipeline.training.data import PreparedData
 from kinestore.pipeline.training.folds import keep_labeled
-from kinestore.pipeline.training.networks.activation_checkpointing import recompute_stages
+from kinestore.pipeline.training.networks.activation_checkpointing import checkpoint_stages
 from kinestore.pipeline.training.networks.build_network import build_net, takes_segments
 from kinestore.pipeline.training.networks.data.clip_samples import ClipSamples
 from kinestore.pipeline.training.networks.data.clip_source import ClipSource, open_source
-from kinestore.pipeline.training.networks.data.transforms import MEAN, STD, choose_size, read_swaps
+from kinestore.pipeline.training.networks.data.transforms import (
+    MEAN,
+    STD,
+    choose_size,
+    read_flip_pairs,
+)
 from kinestore.pipeline.training.networks.malloc import keep_freed_memory
 from kinestore.store import Features, Store, UsageError
 from kinestore.store.load import describe_clips
@@ -41,7 +46,7 @@ class FrameClips:
         clips: As `open_source` reads it: "frames", "frames:NAME" or "videos:segments:8x5@256".
         size: Side of the network's input in pixels, up to the frames' shorter side; 7/8 of that
             side where it is None.
-        swaps: Pairs of classes, as "left,right", that are each other's mirror images.
+        flip_pairs: Pairs of classes, as "left,right", that flipping exchanges.
         views: Views of a test video whose logits are averaged.
         weights: Weights to start from, as `build_net` reads them.
     """
@@ -49,7 +54,7 @@ class FrameClips:
     store: Store
     clips: str = "frames"
     size: int | None = None
-    swaps: Sequence[str] = ()
+    flip_pairs: Sequence[str] = ()
     views: EvaluationViews = CENTER_VIEW
     weights: Path | None = None
 
@@ -89,7 +94,7 @@ class ClipData:
             source=self._source,
             clip_ids=self.rows.clip_ids,
             labels=self.rows.labels,
-            flipped_class=read_swaps(given.swaps, self.rows.classes),
+            flipped_class=read_flip_pairs(given.flip_pairs, self.rows.classes),
             size=self._size,
             in_segments=takes_segments(head),
             num_workers=processes.num_workers,
@@ -101,8 +106,8 @@ class ClipData:
         views, weights = self._given.views, self._given.weights
         return {
             "size": self._size,
-            "swaps": list(self._given.swaps),
-            "looks": {"clips": views.num_clips, "crops": views.num_crops},
+            "flip_pairs": list(self._given.flip_pairs),
+            "test_views": {"clips": views.num_clips, "crops": views.num_crops},
             "weights": None if weights is None else str(weights),
         }
 
@@ -116,8 +121,8 @@ class ClipData:
             weights=self._given.weights,
             seed=self._seed,
         )
-        if self._training.recompute:
-            recompute_stages(network, self._first_clip().cpu())
+        if self._training.activation_checkpointing:
+            checkpoint_stages(network, self._first_clip().cpu())
         return network.to(self._processes.device)
 
     def check(self, model: nn.Module) -> None:

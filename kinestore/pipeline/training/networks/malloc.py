@@ -1,4 +1,4 @@
-"""Keeps the memory of a process that trains."""
+"""Reuse of freed memory in a process that trains."""
 
 import ctypes
 
@@ -7,12 +7,12 @@ M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 
 
 def keep_freed_memory() -> bool:
-    """Have this process use the memory again that it frees, and not give it back.
+    """Let this process reuse the memory that it frees, instead of returning it to the system.
 
-    glibc returns large blocks to the system at once. A net frees the same ones in every step, and
-    getting them back costs a page fault for each 4 KiB: of ResNet-50 on clips, a third of the time
-    on a CPU. What a process holds settles after a few steps, where holes between blocks take
-    some more than is needed at once, and does not fall any more.
+    glibc returns large blocks to the system at once. A network frees the same ones in every
+    step, and getting them back costs a page fault for each 4 KiB: of ResNet-50 on clips, a third of
+    the time on a CPU. The memory of a process stops growing after a few steps, somewhat above what
+    it needs at once because of gaps between blocks, and does not shrink again.
 
     Returns:
         Whether it does; other C libraries are left as they are.

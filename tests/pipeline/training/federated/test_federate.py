@@ -80,9 +80,9 @@ def test_summary_adds_up_what_metrics_hold(tmp_path: Path) -> None:
     assert summary["bytes_up"] == 4 * summary["parameters_up"] + 5 * 168
     assert summary["bytes_down"] == 4 * summary["parameters_down"] + 5 * 160
     assert summary["top1"] == float(rows[-1]["accuracy"])
-    assert (summary["clients"], summary["rounds"], summary["sample"]) == (5, 3, 2)
+    assert (summary["clients"], summary["rounds"], summary["clients_per_round"]) == (5, 3, 2)
     assert (summary["strategy"], summary["partition"]) == ("fedavg", "iid")
-    assert (summary["refused"], summary["refusals"]) == (0, [])
+    assert (summary["num_rejected_updates"], summary["rejected_updates"]) == (0, [])
     assert sum(summary["client_sizes"]) == summary["num_train"] == 48
     assert [tick[:2] for tick in ticks] == [(1, 3), (2, 3), (3, 3)]
     assert json.loads((tmp_path / "summary.json").read_text()) == summary
@@ -216,9 +216,9 @@ def test_the_seed_decides_every_figure_but_the_time(tmp_path: Path) -> None:
 def test_refusals_are_named_in_the_summary(tmp_path: Path) -> None:
     settings = TrainingConfig(epochs=5, learning_rate=1e30)
     summary = federate(clips(), out=tmp_path, clients=2, rounds=1, settings=settings)
-    assert summary["refused"] == 2
-    assert "round 1, client 0: " in summary["refusals"][0]
-    assert "holds NaN or infinity" in summary["refusals"][0]
+    assert summary["num_rejected_updates"] == 2
+    assert "round 1, client 0: " in summary["rejected_updates"][0]
+    assert "holds NaN or infinity" in summary["rejected_updates"][0]
     assert metrics(tmp_path)[0]["refused"] == "2"
 
 
@@ -241,7 +241,7 @@ def test_refusals_are_named_in_the_summary(tmp_path: Path) -> None:
         ),
         ({}, {"strategy": "x"}, "strategy='x': must be one of"),
         ({}, {"head": "x"}, "head='x': must be one of"),
-        ({"labels": np.full(60, -1)}, {}, "classes=0 among 0 labelled clips"),
+        ({"labels": np.full(60, -1)}, {}, "classes=0 among 0 labeled clips"),
         ({"features": np.full((60, 3), np.inf, np.float32)}, {}, "row 0 holds NaN or infinity"),
     ],
 )

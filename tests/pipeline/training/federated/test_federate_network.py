@@ -192,7 +192,7 @@ def test_a_run_of_another_net_is_told_from_its_summary(store: Store, tmp_path: P
     summary = federate(store, tmp_path, views=EvaluationViews(num_crops=3))
     assert (summary["num_train"], summary["num_test"]) == (29, 7)
     assert summary["client_sizes"] == [10, 10, 9]
-    assert summary["settings"]["learning_rate"] == 0.02 and summary["looks"]["crops"] == 3
+    assert summary["settings"]["learning_rate"] == 0.02 and summary["test_views"]["crops"] == 3
     assert summary["standardise_bytes_up"] == 0
     sent = json.loads((tmp_path / "communication.json").read_text())
     assert sent["shared_parameters"] == sent["head_parameters"]
@@ -225,7 +225,7 @@ def test_every_option_reaches_the_run(store: Store, tmp_path: Path) -> None:
         1,
     ]
     asked += ["--accumulate", 2, "--precision", "float32", "--device", "cpu", "--size", 36]
-    asked += ["--test-crops", 3, "--swap", "red,green", "--seed", 4, "--json"]
+    asked += ["--test-crops", 3, "--flip-pair", "red,green", "--seed", 4, "--json"]
     done = CliRunner().invoke(app, [str(word) for word in asked], catch_exceptions=False)
     summary = json.loads(done.output)
     assert summary["settings"] == {
@@ -239,14 +239,18 @@ def test_every_option_reaches_the_run(store: Store, tmp_path: Path) -> None:
         "warmup": 0,
         "clip_gradients": 20.0,
         "accumulate": 2,
-        "recompute": False,
+        "activation_checkpointing": False,
         "precision": "float32",
         "class_weights": None,
         "device": "cpu",
     }
     assert (summary["strategy"], summary["clients"], summary["rounds"]) == ("fedprox:mu=0.1", 2, 2)
-    assert (summary["sample"], summary["size"], summary["seed"]) == (1, 36, 4)
-    assert summary["swaps"] == ["red,green"] and summary["looks"] == {"clips": 1, "crops": 3}
+    assert (summary["clients_per_round"], summary["size"], summary["seed"]) == (1, 36, 4)
+    assert summary["flip_pairs"] == ["red,green"]
+    assert summary["test_views"] == {
+        "clips": 1,
+        "crops": 3,
+    }
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Where a net's clips come from: kept frames and videos give the same, and are read with care."""
+"""Sources of a network's clips: stored frames and videos give the same, and are read with care."""
 
 import shutil
 import subprocess
@@ -192,7 +192,7 @@ def test_grey_frames_are_refused(tmp_path: Path) -> None:
         ("videos", 1, "input='videos': must say which segments to draw, as videos:segments"),
         ("videos:even:8@64", 1, "must say which segments to draw"),
         ("videos:segments:8@64", 1, "frames='segments:8@64': must be segments:SxL@SIZE"),
-        ("frames", 1, r"input='frames': .* keeps several kinds, choose one of segments-3x2"),
+        ("frames", 1, r"input='frames': .* has several kinds; choose one of segments-3x2"),
         ("frames:rgb", 1, "frames 'rgb': not in"),
         ("frames:segments-3x2-32", 2, "clips=2: must divide the 3 segments that segments-3x2-32"),
     ],
@@ -204,7 +204,9 @@ def test_inputs_that_are_none(store: Store, text: str, num_clips: int, said: str
 
 def test_a_store_without_frames_says_how_to_keep_some(tmp_path: Path) -> None:
     store = numbered_store(tmp_path / "videos")
-    with pytest.raises(UsageError, match="keeps none yet; keep some with `kinestore extract --fra"):
+    with pytest.raises(
+        UsageError, match="has no frames yet; store some with `kinestore extract --fra"
+    ):
         open_source(store, "frames", num_clips=1)
 
 

@@ -29,9 +29,10 @@ def command(*arguments: object) -> str:
 def test_every_option_reaches_the_run(store: Store, tmp_path: Path) -> None:
     asked = ["--input", "frames:segments-2x5-40", "--head", NET, "--out", tmp_path / "run"]
     asked += ["--epochs", 2, "--batch-size", 4, "--learning-rate", 0.02, "--weight-decay", 0.001]
-    asked += ["--schedule", "steps:1", "--warmup", 1, "--accumulate", 2, "--recompute"]
+    asked += ["--schedule", "steps:1", "--warmup", 1, "--accumulate", 2]
+    asked += ["--activation-checkpointing"]
     asked += ["--precision", "float32", "--device", "cpu", "--size", 36, "--test-crops", 3]
-    asked += ["--swap", "red,green", "--seed", 4, "--json"]
+    asked += ["--flip-pair", "red,green", "--seed", 4, "--json"]
     summary = json.loads(command(store.path, *asked))
     assert summary["settings"] == {
         "epochs": 2,
@@ -44,13 +45,13 @@ def test_every_option_reaches_the_run(store: Store, tmp_path: Path) -> None:
         "warmup": 1,
         "clip_gradients": 20.0,
         "accumulate": 2,
-        "recompute": True,
+        "activation_checkpointing": True,
         "precision": "float32",
         "class_weights": None,
         "device": "cpu",
     }
-    assert (summary["size"], summary["swaps"], summary["seed"]) == (36, ["red,green"], 4)
-    assert summary["looks"] == {"clips": 1, "crops": 3}
+    assert (summary["size"], summary["flip_pairs"], summary["seed"]) == (36, ["red,green"], 4)
+    assert summary["test_views"] == {"clips": 1, "crops": 3}
     assert json.loads((tmp_path / "run" / "summary.json").read_text()) == summary
     # the same again is only read, and shown as a table
     shown = command(store.path, *asked[:-1], "--resume")

@@ -204,7 +204,7 @@ def test_several_looks_are_averaged(store: Store, tmp_path: Path) -> None:
     more = coloured_store(tmp_path / "store", num_clips=9, frames="segments:4x5@48x40")
     looks = EvaluationViews(num_clips=2, num_crops=3)
     summary = train(more, tmp_path / "run", views=looks, size=36)
-    assert summary["looks"] == {"clips": 2, "crops": 3}
+    assert summary["test_views"] == {"clips": 2, "crops": 3}
     with pytest.raises(UsageError, match="clips=3: must divide the 4 segments"):
         train(more, tmp_path / "run", views=EvaluationViews(num_clips=3))
 
@@ -220,7 +220,7 @@ def test_a_class_with_one_clip_is_trained_and_scored(tmp_path: Path) -> None:
     [
         ({"size": 41}, "size=41: must be from 1 to 40, the shorter side of the frames"),
         ({"size": 32}, r"must be \(clips, 2, 5, 3, height, width\) with sides of 33 or more"),
-        ({"swaps": ["red,pink"]}, "swap='red,pink': must be two classes"),
+        ({"flip_pairs": ["red,pink"]}, "flip_pair='red,pink': must be two classes"),
         ({"patience": 2}, "patience=2: there is no validation part"),
         ({"patience": 0, "validation": 0.3}, "patience=0: must be 1 or more"),
         ({"class_weights": "even"}, "class_weights='even': must be balanced"),
@@ -270,7 +270,7 @@ def test_a_real_net_recomputes_to_the_same_bits(store: Store, tmp_path: Path, he
         train(store, tmp_path / name, head=head, settings=network_config(**given))
         return load_file(tmp_path / name / "model.safetensors")
 
-    plain, recomputed = saved("plain"), saved("recomputed", recompute=True)
+    plain, recomputed = saved("plain"), saved("recomputed", activation_checkpointing=True)
     assert all(torch.equal(plain[name], recomputed[name]) for name in plain)
 
 

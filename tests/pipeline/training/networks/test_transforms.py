@@ -15,7 +15,7 @@ from kinestore.pipeline.training.networks.data.transforms import (
     draw_crop,
     evaluation_crops,
     normalize,
-    read_swaps,
+    read_flip_pairs,
 )
 from kinestore.store import UsageError
 from tests.helpers.tiny_networks import examples, noise
@@ -112,7 +112,7 @@ def test_seed_epoch_and_clip_decide_alone() -> None:
 
 def test_a_mirrored_clip_is_of_the_other_class() -> None:
     source = noise(60)
-    mirrored = read_swaps(["left,right"], ["left", "right", "up"])
+    mirrored = read_flip_pairs(["left,right"], ["left", "right", "up"])
     given = examples(source, flipped_class=mirrored, size=12)
     flips = 0
     for row in range(60):
@@ -163,21 +163,21 @@ def test_sizes() -> None:
         choose_size(129, (128, 171))
 
 
-def test_swaps_may_name_classes_with_commas() -> None:
+def test_flip_pairs_may_name_classes_with_commas() -> None:
     classes = ["a, to the left", "a, to the right", "b"]
-    assert read_swaps(["a, to the left,a, to the right"], classes).tolist() == [1, 0, 2]
-    assert read_swaps([], classes).tolist() == [0, 1, 2]
+    assert read_flip_pairs(["a, to the left,a, to the right"], classes).tolist() == [1, 0, 2]
+    assert read_flip_pairs([], classes).tolist() == [0, 1, 2]
 
 
 @pytest.mark.parametrize(
     ("pairs", "said"),
     [
-        (["left,up"], "swap='left,up': must be two classes, as A,B, of down, left, right"),
-        (["left"], "swap='left': must be two classes"),
-        (["left,left"], "swap='left,left': must be two classes"),
-        (["left,right", "right,down"], "swap='right,down': has a class of another pair"),
+        (["left,up"], "flip_pair='left,up': must be two classes, as A,B, of down, left, right"),
+        (["left"], "flip_pair='left': must be two classes"),
+        (["left,left"], "flip_pair='left,left': must be two classes"),
+        (["left,right", "right,down"], "flip_pair='right,down': has a class of another pair"),
     ],
 )
-def test_swaps_that_are_none(pairs: list[str], said: str) -> None:
+def test_flip_pairs_that_are_none(pairs: list[str], said: str) -> None:
     with pytest.raises(UsageError, match=said):
-        read_swaps(pairs, ["down", "left", "right"])
+        read_flip_pairs(pairs, ["down", "left", "right"])

@@ -140,7 +140,7 @@ class ClipSamples:
         return torch.cat(crops)
 
     def _ready(self, frames: Tensor) -> Tensor:
-        """Normalize colors, and cut frames into segments where the network takes them so."""
+        """Normalize colors, and divide frames into segments where the network takes them so."""
         ready = transforms.normalize(frames)
         if self.in_segments:
             segments = self.source.num_segments, self.source.length

@@ -75,8 +75,8 @@ class StoredClips:
         kept, self.length = segments_of(frames.spec)
         if kept % num_clips:
             raise UsageError(
-                f"clips={num_clips}: must divide the {kept} segments that {frames.spec.name} keeps "
-                "of a video; extract more of them"
+                f"clips={num_clips}: must divide the {kept} segments that {frames.spec.name} has "
+                "of each video; extract more segments"
             )
         self.num_segments = kept // num_clips
         self.name = frames.spec.name
@@ -146,7 +146,11 @@ def open_source(store: Store, text: str, *, num_clips: int) -> ClipSource:
 def _only_kind(store: Store) -> str:
     kinds = [spec.name for spec in store.kinds_of_frames()]
     if len(kinds) != 1:
-        there = f"several kinds, choose one of {', '.join(kinds)}" if kinds else "none yet; "
-        how = "" if kinds else "keep some with `kinestore extract --frames segments:8x5@256`"
-        raise UsageError(f"input='frames': {store.address} keeps {there}{how}")
+        there = (
+            f"several kinds of frames; choose one of {', '.join(kinds)}"
+            if kinds
+            else "no frames yet; "
+        )
+        how = "" if kinds else "store some with `kinestore extract --frames segments:8x5@256`"
+        raise UsageError(f"input='frames': {store.address} has {there}{how}")
     return kinds[0]

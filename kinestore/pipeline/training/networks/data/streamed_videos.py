@@ -49,7 +49,7 @@ class StreamedVideos:
         if not self.clip_ids:
             raise UsageError(
                 f"input={self.name!r}: none of {len(self._num_frames)} clips has a video whose "
-                "bytes are those that were extracted; put the videos back, or use kept frames"
+                "bytes are those that were extracted; put the videos back, or use stored frames"
             )
 
     def training(self, clip_id: str, *, seed: int) -> ClipPixels:
@@ -100,7 +100,7 @@ class StreamedVideos:
 def _unchanged(rows: Sequence[Mapping[str, str]]) -> dict[str, str]:
     """Find the videos whose bytes did not change, by clip_id."""
 
-    def look(row: Mapping[str, str]) -> tuple[str, str] | None:
+    def find(row: Mapping[str, str]) -> tuple[str, str] | None:
         try:
             same = identify(row["uri"]) == row["clip_id"]
         except VideoError:
@@ -108,4 +108,4 @@ def _unchanged(rows: Sequence[Mapping[str, str]]) -> dict[str, str]:
         return (row["clip_id"], row["uri"]) if same else None
 
     with ThreadPoolExecutor() as pool:  # hashing leaves Python's lock
-        return dict(found for found in pool.map(look, rows) if found is not None)
+        return dict(found for found in pool.map(find, rows) if found is not None)

@@ -144,7 +144,7 @@ def _tensor(picture: object) -> Tensor:
     return torch.as_tensor(picture)
 
 
-def read_swaps(pairs: Sequence[str], classes: Sequence[str]) -> NDArray[np.int64]:
+def read_flip_pairs(pairs: Sequence[str], classes: Sequence[str]) -> NDArray[np.int64]:
     """Return the class of a flipped clip, by that of the clip.
 
     Args:
@@ -161,7 +161,9 @@ def read_swaps(pairs: Sequence[str], classes: Sequence[str]) -> NDArray[np.int64
     for text in pairs:
         first, second = _pair(text, classes)
         if flipped[first] != first or flipped[second] != second:
-            raise UsageError(f"swap={text!r}: has a class of another pair; name each class once")
+            raise UsageError(
+                f"flip_pair={text!r}: has a class of another pair; name each class once"
+            )
         flipped[[first, second]] = second, first
     return flipped
 
@@ -175,4 +177,4 @@ def _pair(text: str, classes: Sequence[str]) -> tuple[int, int]:
         if first in number and second in number and first != second:
             return number[first], number[second]
     known = ", ".join(classes[:10]) + (", ..." if len(classes) > 10 else "")
-    raise UsageError(f"swap={text!r}: must be two classes, as A,B, of {known}")
+    raise UsageError(f"flip_pair={text!r}: must be two classes, as A,B, of {known}")

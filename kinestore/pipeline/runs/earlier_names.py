@@ -1,0 +1,22 @@
+"""Entries of config.json and summary.json that earlier versions wrote under other names."""
+
+_CURRENT = {
+    "looks": "test_views",
+    "swaps": "flip_pairs",
+    "sample": "clients_per_round",
+    "refused": "num_rejected_updates",
+    "refusals": "rejected_updates",
+}
+_CURRENT_SETTINGS = {"recompute": "activation_checkpointing"}
+
+
+def with_current_names(values: dict[str, object]) -> dict[str, object]:
+    """Return the entries of a run's file under the names of this version."""
+    renamed = _renamed(values, _CURRENT)
+    if isinstance(settings := renamed.get("settings"), dict):
+        renamed["settings"] = _renamed(settings, _CURRENT_SETTINGS)
+    return renamed
+
+
+def _renamed(values: dict[str, object], current: dict[str, str]) -> dict[str, object]:
+    return {current.get(name, name): value for name, value in values.items()}
