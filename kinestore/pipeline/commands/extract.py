@@ -123,7 +123,7 @@ def extract_command(
                 videos,
                 store=store,
                 extractors=extractor or [],
-                kept_frames=frames or [],
+                frames=frames or [],
                 workers=workers,
                 config=config,
                 progress=show,

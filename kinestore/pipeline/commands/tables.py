@@ -30,7 +30,7 @@ def say_extraction(result: "ExtractionResult") -> None:
             rows += [(f"left out: {reason.replace('_', ' ')}", count)]
     figures = [
         *(
-            (f"{stage}, s over all workers", f"{s:.1f}")
+            (f"{stage}, seconds of all workers", f"{s:.1f}")
             for stage, s in result.stage_seconds.items()
         ),
         ("seconds", f"{result.seconds:.1f}"),
@@ -39,7 +39,7 @@ def say_extraction(result: "ExtractionResult") -> None:
     ]
     if result.bound_by:
         bound = f"{result.bound_by}, {result.bound_share:.0%} of the workers' time"
-        figures += [("bound by", bound)]
+        figures += [("slowest stage", bound)]
     say(text_table(("clips", ""), [*rows, *figures], title=f"extraction into {result.path}"))
     if result.num_failed:
         say(f"Failed clips and reasons: kinestore failures {result.path}")
@@ -89,6 +89,8 @@ def verify_table(report: "VerifyReport", store: str) -> RenderableType:
 def run_table(summary: Mapping[str, Any], out: "Path") -> RenderableType:
     """Return the scores of a training run."""
     clips = f"{summary['num_train']} training, {summary['num_test']} test"
+    if summary["model"] == "all rows":
+        clips = f"{summary['num_test']}, each tested by a model that was not trained on it"
     rows = [("clips", clips), ("test set", summary["evaluation"])]
     rows += [(name, f"{summary[name]:.3f}") for name in ("top1", "top5", "macro_f1")]
     if "bytes_up" in summary:

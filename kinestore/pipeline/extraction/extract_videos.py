@@ -53,7 +53,7 @@ def extract(
     *,
     store: str | Path,
     extractors: Sequence[str] = (),
-    kept_frames: Sequence[str] = (),
+    frames: Sequence[str] = (),
     workers: int | None = None,
     config: ExtractionConfig | None = None,
     progress: Progress | None = None,
@@ -64,7 +64,7 @@ def extract(
         videos: A folder, a manifest or a video, as in `find_videos`.
         store: Folder of the store; made if absent.
         extractors: Names from `extractors.names()`, such as ["cnn-efficientnet-lite0", "motion"].
-        kept_frames: Formats of clips of frames to store, as in `parse_clip_formats`, such as
+        frames: Formats of clips of frames to store, as in `parse_clip_formats`, such as
             ["segments:8x5@256"].
         workers: Worker processes; None takes one for each GPU, or for each core where there is
             none. Workers share the GPUs.
@@ -84,8 +84,8 @@ def extract(
         raise UsageError(
             f"workers={workers}: the cluster at {config.scheduler} has its own; leave it out"
         )
-    if not extractors and not kept_frames:
-        raise UsageError("extractors: name at least one, or frames to keep")
+    if not extractors and not frames:
+        raise UsageError("extractors: name at least one, or frames to store")
     check_extractors(extractors)
     storage = open_storage(store)
     if storage.kind(STORE_MARKER) is None:
@@ -93,7 +93,7 @@ def extract(
     found = find_videos(videos)
     tell(found.notes)
     sources = found.sources[: config.limit]
-    outputs = _outputs(extractors, kept_frames, found.sources, storage=storage, config=config)
+    outputs = _outputs(extractors, frames, found.sources, storage=storage, config=config)
     specs: dict[str, OutputSpec] = {name: output.spec for name, output in outputs.items()}
     target = Store.create(store)
 
@@ -153,14 +153,14 @@ def _write_summary(target: Store, summary: ExtractionResult) -> None:
 
 def _outputs(
     extractors: Sequence[str],
-    kept_frames: Sequence[str],
+    frames: Sequence[str],
     found: Sequence[Source],
     *,
     storage: Storage,
     config: ExtractionConfig,
 ) -> dict[str, Output]:
     """Return the outputs by name: clips of frames, then embeddings."""
-    formats = parse_clip_formats(kept_frames)
+    formats = parse_clip_formats(frames)
     if formats:
         require_local(storage)
     embeddings = embedding_outputs(

@@ -88,7 +88,7 @@ class Evaluation:
     """Figures of trained models on clips that they were not trained on.
 
     Attributes:
-        path: Folder with the files, or None where none was asked for.
+        path: Folder with the files, or None if none was requested.
         runs: Run folders of the models; the probabilities of several are averaged.
         data: The store or features tested on.
         classes: K names.

@@ -46,7 +46,7 @@ def extracted_for(
             videos,
             store=folder / "store",
             extractors=list(dict.fromkeys(names)),
-            kept_frames=kept,
+            frames=kept,
             config=config,
             progress=progress,
         )

@@ -213,7 +213,7 @@ def _read_layout(run: SavedRun) -> TrainedLayout:
 
 
 def _read_views(run: SavedRun) -> EvaluationViews:
-    entry = run.config.get("looks")
+    entry = run.config.get("test_views")
     match entry:
         case {"clips": int(num_clips), "crops": int(num_crops)}:
             return EvaluationViews(num_clips=num_clips, num_crops=num_crops)

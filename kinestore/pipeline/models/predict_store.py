@@ -35,7 +35,7 @@ class PredictedClips:
     """Predictions of a run's model, in the order of clip_ids.
 
     Attributes:
-        path: The file, or None where none was asked for.
+        path: The file, or None if none was requested.
         clip_ids: Identity of each clip, length N.
         uris: Path of each clip's video, length N.
         classes: K names.

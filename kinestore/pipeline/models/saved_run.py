@@ -1,4 +1,4 @@
-"""What a finished run says of its model: untrusted files, read with checks."""
+"""The saved model of a finished run: untrusted files, read with checks."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -30,7 +30,7 @@ _CLIP_COUNTS = {
     "num_train": "training clips",
     "num_validation": "validation clips, over all folds",
     "num_test": "test clips",
-    "num_left_out": "in no part",
+    "num_left_out": "not used",
     "num_unlabelled": "without a label",
     "num_missing": "without one of the views",
 }

@@ -16,7 +16,7 @@ class Comparison:
     """Two runs, compared.
 
     Attributes:
-        path: The page, or None where none was asked for.
+        path: The page, or None if none was requested.
         first: The first run folder.
         second: The second.
         paired: What became of each clip.

@@ -72,7 +72,7 @@ class RunSummary:
         num_test: Clips tested; with folds all, each by a model that was not trained on it.
         num_unlabelled: Clips left out because they have no label.
         num_missing: Clips left out because they lack one of the features.
-        num_left_out: Clips with a label that are in no part of the evaluation.
+        num_left_out: Labeled clips that are neither training, validation nor test clips.
         model: "all rows" where the saved model was trained on all clips, else "train rows".
         classes: Names of the classes, in the order of the model's outputs.
         config: Entries of config.json.

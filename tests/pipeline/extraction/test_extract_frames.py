@@ -291,7 +291,7 @@ def test_the_same_job_again_does_nothing_in_whatever_spelling(
 ) -> None:
     before = parts(job[0])
     spelled = ("segments:02x5@048x32", "even:4@32x32", "even:4@32")
-    again = extract(videos, store=job[0], extractors=["motion"], kept_frames=spelled)
+    again = extract(videos, store=job[0], extractors=["motion"], frames=spelled)
     assert (again.num_done, again.num_skipped, again.num_failed) == (0, len(NUM_FRAMES), 1)
     assert again.num_frames == again.frames_bytes == 0 and parts(job[0]) == before
     good = videos / "short.mp4"
@@ -482,10 +482,10 @@ def test_two_spellings_are_one_folder_and_another_size_is_another() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({}, "extractors: name at least one, or frames to keep"),
-        ({"kept_frames": ["even:4"]}, "frames='even:4': must be segments:SxL@SIZE"),
+        ({}, "extractors: name at least one, or frames to store"),
+        ({"frames": ["even:4"]}, "frames='even:4': must be segments:SxL@SIZE"),
         (
-            {"kept_frames": ["even:4@32"], "store": "s3://bucket/store"},
+            {"frames": ["even:4@32"], "store": "s3://bucket/store"},
             "frames are mapped, so they",
         ),
     ],
@@ -510,7 +510,7 @@ def test_killed_at_random_moments_the_job_goes_on_to_the_same_bytes(tmp_path: Pa
         make_video(videos / f"{number:02d}.mp4", 40, first=number * 3)
     kinds = ["segments:8x5@256", "even:3@64"]
     whole, store, moments = tmp_path / "whole", tmp_path / "store", 0
-    extract(videos, store=whole, extractors=["motion"], kept_frames=kinds, workers=2)
+    extract(videos, store=whole, extractors=["motion"], frames=kinds, workers=2)
     expected = parts(whole)
     while moments < 4:
         started = start(videos, store, kinds)
@@ -520,7 +520,7 @@ def test_killed_at_random_moments_the_job_goes_on_to_the_same_bytes(tmp_path: Pa
             assert parts(store) == expected
             assert verify(store, repair=True).sound and not list(store.rglob(".*"))
             shutil.rmtree(store)
-    extract(videos, store=store, extractors=["motion"], kept_frames=kinds, workers=2)
+    extract(videos, store=store, extractors=["motion"], frames=kinds, workers=2)
     assert parts(store) == expected
     assert verify(store, repair=True).sound and not list(store.rglob(".*"))
     assert {len(Store(store).clips_with(taken(kind).spec)) for kind in kinds} == {32}

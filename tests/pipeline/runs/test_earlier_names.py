@@ -53,7 +53,11 @@ def test_a_run_with_the_earlier_names_is_read_reported_and_not_trained_again(
 
 
 def test_the_names_of_networks_are_read_too() -> None:
-    earlier = {"looks": {"clips": 2, "crops": 3}, "swaps": ["a,b"], "settings": {"recompute": True}}
+    earlier: dict[str, object] = {
+        "looks": {"clips": 2, "crops": 3},
+        "swaps": ["a,b"],
+        "settings": {"recompute": True},
+    }
     assert with_current_names(earlier) == {
         "test_views": {"clips": 2, "crops": 3},
         "flip_pairs": ["a,b"],

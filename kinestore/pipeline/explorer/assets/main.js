@@ -54,7 +54,7 @@ function chips() {
 }
 
 function chip(text, remove) {
-  const button = make("button", { type: "button", title: "Take this filter away" });
+  const button = make("button", { type: "button", title: "Remove this filter" });
   button.append(make("bdi", { text }), " ×");
   button.addEventListener("click", () => {
     remove();
