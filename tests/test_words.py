@@ -7,8 +7,14 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FILES = [
-    *sorted((ROOT / "kinestore").rglob("*.py")),
+    *sorted(
+        path
+        for suffix in ("py", "html", "js")
+        for path in (ROOT / "kinestore").rglob(f"*.{suffix}")
+    ),
     *sorted((ROOT / "docs").rglob("*.md")),
+    *sorted((ROOT / "benchmarks").glob("*.py")),
+    *sorted((ROOT / "examples").glob("*.py")),
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
 ]
@@ -32,6 +38,23 @@ INSTEAD = {
     r"\bgoes on where\b": "resumes",
     r"\bin the place of\b": "instead of",
     r"\bnames? [\d.]+ of\b": "reaches an accuracy of",
+    r"\btold\b": "reported, printed",
+    r"\btells\b": "reports, describes",
+    r"\basked for\b": "requested",
+    r"\basks? of\b": "requires",
+    r"(?<!deep )(?<![/\w-])nets\b(?!\.md|-)": "networks",
+    r"\b(a|the) net\b": "a network",
+    r"\bfitted (clips|rows)\b": "training clips, training rows",
+    r"\bto fit on\b": "training",
+    r"\bkept frames\b": "stored frames",
+    r"\bkept_frames\b": "frames",
+    r"(?<!-)\bafresh\b": "again",
+    r"(?<!\")\bswaps\b": "flip_pairs",
+    r"(?<!\")\blooks\b(?! for)": "test_views",
+    r"\bon_progress\b": "progress",
+    r"\bleave \w+ away\b": "leave out ...",
+    r"\bgo(es)? on with\b": "continue with",
+    r"\b(labelled|normalised?|neighbours?|favours?|optimisers?|centred)\b": "American spelling",
 }
 
 

@@ -45,7 +45,7 @@ class ExtractionResult:
         views: Names of the views that the job filled, by extractor.
         frames: Names of the clips of frames that it filled, by clip format.
         frames_bytes: Size of the clips of frames stored by this job.
-        notes: What was left out, or read in another way than written, as told on the terminal.
+        notes: What was left out, or read in another way than written, as printed on the terminal.
         left_out: Number of files and folders that were left out of a folder, by the reason.
     """
 

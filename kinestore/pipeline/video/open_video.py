@@ -1,7 +1,7 @@
 """Opening of one video file, which never reaches another file or the network.
 
 A playlist, a manifest or a script names other files. What they hold is no part of the identity of
-the file that was hashed, and nobody asked for them: FFmpeg is told the formats and the protocol.
+the file that was hashed, and the user did not name them: FFmpeg gets a list of formats and one protocol.
 """
 
 import stat

@@ -12,7 +12,7 @@ from kinestore.pipeline.video.suffixes import is_hidden_name, is_video_name, suf
 from kinestore.store.io.storage import Storage
 
 _SUFFIX = re.compile(r"\.[a-z0-9_~-]{1,8}")
-"""What looks like the suffix of a file, so that a broken link is hardly one to a folder."""
+"""Probable suffix of a file: a broken link with it hardly leads to a folder."""
 
 
 @dataclass

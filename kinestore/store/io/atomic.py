@@ -59,7 +59,7 @@ def temporary(folder: Path, *, suffix: str = "") -> Iterator[Path]:
 def naming(shown: Path, *, nameless: bool = False) -> Iterator[None]:
     """Name this path in errors of writing that name a temporary file, or none if `nameless`.
 
-    Errors that libraries tell in words of their own become OSErrors.
+    Errors of libraries that only have a message become OSErrors.
     """
     try:
         yield
@@ -68,8 +68,8 @@ def naming(shown: Path, *, nameless: bool = False) -> Iterator[None]:
     except Exception as error:
         named = getattr(error, "filename", None)
         ours = nameless if named is None else is_temporary(os.fsdecode(named))
-        told = _ERROR_NUMBER.search(str(error))
-        number = getattr(error, "errno", None) or (int(told[1]) if told else 0)
+        numbered = _ERROR_NUMBER.search(str(error))
+        number = getattr(error, "errno", None) or (int(numbered[1]) if numbered else 0)
         if not (ours and number):
             raise
         raise OSError(number, os.strerror(number), str(shown)) from error

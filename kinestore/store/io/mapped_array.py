@@ -93,7 +93,7 @@ def write_hdf5(
 ) -> None:
     """Write an HDF5 file with one array in one piece, and small data that `describe` writes.
 
-    HDF5 itself writes to memory: on a full disk it tells nothing, and ends the process later.
+    HDF5 itself writes to memory: on a full disk it reports nothing, and ends the process later.
     """
     image = io.BytesIO()
     with h5py.File(
