@@ -3,11 +3,17 @@
 Commands import what they need when they run, so that `kinestore --help` is quick.
 """
 
+import sys
+
+from kinestore.pipeline.signals import STOPPED, answer_interrupts, end_now
+
+if __name__ == "__main__" or sys.argv[0].endswith("kinestore"):
+    answer_interrupts()  # the other imports take most of a second
+
 import importlib.metadata
 import io
 import logging
 import signal
-import sys
 from collections.abc import Callable
 from typing import Annotated
 
@@ -31,9 +37,11 @@ from kinestore.pipeline.commands.train import train_command
 from kinestore.pipeline.commands.visualize import explain_command, keyframes_command, umap_command
 from kinestore.pipeline.commands.weights import weights_app
 from kinestore.pipeline.printable import printable
-from kinestore.pipeline.signals import end_now
 from kinestore.pipeline.system_errors import describe
 from kinestore.store.errors import KinestoreError, UsageError
+
+INTERRUPTED = 130
+"""Exit status that Typer gives Ctrl-C, without a word."""
 
 app = typer.Typer(
     name="kinestore",
@@ -95,10 +103,15 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):  # a terminal may lack letters of a name
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    answer_interrupts()
     try:
         app()
     except KeyboardInterrupt:
-        end_now("kinestore: stopped; run the same command again to resume")
+        end_now(STOPPED)
+    except SystemExit as ended:
+        if ended.code == INTERRUPTED:
+            end_now(STOPPED)
+        raise
     except (KinestoreError, OSError) as error:
         sentence = describe(error) if isinstance(error, OSError) else str(error)
         if isinstance(error.__context__, KeyboardInterrupt):

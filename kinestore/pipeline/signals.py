@@ -8,7 +8,11 @@ import select
 import signal
 import sys
 from collections.abc import Iterator
+from types import FrameType
 from typing import NoReturn
+
+STOPPED = "kinestore: stopped; run the same command again to resume"
+"""Sentence with which Ctrl-C ends a command."""
 
 
 @contextlib.contextmanager
@@ -32,11 +36,38 @@ def end_now(sentence: str) -> NoReturn:
     is still in C++ can abort it.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    print(sentence, file=sys.stderr)
+    with contextlib.suppress(OSError, ValueError):  # closed by whoever read it
+        print(sentence, file=sys.stderr, flush=True)
     atexit._run_exitfuncs()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdout.flush()
     os._exit(1)
+
+
+def answer_interrupts() -> None:
+    """Have Ctrl-C end this command in one sentence, also while libraries are being imported.
+
+    Half-imported libraries answer KeyboardInterrupt in many ways: then the process ends at once,
+    and otherwise as Python has it. Nothing is changed where Ctrl-C is ignored.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupt)
+        sys.unraisablehook = _end_if_interrupted
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    while frame is not None:
+        if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
+            end_now(STOPPED)
+        frame = frame.f_back
+    raise KeyboardInterrupt
+
+
+def _end_if_interrupted(raised: "sys.UnraisableHookArgs") -> None:
+    """End after Ctrl-C in a callback, where Python would print a traceback and go on."""
+    if isinstance(raised.exc_value, KeyboardInterrupt):
+        end_now(STOPPED)
+    sys.__unraisablehook__(raised)
 
 
 def end_with_parent() -> None:

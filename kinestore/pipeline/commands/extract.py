@@ -14,7 +14,6 @@ from kinestore.pipeline.commands.options import (
     SeedOption,
 )
 from kinestore.pipeline.commands.tables import say_extraction
-from kinestore.pipeline.signals import interrupts_held
 from kinestore.store.errors import KinestoreError
 from kinestore.store.io.addresses import local_path, open_storage
 
@@ -98,11 +97,11 @@ def extract_command(
 ) -> None:
     """Add the missing embeddings and clips of frames of videos to a store."""
     try:
-        with interrupts_held():  # half-imported libraries answer Ctrl-C in many ways
-            from kinestore.extractors import FrameChoice
-            from kinestore.pipeline.extraction.config import ExtractionConfig
-            from kinestore.pipeline.extraction.extract_videos import extract
-            from kinestore.pipeline.extraction.outputs import parse_weights
+        from kinestore.extractors import FrameChoice
+        from kinestore.pipeline.extraction.config import ExtractionConfig
+        from kinestore.pipeline.extraction.extract_videos import extract
+        from kinestore.pipeline.extraction.outputs import parse_weights
+
         logging.getLogger("distributed").setLevel(logging.CRITICAL)  # of connections cut
 
         choice = FrameChoice(

@@ -1,6 +1,8 @@
 """Shards run on Dask workers: of this process, or of a cluster that runs already."""
 
 import contextlib
+import queue
+import threading
 import uuid
 from collections.abc import Iterator, Sequence
 
@@ -8,12 +10,16 @@ from distributed import Client, Future, KilledWorker, as_completed
 
 from kinestore.pipeline.extraction.dask_worker import run_shard
 from kinestore.pipeline.extraction.tasks import GPU, Assignment, Shard, ShardResult, failure_rows
+from kinestore.pipeline.signals import interrupts_held
 from kinestore.pipeline.system_errors import describe
 from kinestore.pipeline.video.errors import VideoError
 from kinestore.progress import Progress
 from kinestore.store import Store, StoreError, UsageError
 
 CONNECT_TIMEOUT_S = 20
+
+MAX_REASON = 200
+"""Characters of Dask's reason that are repeated to the user."""
 
 
 @contextlib.contextmanager
@@ -23,14 +29,48 @@ def running_cluster(scheduler: str) -> Iterator[Client]:
     Raises:
         UsageError: If no scheduler answers at the address, or it has no workers.
     """
-    try:
-        client = Client(scheduler, timeout=CONNECT_TIMEOUT_S)
-    except (OSError, ValueError) as error:
-        raise UsageError(f"scheduler={scheduler!r}: no Dask scheduler answers ({error})") from error
+    client = _connect(scheduler)
     with client:
         if not num_workers(client):
             raise UsageError(f"scheduler={scheduler!r}: has no workers; start some")
         yield client
+
+
+def _connect(scheduler: str) -> Client:
+    """Return a client of a scheduler; UsageError if none answers before the deadline.
+
+    Dask's own deadline does not hold where something accepts the connection and says nothing: so
+    Dask waits in a thread, which is left there then.
+    """
+    found: queue.Queue[Client | Exception] = queue.Queue()
+
+    def connect() -> None:
+        try:
+            client: Client = _Client(scheduler, timeout=CONNECT_TIMEOUT_S)  # type: ignore[no-untyped-call]
+            found.put(client)
+        except Exception as error:  # of any kind: the other side may send what it likes
+            found.put(error)
+
+    with interrupts_held():
+        threading.Thread(target=connect, name="kinestore-connect", daemon=True).start()
+    try:
+        answer = found.get(timeout=CONNECT_TIMEOUT_S + 1)
+    except queue.Empty:
+        answer = TimeoutError(f"nothing that it can read within {CONNECT_TIMEOUT_S} s")
+    if isinstance(answer, (OSError, TypeError)):  # TypeError: of certificates that are missing
+        reason = " ".join(str(answer).split())[:MAX_REASON] or type(answer).__name__
+        raise UsageError(f"scheduler={scheduler!r}: no Dask scheduler answers ({reason})") from None
+    if isinstance(answer, Exception):
+        raise UsageError(
+            f"scheduler={scheduler!r}: no Dask scheduler answers, but something else; name the "
+            "address that `dask scheduler` prints"
+        ) from None
+    return answer
+
+
+class _Client(Client):
+    def __del__(self) -> None:
+        """Leave a client that never connected: closing it waits, and prints a traceback."""
 
 
 def num_workers(client: Client) -> int:

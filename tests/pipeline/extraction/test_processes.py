@@ -1,5 +1,7 @@
 """The processes of a job: what others can reach, what is imported, and what outlives a kill."""
 
+import contextlib
+import socket
 import subprocess
 import sys
 import tempfile
@@ -9,14 +11,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import dask
 import psutil
 import pytest
+from distributed import LocalCluster, Security
 
+from kinestore.pipeline.extraction import dask_cluster
 from kinestore.pipeline.extraction.extract_videos import extract
 from kinestore.pipeline.extraction.local_cluster import local_workers
 from kinestore.pipeline.extraction.outputs import embedding_outputs
 from kinestore.pipeline.extraction.supervisor import MAX_STARTS, Supervisor, _import_path
-from kinestore.store import KinestoreError
+from kinestore.store import KinestoreError, UsageError
 from tests.helpers.numbered import make_video
 from tests.helpers.paths import ROOT
 
@@ -222,3 +227,112 @@ def test_a_child_whose_parent_is_gone_already_ends_at_once() -> None:
         [sys.executable, "-c", HANGS_IN_C], cwd=ROOT, stdin=subprocess.DEVNULL, timeout=30
     )
     assert done.returncode == 0
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server
+
+
+@pytest.mark.parametrize("says", [None, b"", b"HTTP/1.0 400 Bad Request\r\n\r\n", b"\xff" * 4096])
+def test_a_port_that_is_no_dask_scheduler_is_one_sentence_in_time(
+    says: bytes | None, listener: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dask_cluster, "CONNECT_TIMEOUT_S", 1)
+    kept = []
+
+    def answer() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                kept.append(connection)
+                if says is not None:
+                    connection.sendall(says)
+                    connection.close()
+
+    threading.Thread(target=answer, daemon=True).start()
+    address = f"tcp://127.0.0.1:{listener.getsockname()[1]}"
+    started = time.perf_counter()
+    with (
+        pytest.raises(UsageError, match=f"scheduler='{address}': no Dask scheduler answers") as e,
+        dask_cluster.running_cluster(address),
+    ):
+        pass
+    assert time.perf_counter() - started < 10 and "\n" not in str(e.value)
+    for connection in kept:
+        connection.close()
+
+
+def test_a_cluster_with_certificates_takes_those_of_the_settings_and_no_stranger(
+    tmp_path: Path,
+) -> None:
+    ours = Security.temporary()
+    names = {"ca-file": "tls_ca_file", "cert": "tls_client_cert", "key": "tls_client_key"}
+    settings = {}
+    for name, attribute in names.items():
+        (tmp_path / name).write_text(getattr(ours, attribute))
+        where = "" if name == "ca-file" else "client."
+        settings[f"distributed.comm.tls.{where}{name}"] = str(tmp_path / name)
+    asked = {"processes": False, "threads_per_worker": 1, "dashboard_address": "127.0.0.1:0"}
+    with LocalCluster(n_workers=1, protocol="tls://", security=ours, **asked) as cluster:
+        address = cluster.scheduler_address
+        assert address.startswith("tls://")
+        with dask.config.set(settings), dask_cluster.running_cluster(address) as client:
+            assert dask_cluster.num_workers(client) == 1
+        for stranger in (address, address.replace("tls://", "tcp://")):
+            with (
+                pytest.raises(UsageError, match="no Dask scheduler answers"),
+                dask_cluster.running_cluster(stranger),
+            ):
+                pass
+
+
+KILLED_CLIENT = """
+import sys
+from kinestore.pipeline.extraction.config import ExtractionConfig
+from kinestore.pipeline.extraction.extract_videos import extract
+def told(stage, done, total, note=""):
+    print(stage, done, flush=True)
+config = ExtractionConfig(scheduler=sys.argv[1])
+extract(sys.argv[2], store=sys.argv[3], extractors=["motion"], config=config, progress=told)
+"""
+
+
+@pytest.mark.slow
+def test_the_child_processes_of_a_killed_client_end_on_a_running_cluster(tmp_path: Path) -> None:
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    for number in range(12):
+        make_video(videos / f"{number}.mp4", 60, first=number)
+    asked = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": "127.0.0.1:0"}
+    with LocalCluster(**asked) as cluster:
+        for turn in range(2):
+            arguments = [
+                cluster.scheduler_address,
+                str(tmp_path / "videos"),
+                str(tmp_path / f"s{turn}"),
+            ]
+            client = subprocess.Popen(
+                [sys.executable, "-c", KILLED_CLIENT, *arguments],
+                cwd=ROOT,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            assert client.stdout is not None
+            with client, client.stdout as told:
+                assert any(
+                    line.startswith("extracting 1") or "extracting 4" in line for line in told
+                )
+                assert embedding_processes()
+                client.kill()
+            deadline = time.monotonic() + 20
+            while embedding_processes() and time.monotonic() < deadline:
+                time.sleep(0.1)
+            assert embedding_processes() == []
+
+
+def embedding_processes() -> list[psutil.Process]:
+    here = psutil.Process().children(recursive=True)
+    wanted = "kinestore.pipeline.extraction.child_process"
+    return [process for process in here if wanted in " ".join(process.cmdline())]
