@@ -28,7 +28,7 @@ from kinestore.store.snapshot import list_snapshots, part_fault, read_snapshot
 from kinestore.store.store import Store
 
 _COLUMNS = ("clip_id", "uri")
-_READ_BY_NAME = (STORE_MARKER, "summary.json")
+_READ_BY_NAME = (STORE_MARKER, "summary.json", "job.json")
 
 _AnySpec = TypeVar("_AnySpec", ViewSpec, FramesSpec)
 _ReadPart = Callable[[Storage, str], pa.Table]

@@ -22,12 +22,15 @@ from kinestore.pipeline.extraction.dask_cluster import (
 )
 from kinestore.pipeline.extraction.local_cluster import local_workers
 from kinestore.pipeline.extraction.outputs import Output, embedding_outputs, read_prompts
+from kinestore.pipeline.extraction.part_numbers import job_identity, reserved_numbers
 from kinestore.pipeline.extraction.planning import (
+    changed_sources,
     identify_all,
     incomplete_clips,
+    num_shards,
     plan,
     read_failures,
-    record_changed_sources,
+    record_late_sources,
     resolve_failures,
 )
 from kinestore.pipeline.extraction.result import ExtractionResult, summarize
@@ -102,22 +105,29 @@ def extract(
     inputs = replace(inputs, failures=[*unlisted, *inputs.failures], folders=found.folders)
     notes = list(notes_on_same_bytes(inputs.clips, target))
     tell(notes)
-    shards = plan(inputs, target, specs, retry_failed=config.retry_failed)
+    shards = plan(inputs, target, specs, retry_failed=config.retry_failed, first_number=0)
+    changed = changed_sources(inputs, target)
     if shards:  # a store that has everything may be read-only
         check_writable(storage)
-    record_changed_sources(inputs, target)
     assignment = Assignment(
         store=target.storage.uri(), outputs=outputs, clip_timeout_s=config.clip_timeout_s
     )
-    results, count = _run(
-        shards,
-        target,
-        assignment,
-        device=config.device if extractors else "cpu",  # frames alone need no GPU
-        workers=workers,
-        scheduler=config.scheduler,
-        progress=progress,
-    )
+    job = job_identity(inputs, (s.name for s in specs.values()), retry_failed=config.retry_failed)
+    num_parts = num_shards(inputs, specs) + 1 if shards or changed else 0  # the last for late rows
+    with reserved_numbers(target, job, num_parts) as numbers:
+        if changed:
+            target.append_clips(changed, number=numbers[0])
+        results, count = _run(
+            [replace(shard, number=numbers[shard.number]) for shard in shards],
+            target,
+            assignment,
+            device=config.device if extractors else "cpu",  # frames alone need no GPU
+            workers=workers,
+            scheduler=config.scheduler,
+            progress=progress,
+        )
+        late = record_late_sources(inputs, target, number=numbers[-1]) if numbers else []
+    tell(late)
     if inputs.failures:
         target.append_failures(inputs.failures)
     resolve_failures(inputs, target, specs)
@@ -137,7 +147,7 @@ def extract(
         num_workers=count,
         specs=specs,
     )
-    summary = replace(summary, notes=(*found.notes, *notes), left_out=found.left_out)
+    summary = replace(summary, notes=(*found.notes, *notes, *late), left_out=found.left_out)
     _write_summary(target, summary)
     return summary
 

@@ -109,9 +109,16 @@ def _is_done(future: Future[str | VideoError]) -> bool:
 
 
 def plan(
-    inputs: Inputs, target: Store, specs: Mapping[str, OutputSpec], *, retry_failed: bool
+    inputs: Inputs,
+    target: Store,
+    specs: Mapping[str, OutputSpec],
+    *,
+    retry_failed: bool,
+    first_number: int | None = None,
 ) -> list[Shard]:
     """Divide the clips into shards, and keep the clips with missing outputs.
+
+    The shards are numbered from `first_number`; None begins above the store's parts.
 
     The shard of a clip depends only on the videos and on the requested outputs: a job that resumes
     after a crash commits the same parts as one that was never interrupted.
@@ -121,8 +128,8 @@ def plan(
     failed: dict[str, dict[str, int]] = defaultdict(dict)
     for failure in target.failures():
         failed[failure.clip_id][failure.view] = failure.attempt
-    frames_bytes = [math.prod(s.shape) for s in specs.values() if isinstance(s, FramesSpec)]
-    base, size = target.next_number(), shard_size(len(inputs.clips), clip_bytes=sum(frames_bytes))
+    base = target.next_number() if first_number is None else first_number
+    size = _size(inputs, specs)
     shards = []
     clips = list(inputs.clips.items())
     for index, begin in enumerate(range(0, len(clips), size)):
@@ -146,6 +153,16 @@ def plan(
     return shards
 
 
+def num_shards(inputs: Inputs, specs: Mapping[str, OutputSpec]) -> int:
+    """Return the number of shards of all clips, those included where nothing is missing."""
+    return math.ceil(len(inputs.clips) / _size(inputs, specs))
+
+
+def _size(inputs: Inputs, specs: Mapping[str, OutputSpec]) -> int:
+    clip_bytes = sum(math.prod(s.shape) for s in specs.values() if isinstance(s, FramesSpec))
+    return shard_size(len(inputs.clips), clip_bytes=clip_bytes)
+
+
 def shard_size(num_clips: int, *, clip_bytes: int = 0) -> int:
     """Return the clips per shard of a job, where each clip has `clip_bytes` of stored frames."""
     (some, many), (smallest, usual, largest) = SHARDS, SHARD_SIZES
@@ -167,20 +184,36 @@ def incomplete_clips(inputs: Inputs, target: Store, specs: Mapping[str, OutputSp
     return {clip for clip in inputs.clips if any(clip not in clips for clips in stored)}
 
 
-def record_changed_sources(inputs: Inputs, target: Store) -> None:
-    """Add a row, without decoding, for each known clip with a new path, label, group or split."""
+def changed_sources(inputs: Inputs, target: Store) -> list[Clip]:
+    """Return a row for each known clip with another path, label, group or split than is stored."""
     rows = target.clips().to_pylist()
     by_uri = {row["uri"]: row for row in rows}
     by_clip = {row["clip_id"]: row for row in rows}
-    changed = [
+    return [
         Clip(clip_id=clip_id, source=source, info=_info(by_clip[clip_id]))
         for clip_id, same in inputs.clips.items()
         if clip_id in by_clip
         for source in same
         if not _is_recorded(source, clip_id, by_uri.get(source.uri))
     ]
-    if changed:
-        target.append_clips(changed)
+
+
+def record_late_sources(inputs: Inputs, target: Store, *, number: int) -> list[str]:
+    """Add the rows of clips that another job has stored meanwhile, with the sources as given here.
+
+    Returns:
+        A note if a job that started later says something else of some sources: its rows stand.
+    """
+    late = changed_sources(inputs, target)
+    if late:
+        target.append_clips(late, number=number)
+        late = changed_sources(inputs, target)
+    if not late:
+        return []
+    return [
+        f"{late[0].source.uri}: another job, which started later, gave {len(late)} of these videos "
+        "other labels, groups or splits; its rows stand: to replace them, run this command again"
+    ]
 
 
 def _is_recorded(source: Source, clip_id: str, row: Mapping[str, Any] | None) -> bool:
