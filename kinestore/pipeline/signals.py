@@ -36,7 +36,7 @@ def end_now(sentence: str) -> NoReturn:
     is still in C++ can abort it.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with contextlib.suppress(OSError, ValueError):  # closed by whoever read it
+    with contextlib.suppress(OSError, ValueError):  # its reader may have closed it
         print(sentence, file=sys.stderr, flush=True)
     atexit._run_exitfuncs()
     with contextlib.suppress(OSError, ValueError):
