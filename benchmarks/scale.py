@@ -19,9 +19,9 @@ import numpy as np
 
 from benchmarks.memory import peak_mib
 from kinestore.pipeline.extraction.planning import shard_size
+from kinestore.pipeline.verification.verify import verify
 from kinestore.store import Clip, Source, Store, ViewSpec
 from kinestore.store.status import status
-from kinestore.store.verify import verify
 from tests.helpers.stored import INFO
 
 VIEWS = [

@@ -51,6 +51,8 @@ if TYPE_CHECKING:
     )
     from kinestore.pipeline.training.networks.clip_data import FrameClips
     from kinestore.pipeline.training.train import train
+    from kinestore.pipeline.verification.findings import Finding, VerifyReport
+    from kinestore.pipeline.verification.verify import verify
     from kinestore.progress import Progress
     from kinestore.store import (
         Clip,
@@ -69,9 +71,7 @@ if TYPE_CHECKING:
         View,
         ViewSpec,
     )
-    from kinestore.store.findings import Finding, VerifyReport
     from kinestore.store.status import StoreStatus, status
-    from kinestore.store.verify import verify
 
 __all__ = [
     "CLIENT_HEAD_TRAINING",
@@ -163,7 +163,7 @@ _HOMES = {
     "Features": "kinestore.store",
     "FederatedFigures": "kinestore.pipeline.runs.summary",
     "FederationConfig": "kinestore.pipeline.training.config",
-    "Finding": "kinestore.store.findings",
+    "Finding": "kinestore.pipeline.verification.findings",
     "FrameChoice": "kinestore.extractors",
     "FrameClips": "kinestore.pipeline.training.networks.clip_data",
     "Frames": "kinestore.pipeline.decode",
@@ -190,7 +190,7 @@ _HOMES = {
     "UmapPanel": "kinestore.pipeline.projection.result",
     "UmapResult": "kinestore.pipeline.projection.result",
     "UsageError": "kinestore.store",
-    "VerifyReport": "kinestore.store.findings",
+    "VerifyReport": "kinestore.pipeline.verification.findings",
     "VideoError": "kinestore.pipeline.decode",
     "VideoInfo": "kinestore.store",
     "VideoPeak": "kinestore.pipeline.explain.explain_video",
@@ -212,7 +212,7 @@ _HOMES = {
     "status": "kinestore.store.status",
     "train": "kinestore.pipeline.training.train",
     "umap": "kinestore.pipeline.projection",
-    "verify": "kinestore.store.verify",
+    "verify": "kinestore.pipeline.verification.verify",
 }
 
 

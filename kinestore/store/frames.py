@@ -13,11 +13,11 @@ from typing import SupportsIndex
 import numpy as np
 from numpy.typing import NDArray
 
-from kinestore.store.errors import StoreError, UsageError
+from kinestore.store.errors import StoreError, UsageError, advise
 from kinestore.store.io.mapped_array import create_array, locate_array, map_values
 from kinestore.store.io.storage import Storage
 from kinestore.store.part_folder import PartFolder
-from kinestore.store.parts import HDF5, flush_and_hash, next_number
+from kinestore.store.parts import HDF5, flush_and_hash, next_number, part_name
 from kinestore.store.records import FramesSpec
 from kinestore.store.schema import read_spec, refuse_repeated
 
@@ -117,10 +117,11 @@ def _read_part_of(folder: PartFolder, name: str, spec: FramesSpec) -> FramesPart
     try:
         return read_frames_part(require_local(folder.storage) / name, spec)
     except StoreError as error:
-        raise StoreError(
-            f"{error}; `kinestore verify {folder.storage.address} --repair` will delete it, and "
-            "its clips may be added again"
-        ) from error
+        remedy = (
+            f"`kinestore verify {folder.storage.address} --repair` will delete it, and its clips "
+            "may be added again"
+        )
+        raise StoreError(advise(error, remedy)) from error
 
 
 class FramesIndex:
@@ -158,12 +159,12 @@ class FramesIndex:
                 clips, shape = list(new), self._spec.shape
                 fill = partial(_copy, clips=list(new.values()))
                 create_array(unfinished, _ARRAY, clips, shape, np.uint8, fill=fill)
-                hashed = flush_and_hash(unfinished)[:16]  # before other writers are kept out
+                hashed = flush_and_hash(unfinished)  # before other writers are kept out
                 with storage.locked(marker):  # two jobs may have decoded the same clip
                     there = self.look_up()
                     if there.isdisjoint(new):
                         place = next_number(storage, folder, HDF5) if number is None else number
-                        name = f"{folder}/{place:05d}-{hashed}{HDF5}"
+                        name = part_name(storage, folder, place, hashed, HDF5)
                         storage.publish(unfinished, name)
                         self._clips[name] = clips
                         return len(new)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from kinestore.store.errors import StoreError, UsageError
+from kinestore.store.errors import StoreError, UsageError, advise
 from kinestore.store.io.storage import Storage
 from kinestore.store.io.validated_read import read_part
 from kinestore.store.parts import HDF5, PARQUET, list_parts, sort_parts
@@ -87,10 +87,11 @@ class PartFolder:
         try:
             return read_part(self.storage, name, schema, columns)
         except StoreError as error:
-            raise StoreError(
-                f"{error}; `kinestore verify {self.storage.address} --repair` will delete it, and "
-                "the same extract fills its rows again"
-            ) from error
+            remedy = (
+                f"`kinestore verify {self.storage.address} --repair` will delete it, and the same "
+                "extract fills its rows again"
+            )
+            raise StoreError(advise(error, remedy)) from error
 
     def read(self, schema: pa.Schema, columns: list[str] | None = None) -> pa.Table:
         """Read all parts as one table, oldest first; without parts it is empty."""

@@ -16,8 +16,12 @@ from kinestore.store.io.validated_read import check_claims, check_text
 PARQUET = ".parquet"
 HDF5 = ".h5"
 
-PART_NAME = re.compile(r"([0-9]{5,})-([0-9a-f]{16})\.(parquet|h5)")
+PART_NAME = re.compile(r"([0-9]{5,9})-([0-9a-f]{16})\.(parquet|h5)")
 """Name of a part's file; a part's full name begins with its folder within the store."""
+
+MAX_NUMBER = 999_999_999
+ROOM = 1_000_000
+"""Numbers that a job may take: a part above MAX_NUMBER - ROOM leaves no room for others."""
 
 
 def commit_part(storage: Storage, folder: str, table: pa.Table, *, number: int | None) -> str:
@@ -35,7 +39,7 @@ def commit_part(storage: Storage, folder: str, table: pa.Table, *, number: int |
         twice under one number are one file.
 
     Raises:
-        StoreError: If a reader would refuse the part.
+        StoreError: If a reader would refuse the part: a text may unfold to too much.
     """
     others = [name for name in table.column_names if name != "embedding"]
     with storage.temporary(folder) as unfinished:
@@ -57,9 +61,19 @@ def commit_part(storage: Storage, folder: str, table: pa.Table, *, number: int |
             size, metadata = unfinished.stat().st_size, pq.read_metadata(unfinished)
         check_claims(where, metadata, table.schema, size=size)
         place = next_number(storage, folder) if number is None else number
-        name = f"{folder}/{place:05d}-{flush_and_hash(unfinished)[:16]}{PARQUET}"
+        name = part_name(storage, folder, place, flush_and_hash(unfinished), PARQUET)
         storage.publish(unfinished, name)
         return name
+
+
+def part_name(storage: Storage, folder: str, number: int, hash_: str, suffix: str) -> str:
+    """Return the full name of a new part; raise StoreError if a part has taken the last number."""
+    if number > MAX_NUMBER:
+        raise StoreError(
+            f"{storage.address_of(folder)}: part number {number} is above {MAX_NUMBER}; `kinestore "
+            f"verify {storage.address} --repair` will delete the part that leaves no room"
+        )
+    return f"{folder}/{number:05d}-{hash_[:16]}{suffix}"
 
 
 def flush_and_hash(path: Path) -> str:

@@ -56,7 +56,6 @@ def pool_sequence(sequence: _FloatArray, *, pool: str) -> _FloatArray:
 
 def pooled_shape(shape: tuple[int, ...], *, pool: str) -> tuple[int, ...]:
     """Return the shape after pooling a clip's (T, D); a vector's (D,) stays."""
-    if len(shape) == 1:
+    if len(shape) == 1 or pool == "sequence":
         return shape
-    pooled: tuple[int, ...] = pool_sequence(np.zeros((1, *shape), np.float32), pool=pool).shape
-    return pooled[1:]
+    return (3 * shape[1],) if pool == "stats" else shape[1:]

@@ -174,7 +174,10 @@ def _check_size(shape: tuple[int, ...]) -> None:
 
 
 def _fingerprint(described: Mapping[str, Any]) -> str:
-    canonical = json.dumps(described, sort_keys=True, separators=(",", ":"))
+    try:
+        canonical = json.dumps(described, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    except ValueError as error:
+        raise UsageError(f"settings: must be JSON values ({error})") from None
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 

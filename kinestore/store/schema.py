@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from kinestore.store.errors import StoreError, UsageError
+from kinestore.store.errors import StoreError, UsageError, advise
 from kinestore.store.io.storage import Storage
 from kinestore.store.io.validated_read import first_not_finite, read_json
 from kinestore.store.records import Clip, Embedding, Failure, FramesSpec, ViewSpec
@@ -99,7 +99,7 @@ def read_spec(storage: Storage, folder: str, spec_type: type[_AnySpec]) -> _AnyS
     except FileNotFoundError as error:
         raise StoreError(f"{marker}: is gone; put it back from a copy, or {remedy}") from error
     except StoreError as error:
-        raise StoreError(f"{error}; put it back from a copy, or {remedy}") from error
+        raise StoreError(advise(error, f"put it back from a copy, or {remedy}")) from error
     for name, kind in kinds.items():
         if not isinstance(described.get(name), kind):
             raise StoreError(f"{marker}: {name!r} is not a {kind.__name__}; {remedy}")

@@ -11,8 +11,8 @@ from kinestore.store.io.validated_read import read_json
 from kinestore.store.parts import PART_NAME, part_digest
 from kinestore.store.records import Snapshot
 
-_MAX_BYTES = 1 << 28
-"""Of a snapshot's file: about two million parts."""
+_MAX_BYTES = 1 << 26
+"""Of a snapshot's file: about 400,000 parts."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _PART = re.compile(
@@ -49,7 +49,10 @@ def pin_parts(
     taken = Snapshot(name=name, parts=dict(sorted(pinned.items())))
     if storage.kind(final) is None:
         described = {"format": 1, "parts": taken.parts}
-        storage.write(final, json.dumps(described, indent=0) + "\n")
+        text = json.dumps(described, indent=0) + "\n"
+        if len(text) > _MAX_BYTES:
+            raise StoreError(f"{storage.address}: has too many parts for a snapshot")
+        storage.write(final, text)
     elif read_snapshot(storage, name) != taken:
         raise UsageError(
             f"{storage.address_of(final)}: is there already and pins other parts; choose another "

@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 
 from kinestore.pipeline.system_errors import describe
+from kinestore.pipeline.verification.verify import verify
 from kinestore.store import FramesSpec, Store
 from kinestore.store.io import atomic
 from kinestore.store.io.mapped_array import create_array, map_array
-from kinestore.store.verify import verify
 from tests.helpers.paths import ROOT
 from tests.helpers.stored import SPEC, clip, embedding
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from kinestore.pipeline.verification.verify import verify
 from kinestore.store import FramesSpec, Store, StoreError, UsageError
 from kinestore.store import join_cache as cache
 from kinestore.store.io import object_storage
@@ -21,7 +22,6 @@ from kinestore.store.io.atomic import local_folder
 from kinestore.store.io.object_storage import ObjectStorage
 from kinestore.store.parts import commit_part
 from kinestore.store.schema import embeddings_to_table
-from kinestore.store.verify import verify
 from tests.helpers.stored import SPEC, clip, content, embedding, filled, overwrite
 
 pytestmark = pytest.mark.usefixtures("own_temporary_folder")

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from kinestore.pipeline.verification.verify import verify
 from kinestore.store import Store, StoreError, UsageError
 from kinestore.store.io.addresses import open_storage
-from kinestore.store.verify import verify
 from tests.helpers.stored import SPEC, clip, content, embedding, failure, filled, overwrite
 
 

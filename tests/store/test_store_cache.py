@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
+from kinestore.pipeline.verification.verify import verify
 from kinestore.store import Store, StoreError, UsageError, ViewSpec
 from kinestore.store import join_cache as cached
 from kinestore.store.io.mapped_array import create_array, map_array, read_note
-from kinestore.store.verify import verify
 from tests.helpers.stored import SPEC, clip, embedding, small_disk
 
 OTHER = ViewSpec(extractor="other", shape=(3,), settings={}, dtype="float16")

@@ -17,10 +17,10 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from kinestore.pipeline.verification.verify import verify
 from kinestore.store import FramesSpec, Store, StoreError, UsageError
 from kinestore.store.frames import read_frames_part
 from kinestore.store.io.mapped_array import create_array
-from kinestore.store.verify import verify
 from tests.helpers.paths import ROOT
 from tests.helpers.stored import clip
 

@@ -16,9 +16,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from kinestore.pipeline.extraction.ipc import ClipOutcome, ClipRequest, ClipResult
 from kinestore.pipeline.extraction.process_shard import extract_shard
 from kinestore.pipeline.extraction.tasks import ClipTask, Shard
+from kinestore.pipeline.verification.verify import verify
 from kinestore.store import Features, Source, Store, StoreError, UsageError
 from kinestore.store.io.local_storage import LocalStorage
-from kinestore.store.verify import verify
 from tests.helpers.stored import INFO, SPEC, clip, embedding
 
 VIEW = f"views/{SPEC.name}"

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from kinestore.pipeline.verification.verify import verify
 from kinestore.store import Store, StoreError, UsageError, ViewSpec
-from kinestore.store.verify import verify
 from tests.helpers.stored import SPEC, clip, embedding, view_folder
 
 

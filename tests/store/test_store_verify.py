@@ -11,12 +11,12 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from kinestore.pipeline.verification.findings import VerifyReport
+from kinestore.pipeline.verification.verify import verify
 from kinestore.store import Store, StoreError
-from kinestore.store.findings import VerifyReport
 from kinestore.store.io.atomic import ABANDONED_AFTER_S, temporary
 from kinestore.store.io.storage import Storage
 from kinestore.store.parts import digest
-from kinestore.store.verify import verify
 from tests.helpers.paths import ROOT
 from tests.helpers.stored import SPEC, clip, embedding, failure
 
@@ -242,7 +242,7 @@ def test_a_part_that_the_machine_will_not_read_is_kept(
     def denied(_: Storage, name: str) -> str:
         raise PermissionError(13, "Permission denied", name)
 
-    monkeypatch.setattr("kinestore.store.verify.part_digest", denied)
+    monkeypatch.setattr("kinestore.pipeline.verification.verify.part_digest", denied)
     report = verify(store.path, repair=True)
     assert {kind for _, kind in kinds(report)} == {"unreadable"}
     assert not report.sound and report.dropped == ()
@@ -251,7 +251,7 @@ def test_a_part_that_the_machine_will_not_read_is_kept(
     def no_memory(*_: object) -> None:
         raise StoreError("cannot be read") from MemoryError()
 
-    monkeypatch.setattr("kinestore.store.verify.read_part", no_memory)
+    monkeypatch.setattr("kinestore.pipeline.verification.verify.read_part", no_memory)
     report = verify(store.path, repair=True)
     assert {kind for _, kind in kinds(report)} == {"unreadable"} and report.dropped == ()
 

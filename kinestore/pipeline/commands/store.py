@@ -72,7 +72,7 @@ def verify_command(
     as_json: JsonOption = False,
 ) -> None:
     """Check the hash and content of every file of a store."""
-    from kinestore.store.verify import verify
+    from kinestore.pipeline.verification.verify import verify
 
     with progress() as show:
         report = verify(store, repair=repair, progress=show)

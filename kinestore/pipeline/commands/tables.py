@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from kinestore.extractors.weights.inventory import WeightFileStatus
     from kinestore.pipeline.extraction.result import ExtractionResult
     from kinestore.pipeline.recipes.demo import DemoStep
+    from kinestore.pipeline.verification.findings import VerifyReport
     from kinestore.store import Failure
-    from kinestore.store.findings import VerifyReport
 
 
 def say_extraction(result: "ExtractionResult") -> None:

@@ -72,7 +72,7 @@ def read_failures(unreadable: Mapping[str, VideoError], target: Store) -> list[F
     failures = []
     for uri, error in unreadable.items():
         task = ClipTask(clip_id="", sources=(Source(uri=uri),), outputs=(), known=False)
-        task = replace(task, attempt=attempts.get(uri, 0) + 1)
+        task = replace(task, attempt=_next(attempts.get(uri, 0)))
         failures += failure_rows(task, error, stage="read")
     return failures
 
@@ -106,6 +106,10 @@ def _is_done(future: Future[str | VideoError]) -> bool:
     """Wait for a second, or until it is done."""
     wait([future], timeout=1)
     return future.done()
+
+
+def _next(attempt: int) -> int:
+    return min(attempt + 1, MAX_ATTEMPT)
 
 
 def plan(
@@ -145,7 +149,7 @@ def plan(
                     sources=tuple(same),
                     outputs=missing,
                     known=clip_id in known,
-                    attempt=max(attempts.values(), default=0) + 1,
+                    attempt=_next(max(attempts.values(), default=0)),
                 )
                 tasks.append(task)
         if tasks:

@@ -1,7 +1,7 @@
 """A cache of layouts beside a store's parts.
 
-`cache/layout-<key>-<hash>.h5`: a hash of the settings, and one of the file's own bytes. All of it
-can be made again: it is safe to delete, and files that are not as they should be are ignored.
+`cache/layout-<key>-<mark>.h5`: a hash of the settings, and a mark of `store.io.cache_marks`. All of
+it can be made again: it is safe to delete, and files that this user did not make are ignored.
 
 Shape legend: N clips, B features that share a plane, mostly 1; D columns.
 """
@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 
 from kinestore.pipeline.projection.reducer import MIN_DIST, NUM_NEIGHBORS
 from kinestore.store import StoreError
-from kinestore.store.io.atomic import publish, temporary
+from kinestore.store.io.cache_marks import mark_fault, marked_name
+from kinestore.store.io.local_storage import LocalStorage
 from kinestore.store.io.mapped_array import create_array, map_array, read_note
 from kinestore.store.join_cache import CACHE_FOLDER, LAYOUT_NAME
-from kinestore.store.parts import digest
 
 LAYOUT_VERSION = 1
 """Version of the way to lay out features and to place others."""
@@ -82,22 +82,22 @@ def find_layouts(root: Path, key: str) -> list[CachedLayout]:
 def keep_layout(root: Path, key: str, kept: CachedLayout) -> None:
     """Keep a layout, where the folder can be written and has room."""
     folder, note = root / CACHE_FOLDER, json.dumps([kept.features, kept.num_placed])
-    shape = kept.points.shape[1:]
+    storage, shape = LocalStorage(root), kept.points.shape[1:]
     with contextlib.suppress(OSError):
-        with temporary(folder) as unfinished:
+        with storage.temporary(CACHE_FOLDER) as unfinished:
             fill = partial(np.copyto, src=kept.points)
             create_array(unfinished, _ARRAY, kept.clip_ids, shape, np.float32, fill=fill, note=note)
-            publish(unfinished, folder / f"layout-{key}-{digest(unfinished)[:16]}.h5")
+            name = marked_name(unfinished, f"layout-{key}")
+            storage.publish(unfinished, f"{CACHE_FOLDER}/{name}")
         there = sorted(folder.glob("layout-*.h5"), key=lambda path: path.stat().st_mtime_ns)
         for path in there[:-MOST_KEPT]:
-            path.unlink(missing_ok=True)
+            storage.remove(f"{CACHE_FOLDER}/{path.name}")
 
 
 def _read(path: Path) -> CachedLayout | None:
     """Return a layout that can be drawn; None where the file holds none, whatever it holds."""
-    named = LAYOUT_NAME.fullmatch(path.name)
     try:
-        if named is None or not path.is_file() or digest(path)[:16] != named["hash"]:
+        if not LAYOUT_NAME.fullmatch(path.name) or not path.is_file() or mark_fault(path):
             return None
         clip_ids, array = map_array(path, _ARRAY)
         features, num_placed = json.loads(read_note(path))

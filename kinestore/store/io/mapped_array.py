@@ -17,12 +17,8 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from kinestore.store.errors import NO_ROOM, StoreError
-
-_CLIPS = "clip_ids"
-_NOTE = "made_from"
-
-_H5PY_RAISES = (OSError, RuntimeError, ValueError, TypeError, LookupError, OverflowError)
-"""Errors that a malformed file causes."""
+from kinestore.store.io.hdf5_layout import CLIPS, NOTE
+from kinestore.store.io.layout_process import ask_layout
 
 _ALIGNMENT = 4096
 """Bytes; the array begins at a page of memory."""
@@ -42,12 +38,14 @@ class LocatedArray:
         offset: Bytes before it.
         shape: Rows first.
         dtype: Of its values.
+        note: Text given to `create_array`.
     """
 
     clip_ids: list[str]
     offset: int
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
+    note: str
 
 
 def create_array(
@@ -76,8 +74,8 @@ def create_array(
     """
 
     def describe(file: h5py.File) -> None:
-        file.attrs[_NOTE] = note
-        file.create_dataset(_CLIPS, data=np.array([clip.encode() for clip in clip_ids], "S"))
+        file.attrs[NOTE] = note
+        file.create_dataset(CLIPS, data=np.array([clip.encode() for clip in clip_ids], "S"))
 
     write_hdf5(path, name, (len(clip_ids), *shape), dtype, describe=describe, fill=fill)
 
@@ -157,27 +155,12 @@ def map_array(path: Path, name: str) -> tuple[list[str], NDArray[Any]]:
 
 
 def read_note(path: Path) -> str:
-    """Return the note given to `create_array`.
-
-    Raises:
-        StoreError: If the file is not one that `create_array` made.
-    """
-    try:
-        with h5py.File(path, "r", locking=False) as file:
-            note = file.attrs.get(_NOTE)
-    except _H5PY_RAISES as error:
-        raise StoreError(f"{path}: cannot be read ({_one_line(error)})") from error
-    if not isinstance(note, str):
-        raise StoreError(f"{path}: does not say what it was made from")
-    return note
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]
+    """Return the note given to `create_array`; raises as `locate_array` does."""
+    return locate_array(path, CLIPS).note
 
 
 def locate_array(path: Path, name: str) -> LocatedArray:
-    """Return the clips and the array's position; the array itself is not read.
+    """Return the clips and the array's position, which a process of its own finds.
 
     Raises:
         StoreError: If the file is not one that `create_array` made.
@@ -185,20 +168,20 @@ def locate_array(path: Path, name: str) -> LocatedArray:
     if path.exists() and not path.is_file():  # opening a pipe would wait
         raise StoreError(f"{path}: cannot be read (not a regular file)")
     try:
-        with h5py.File(path, "r", locking=False) as file:
-            clips = _plain(path, file, _CLIPS)
-            array = _plain(path, file, name)
-            if clips.dtype.kind != "S" or clips.ndim != 1 or array.shape[:1] != clips.shape:
-                raise StoreError(f"{path}: {_CLIPS!r} and {name!r} are not one row a clip")
-            clip_ids = [clip.decode() for clip in clips[:].tolist()]
-            return LocatedArray(
-                clip_ids=clip_ids,
-                offset=array.id.get_offset(),
-                shape=array.shape,
-                dtype=array.dtype,
-            )
-    except _H5PY_RAISES as error:
-        raise StoreError(f"{path}: cannot be read ({_one_line(error)})") from error
+        with path.open("rb"):  # or the message is HDF5's
+            pass
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be read ({error.strerror})") from error
+    layout = ask_layout(path, name)
+    if fault := layout.get("fault"):
+        raise StoreError(f"{path}: {fault}")
+    return LocatedArray(
+        clip_ids=layout["clip_ids"],
+        offset=layout["offset"],
+        shape=tuple(layout["shape"]),
+        dtype=np.dtype(layout["dtype"]),
+        note=layout["note"] or "",
+    )
 
 
 def map_values(
@@ -216,18 +199,3 @@ def map_values(
         if error.errno not in _NO_MAPS:
             raise
         return np.fromfile(path, dtype, math.prod(shape), offset=offset).reshape(shape)
-
-
-def _plain(path: Path, file: h5py.File, name: str) -> h5py.Dataset:
-    """Return a dataset if its bytes are contiguous, and in this file."""
-    link = file.get(name, getlink=True)
-    found = file[name] if isinstance(link, h5py.HardLink) else None
-    if not isinstance(found, h5py.Dataset):
-        raise StoreError(f"{path}: has no array {name!r} of its own")
-    plist = found.id.get_create_plist()
-    offset = found.id.get_offset()
-    contiguous = plist.get_layout() == h5py.h5d.CONTIGUOUS and not plist.get_external_count()
-    end = (offset or 0) + math.prod(found.shape) * found.dtype.itemsize
-    if not contiguous or offset is None or found.dtype.hasobject or end > path.stat().st_size:
-        raise StoreError(f"{path}: {name!r} is not in one piece within the file")
-    return found

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from kinestore.store.errors import UsageError
+from kinestore.store.errors import AccessError, UsageError
 from kinestore.store.io import atomic
 from kinestore.store.io.storage import Kind, OpenFile
 
@@ -40,7 +40,7 @@ class ObjectStorage:
     """A bucket, or a part of one, or an object in it; see `Storage` for its methods.
 
     Nothing is cached: what another process has just written is seen. Errors of the libraries
-    below become OSErrors that name the address.
+    below become OSErrors that name the address, `AccessError` unless a file is absent.
 
     Attributes:
         protocol: One of PACKAGES.
@@ -189,10 +189,11 @@ class ObjectStorage:
             raise FileNotFoundError(errno.ENOENT, "no such file", address) from error
         except FileExistsError:
             raise
-        except PermissionError as error:
-            raise PermissionError(errno.EACCES, _reason(error), address) from error
         except Exception as error:
-            raise OSError(errno.EIO, _reason(error), address) from error
+            code = errno.EACCES if isinstance(error, PermissionError) else errno.EIO
+            raise AccessError(
+                code, f"cannot be read or written ({_reason(error)})", address
+            ) from error
 
 
 class _Ranges(io.RawIOBase):

@@ -51,7 +51,10 @@ class Storage(Protocol):
         """Return the names in a folder, without the folder's; none if there is no such folder."""
 
     def walk(self) -> Iterator[str]:
-        """Yield the name of every file in every folder, in no order; links are not followed."""
+        """Yield the name of every file in every folder, in no order; links are not followed.
+
+        A folder that cannot be read comes by its own name, with a slash at the end.
+        """
 
     def open(self, name: str = "") -> OpenFile:
         """Open a file for reading and seeking."""

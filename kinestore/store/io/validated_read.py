@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from kinestore.store.errors import StoreError
+from kinestore.store.errors import AccessError, StoreError
 from kinestore.store.io.storage import Storage
 
 SMALL_BYTES = 1 << 20
@@ -20,6 +20,13 @@ MAX_GROWTH = 256
 
 BLOCK_VALUES = 1 << 16
 """Values that are checked together."""
+
+
+MAX_ATTEMPT = 1_000_000
+"""Attempts of a failed input: one more would be this again."""
+
+_MOST = {"attempt": MAX_ATTEMPT, **dict.fromkeys(("num_frames", "fps", "duration_s"), 2**53)}
+"""By column, the largest number that a job writes; none is below 0."""
 
 
 def read_json(storage: Storage, name: str, *, max_bytes: int = SMALL_BYTES) -> dict[str, Any]:
@@ -35,14 +42,23 @@ def read_json(storage: Storage, name: str, *, max_bytes: int = SMALL_BYTES) -> d
         if size > max_bytes:
             raise StoreError(f"{where}: cannot be read ({size} bytes, more than {max_bytes})")
         with storage.open(name) as handle:
-            described = json.loads(handle.read().decode())
-    except FileNotFoundError:
+            text = handle.read(max_bytes).decode()
+        described = json.loads(text, object_pairs_hook=_without_repeats)
+    except (FileNotFoundError, AccessError):
         raise
     except (OSError, ValueError, RecursionError) as error:
         raise StoreError(f"{where}: cannot be read ({error})") from error
     if not isinstance(described, dict):
         raise StoreError(f"{where}: cannot be read (not a JSON object)")
     return described
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Two readers may take different ones of a key's values."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key stands twice")
+    return found
 
 
 def read_part(
@@ -157,6 +173,12 @@ def _check_rows(where: str, table: pa.Table, schema: pa.Schema) -> None:
         nulls = table.column(field.name).null_count if field.name in table.column_names else 0
         if nulls and not field.nullable:
             raise StoreError(f"{where}: column {field.name!r} lacks {nulls} values")
+    for name in _MOST.keys() & set(schema.names) & set(table.column_names):
+        column = table.column(name).cast(pa.float64(), safe=False)
+        if not pc.all(
+            pc.and_(pc.greater_equal(column, 0), pc.less_equal(column, _MOST[name]))
+        ).as_py():
+            raise StoreError(f"{where}: column {name!r} is not between 0 and {_MOST[name]}")
     if "embedding" not in schema.names:
         return
     if "clip_id" in table.column_names:

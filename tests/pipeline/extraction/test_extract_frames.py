@@ -32,6 +32,7 @@ from kinestore.pipeline.extraction.planning import SHARD_BYTES, identify_all, pl
 from kinestore.pipeline.extraction.process_shard import extract_shard
 from kinestore.pipeline.extraction.supervisor import Supervisor
 from kinestore.pipeline.extraction.tasks import OutputSpec, ShardResult
+from kinestore.pipeline.verification.verify import verify
 from kinestore.pipeline.video import clip_format
 from kinestore.pipeline.video.clip_format import (
     ClipFormat,
@@ -43,7 +44,6 @@ from kinestore.pipeline.video.decoded_video import DecodedVideo, decode_frames
 from kinestore.pipeline.video.find_videos import find_videos
 from kinestore.store import Store, UsageError
 from kinestore.store.status import status
-from kinestore.store.verify import verify
 from tests.helpers.numbered import make_video, read_number
 from tests.helpers.paths import ROOT
 

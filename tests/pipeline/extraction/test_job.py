@@ -19,8 +19,8 @@ from distributed import Client, LocalCluster
 
 from kinestore.pipeline.extraction.config import ExtractionConfig
 from kinestore.pipeline.extraction.extract_videos import extract
+from kinestore.pipeline.verification.verify import verify
 from kinestore.store import Store, UsageError
-from kinestore.store.verify import verify
 from tests.helpers.numbered import make_video
 from tests.helpers.paths import ROOT
 

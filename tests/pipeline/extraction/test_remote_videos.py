@@ -19,6 +19,7 @@ from kinestore import extractors
 from kinestore.pipeline.extraction.decode_and_embed import embed_clips
 from kinestore.pipeline.extraction.extract_videos import extract
 from kinestore.pipeline.extraction.ipc import ClipRequest, ClipResult
+from kinestore.pipeline.verification.verify import verify
 from kinestore.pipeline.video.errors import VideoError
 from kinestore.pipeline.video.find_videos import find_videos
 from kinestore.pipeline.video.identity import identify
@@ -26,7 +27,6 @@ from kinestore.store import Source, Store, UsageError
 from kinestore.store.io import object_storage
 from kinestore.store.io.addresses import open_storage
 from kinestore.store.io.atomic import local_folder
-from kinestore.store.verify import verify
 from tests.helpers.numbered import make_video
 
 NUM_CLIPS = 5

@@ -19,10 +19,10 @@ from kinestore.pipeline.projection import UmapConfig, UmapResult, layout, layout
 from kinestore.pipeline.projection.layout import compute_layout
 from kinestore.pipeline.projection.out_of_sample import place
 from kinestore.pipeline.projection.reducer import project, standardize
+from kinestore.pipeline.verification.verify import verify
 from kinestore.store import Features, Store
 from kinestore.store.io.mapped_array import create_array
 from kinestore.store.parts import digest
-from kinestore.store.verify import verify
 from tests.helpers.mapped import add_clips, vectors
 from tests.helpers.stored import small_disk
 

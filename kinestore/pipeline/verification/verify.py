@@ -4,6 +4,7 @@ Nothing is trusted: each part's bytes are hashed, and read under its schema. A r
 what the next extraction makes again, and never a file that lies outside of the store.
 """
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -12,16 +13,22 @@ from typing import TypeVar
 
 import pyarrow as pa
 
+from kinestore.pipeline.verification.findings import (
+    DROPPED,
+    HARMLESS,
+    REFILLED,
+    Finding,
+    VerifyReport,
+)
 from kinestore.progress import Progress, no_progress
-from kinestore.store.errors import KinestoreError, StoreError
-from kinestore.store.findings import DROPPED, HARMLESS, REFILLED, Finding, VerifyReport
+from kinestore.store.errors import KinestoreError, StoreError, is_of_the_system
 from kinestore.store.frames import read_frames_part
 from kinestore.store.io.atomic import is_temporary
 from kinestore.store.io.storage import Storage
 from kinestore.store.io.validated_read import read_part
 from kinestore.store.join_cache import CACHE_FOLDER, cache_fault
 from kinestore.store.marker import STORE_MARKER
-from kinestore.store.parts import HDF5, PARQUET, PART_NAME, part_digest
+from kinestore.store.parts import HDF5, MAX_NUMBER, PARQUET, PART_NAME, ROOM, part_digest
 from kinestore.store.records import FramesSpec, ViewSpec
 from kinestore.store.schema import CLIPS, FAILURES, SPEC_FILES, read_spec, spec_file, view_schema
 from kinestore.store.snapshot import list_snapshots, part_fault, read_snapshot
@@ -112,7 +119,7 @@ class _Check:
                 table = self._sound_part(name, read)
                 sound.append(table.select([n for n in table.column_names if n in _COLUMNS]))
             except (StoreError, OSError) as error:
-                kind = "unreadable" if _is_of_the_system(error) else "broken-part"
+                kind = "unreadable" if is_of_the_system(error) else "broken-part"
                 is_part = PART_NAME.fullmatch(name.rpartition("/")[2])
                 self.note(name, kind if is_part else "not-a-part", str(error))
             self.done += 1
@@ -130,6 +137,8 @@ class _Check:
         self.digests[name] = found = part_digest(self.storage, name)
         if found[:16] != named[2]:
             raise StoreError(f"its bytes have changed: their hash is {found[:16]} now")
+        if int(named[1]) > MAX_NUMBER - ROOM:
+            raise StoreError(f"its number, {named[1]}, leaves no room for other parts")
         return read(self.storage, name)
 
     def views(self) -> dict[str, set[str]]:
@@ -157,7 +166,7 @@ class _Check:
         try:
             return read_spec(self.storage, folder, spec_type)
         except StoreError as error:
-            kind = "unreadable" if _is_of_the_system(error) else "broken-view"
+            kind = "unreadable" if is_of_the_system(error) else "broken-view"
             self.note(marker, kind, f"{error}, which is {num_parts} parts")
             return None
 
@@ -211,7 +220,9 @@ class _Check:
     def leftovers(self) -> None:
         """Find files that no job is writing and that are not part of a store."""
         for name in sorted(self.storage.walk()):
-            if is_temporary(name):
+            if name.endswith("/"):
+                self.note(name, "unreadable", "the folder cannot be read")
+            elif is_temporary(name):
                 if self.storage.is_abandoned(name):
                     self.note(name, "temporary-file", "the job that wrote it is gone")
             elif not _belongs(name):
@@ -223,15 +234,19 @@ def _drop_broken(storage: Storage, findings: Sequence[Finding]) -> tuple[list[st
     dropped, left = [], []
     for finding in findings:
         doomed = [finding.path] if finding.kind in DROPPED else []
-        if finding.kind == "broken-view":
-            folder = finding.path.rpartition("/")[0]
-            inside = sorted(filter(PART_NAME.fullmatch, storage.names(folder)))
-            doomed += [f"{folder}/{name}" for name in inside]
-        doomed = [name for name in doomed if storage.kind(name)]
-        gone = [name for name in doomed if storage.remove(name)]
-        dropped += gone
-        if len(gone) < len(doomed) or finding.kind not in DROPPED | REFILLED:
-            left.append(finding)
+        left.append(finding)
+        with contextlib.suppress(OSError):  # it stays, and so does all of its view
+            if finding.kind == "broken-view":
+                folder = finding.path.rpartition("/")[0]
+                inside = sorted(filter(PART_NAME.fullmatch, storage.names(folder)))
+                doomed += [f"{folder}/{name}" for name in inside]
+                for name in doomed[1:]:
+                    part_digest(storage, name)  # what cannot be read to its end may be sound
+            for name in filter(storage.kind, doomed):
+                if storage.remove(name):
+                    dropped.append(name)
+            if finding.kind in DROPPED | REFILLED and not any(map(storage.kind, doomed)):
+                left.pop()
     return dropped, left
 
 
@@ -264,12 +279,3 @@ def _read_clips_of_frames(storage: Storage, name: str, *, spec: FramesSpec) -> p
             message = str(error).replace(str(here), storage.address_of(name))
             raise StoreError(message) from error
     return pa.table({"clip_id": pa.array(clip_ids, pa.string())})
-
-
-def _is_of_the_system(error: BaseException | None) -> bool:
-    """Whether the machine is at fault, not the file: a good part must not be removed then."""
-    while error is not None:
-        if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno):
-            return not isinstance(error, FileNotFoundError)
-        error = error.__cause__
-    return False

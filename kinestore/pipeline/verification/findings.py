@@ -3,10 +3,15 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
-HARMLESS = frozenset({"missing-rows", "stale-cache", "temporary-file", "unknown-file"})
+HARMLESS = frozenset(
+    {"foreign-cache", "missing-rows", "stale-cache", "temporary-file", "unknown-file"}
+)
 """Kinds of finding that leave a store sound."""
 
-DROPPED = frozenset({"broken-cache", "broken-part", "broken-view", "stale-cache", "temporary-file"})
+DROPPED = frozenset(
+    {"broken-cache", "broken-part", "broken-view"}
+    | {"foreign-cache", "stale-cache", "temporary-file"}
+)
 """Kinds of finding that a repair removes."""
 
 REFILLED = frozenset({"orphan-rows"})
