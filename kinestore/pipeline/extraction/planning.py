@@ -14,6 +14,7 @@ from kinestore.pipeline.video.errors import VideoError
 from kinestore.pipeline.video.identity import identify
 from kinestore.progress import Progress
 from kinestore.store import RESOLVED, Clip, Failure, FramesSpec, Source, Store, VideoInfo
+from kinestore.store.io.validated_read import MAX_ATTEMPT
 from kinestore.store.schema import CLIPS
 
 SHARDS = (16, 1000)

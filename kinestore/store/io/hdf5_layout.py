@@ -17,7 +17,7 @@ import h5py
 CLIPS = "clip_ids"
 NOTE = "made_from"
 
-CPU_SECONDS = 5
+CPU_SECONDS = 3
 """Processor time for one file: reading the layout of a sound one takes milliseconds."""
 
 _MEMORY_BYTES = 4 << 30

@@ -175,9 +175,8 @@ def _check_rows(where: str, table: pa.Table, schema: pa.Schema) -> None:
             raise StoreError(f"{where}: column {field.name!r} lacks {nulls} values")
     for name in _MOST.keys() & set(schema.names) & set(table.column_names):
         column = table.column(name).cast(pa.float64(), safe=False)
-        if not pc.all(
-            pc.and_(pc.greater_equal(column, 0), pc.less_equal(column, _MOST[name]))
-        ).as_py():
+        fits = pc.and_(pc.greater_equal(column, 0), pc.less_equal(column, _MOST[name]))
+        if not pc.all(fits, min_count=0).as_py():
             raise StoreError(f"{where}: column {name!r} is not between 0 and {_MOST[name]}")
     if "embedding" not in schema.names:
         return
