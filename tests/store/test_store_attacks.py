@@ -16,7 +16,15 @@ import pytest
 from kinestore.pipeline.extraction.planning import Inputs, plan
 from kinestore.pipeline.projection.layout_cache import CachedLayout, find_layouts, keep_layout
 from kinestore.pipeline.verification.verify import verify
-from kinestore.store import Clip, FramesSpec, KinestoreError, Store, StoreError, UsageError, ViewSpec
+from kinestore.store import (
+    Clip,
+    FramesSpec,
+    KinestoreError,
+    Store,
+    StoreError,
+    UsageError,
+    ViewSpec,
+)
 from kinestore.store import join_cache as cached
 from kinestore.store.io import cache_marks
 from kinestore.store.io.mapped_array import map_array
