@@ -44,9 +44,11 @@ class Store:
         path: The store's folder; also `file://`, `s3://` or `gs://`.
         snapshot: Read exactly the parts that this snapshot pins, and write none; None reads all
             that are there at the time of reading.
+        remote_videos: Videos may be read at the `s3://` and `gs://` addresses that it names.
 
     Attributes:
         storage: Access to its files.
+        remote_videos: As given.
         pinned: The snapshot, or None.
 
     Raises:
@@ -54,8 +56,10 @@ class Store:
         UsageError: If there is no such snapshot.
     """
 
-    def __init__(self, path: str | Path, *, snapshot: str | None = None) -> None:
-        self.storage = open_storage(path)
+    def __init__(
+        self, path: str | Path, *, snapshot: str | None = None, remote_videos: bool = False
+    ) -> None:
+        self.storage, self.remote_videos = open_storage(path), remote_videos
         check_marker(self.storage)
         self.pinned = None if snapshot is None else read_snapshot(self.storage, snapshot)
         self._folders = PartFolders(storage=self.storage, snapshot=self.pinned)

@@ -11,6 +11,7 @@ from kinestore.pipeline.commands.options import (
     FoldsOption,
     HeadOption,
     JsonOption,
+    RemoteVideosOption,
     RunOption,
     SeedOption,
     SplitOption,
@@ -98,13 +99,16 @@ def federate_command(
     test_crops: TestCropsOption = None,
     weights: WeightsOption = None,
     activation_checkpointing: ActivationCheckpointingOption = None,
+    remote_videos: RemoteVideosOption = False,
 ) -> None:
     """Train one head, or a network on frames, over clients that keep their clips to themselves."""
     from kinestore.pipeline.training.config import EvaluationConfig, FederationConfig
     from kinestore.pipeline.training.federated.federate import default_client_training, federate
+    from kinestore.store import Store
 
+    opened = Store(store, remote_videos=remote_videos)
     frames = frame_clips(
-        store,
+        opened,
         size=size,
         flip_pairs=flip_pair,
         test_clips=test_clips,
@@ -112,7 +116,7 @@ def federate_command(
         weights=weights,
         activation_checkpointing=activation_checkpointing,
     )
-    data = choose_data(store, head, features, frames, clips)
+    data = choose_data(opened, head, features, frames, clips)
     default = default_client_training(data)
     with progress() as shown:
         summary = federate(

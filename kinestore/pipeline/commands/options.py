@@ -14,6 +14,14 @@ StoreArgument = Annotated[
         help="The store: a folder, such as mystore, or an s3:// or gs:// address.",
     ),
 ]
+RemoteVideosOption = Annotated[
+    bool,
+    typer.Option(
+        "--remote-videos",
+        help="Read videos at the s3:// and gs:// addresses that the store names, with your "
+        "credentials; local files need no permission.",
+    ),
+]
 FeaturesOption = Annotated[
     str,
     typer.Option(

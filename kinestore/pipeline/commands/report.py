@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from kinestore.pipeline.commands.console import progress, say, say_json
-from kinestore.pipeline.commands.options import JsonOption
+from kinestore.pipeline.commands.options import JsonOption, RemoteVideosOption
 from kinestore.store.io.addresses import local_path
 
 
@@ -29,13 +29,16 @@ def report_command(
             "[default: none are shown]",
         ),
     ] = None,
+    remote_videos: RemoteVideosOption = False,
 ) -> None:
     """Write an HTML report of a run: one file, which needs no network."""
     from kinestore.pipeline.report import report
+    from kinestore.store import Store
 
+    opened = None if store is None else Store(store, remote_videos=remote_videos)
     with progress() as show:
-        result = report(run, out=out, store=store, progress=show)
-    say(f"Report written to {result.path}")
+        result = report(run, out=out, store=opened, progress=show)
+    say(f"Report written to {result.path}{result.unfetched}")
 
 
 def compare_command(

@@ -11,6 +11,7 @@ from kinestore.pipeline.commands.options import (
     FoldsOption,
     HeadOption,
     JsonOption,
+    RemoteVideosOption,
     RunOption,
     SeedOption,
     SplitOption,
@@ -101,13 +102,16 @@ def train_command(
     test_crops: TestCropsOption = None,
     weights: WeightsOption = None,
     activation_checkpointing: ActivationCheckpointingOption = None,
+    remote_videos: RemoteVideosOption = False,
 ) -> None:
     """Train a head on stored features, or a network on frames, and test it."""
     from kinestore.pipeline.training.config import EvaluationConfig
     from kinestore.pipeline.training.train import default_training, train
+    from kinestore.store import Store
 
+    opened = Store(store, remote_videos=remote_videos)
     frames = frame_clips(
-        store,
+        opened,
         size=size,
         flip_pairs=flip_pair,
         test_clips=test_clips,
@@ -115,7 +119,7 @@ def train_command(
         weights=weights,
         activation_checkpointing=activation_checkpointing,
     )
-    data = choose_data(store, head, features, frames, clips)
+    data = choose_data(opened, head, features, frames, clips)
     default = default_training(data)
     with progress() as shown:
         summary = train(

@@ -13,7 +13,7 @@ from kinestore.store.io.addresses import local_path
 
 if TYPE_CHECKING:
     from kinestore.pipeline.training.networks.clip_data import FrameClips
-    from kinestore.store import Features
+    from kinestore.store import Features, Store
 
 _NETWORKS = "For networks on frames"
 
@@ -120,12 +120,12 @@ def either(value: _Value | None, default: _Value) -> _Value:
 
 
 def choose_data(
-    store: str, head: str, features: str | None, frames: "FrameClips | None", clips: str | None
+    store: "Store", head: str, features: str | None, frames: "FrameClips | None", clips: str | None
 ) -> "Features | FrameClips":
     """Open the clips of a command: stored features, or clips of frames.
 
     Args:
-        store: The store's folder or address.
+        store: The store.
         head: As the user names it.
         features: Views that were given, or None.
         frames: Clips of frames with the options for networks; None where none of these was given.
@@ -136,7 +136,6 @@ def choose_data(
     """
     from kinestore import heads
     from kinestore.pipeline.training.networks.clip_data import FrameClips
-    from kinestore.store import Store
 
     name = head.partition(":")[0]
     if heads.takes_frames(name):
@@ -145,18 +144,18 @@ def choose_data(
                 f"head={name!r}: takes frames; give --input frames, or --input "
                 "videos:segments:8x5@256, and no --features"
             )
-        return replace(frames or FrameClips(store=Store(store)), clips=clips)
+        return replace(frames or FrameClips(store=store), clips=clips)
     if features is None or clips is not None:
         raise UsageError(f"head={name!r}: takes embeddings; give --features A[,B], and no --input")
     if frames is not None:
         raise UsageError(
             f"head={name!r}: takes embeddings; leave out what --help lists for networks on frames"
         )
-    return Store(store).load(features.split(","))
+    return store.load(features.split(","))
 
 
 def frame_clips(
-    store: str,
+    store: "Store",
     *,
     size: int | None,
     flip_pairs: Sequence[str] | None,
@@ -171,10 +170,9 @@ def frame_clips(
         return None
     from kinestore.pipeline.training.config import EvaluationViews
     from kinestore.pipeline.training.networks.clip_data import FrameClips
-    from kinestore.store import Store
 
     return FrameClips(
-        store=Store(store),
+        store=store,
         size=size,
         flip_pairs=flip_pairs or (),
         views=EvaluationViews(num_clips=either(test_clips, 1), num_crops=either(test_crops, 1)),

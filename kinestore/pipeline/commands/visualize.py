@@ -10,6 +10,7 @@ from kinestore.pipeline.commands.options import (
     JsonOption,
     KeyframesOption,
     KeyframeSpaceOption,
+    RemoteVideosOption,
     SeedOption,
     StoreArgument,
 )
@@ -94,14 +95,16 @@ def umap_command(
     no_thumbnails: Annotated[
         bool, typer.Option("--no-thumbnails", help="Write the explorer without thumbnails.")
     ] = False,
+    remote_videos: RemoteVideosOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Draw a UMAP projection of embeddings, as a figure or an interactive page."""
+    from kinestore.pipeline.previews.thumbnails import unfetched
     from kinestore.pipeline.projection import UmapConfig, umap
     from kinestore.pipeline.projection.common_clips import named_classes
     from kinestore.store import Store
 
-    opened = Store(store, snapshot=snapshot)
+    opened = Store(store, snapshot=snapshot, remote_videos=remote_videos)
     chosen = named_classes(opened, classes) if classes else None
     loaded = [opened.load(one.split(","), labels=chosen) for one in features]
     with progress() as show:
@@ -120,6 +123,8 @@ def umap_command(
             progress=show,
         )
     left_out = f"; {result.num_left_out} left out (feature missing)" if result.num_left_out else ""
+    if Path(out).suffix.lower() == ".html" and not no_thumbnails:
+        left_out += unfetched(opened, [clip for one in loaded for clip in one.clip_ids])
     text = f"Map of {result.num_clips} clips written to {out}{left_out}"
     if as_json:
         say_json(result.to_json())

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from kinestore.pipeline.previews.captions import captions
 from kinestore.pipeline.video.decoded_video import decode_frames
 from kinestore.pipeline.video.identity import identify
-from kinestore.pipeline.video.local_copy import local_video
+from kinestore.pipeline.video.local_copy import is_remote, local_video
 from kinestore.progress import Progress
 from kinestore.store import KinestoreError, Store
 
@@ -49,13 +49,14 @@ def thumbnails(
         progress: Called after each.
 
     Returns:
-        WebP files by clip_id; none of a clip whose video is gone, has changed or does not decode.
+        WebP files by clip_id; none of a clip whose video is gone, has changed or does not decode,
+        or has an address that the store may not be followed to.
     """
     wanted = set(sorted(set(clip_ids))[:MOST])
     texts = captions(store, wanted)
     jobs = []
     for row in store.clips().select(["clip_id", "uri", "num_frames"]).to_pylist():
-        if row["clip_id"] in wanted:
+        if row["clip_id"] in wanted and (store.remote_videos or not is_remote(row["uri"])):
             caption = texts.get(row["clip_id"])
             middle = min((row["num_frames"] or 0) // 2, _LATEST)
             frame = middle if caption is None or caption.frame is None else caption.frame
@@ -70,6 +71,18 @@ def thumbnails(
             if progress is not None:
                 progress("thumbnails", done, len(futures))
     return {clip_id: found[clip_id] for clip_id in sorted(found)}
+
+
+def unfetched(store: Store, clip_ids: Collection[str]) -> str:
+    """Describe, for the user, the clips without a thumbnail as their videos are not fetched."""
+    rows = store.clips().select(["clip_id", "uri"]).to_pylist() if not store.remote_videos else ()
+    wanted, found = set(clip_ids), dict[str, bool]()
+    for row in rows:
+        if row["clip_id"] in wanted:
+            found[row["clip_id"]] = found.get(row["clip_id"], True) and is_remote(row["uri"])
+    if not (num := sum(found.values())):
+        return ""
+    return f"; {num} clips have no thumbnail, as the store names addresses (--remote-videos)"
 
 
 def _thumbnail(clip_id: str, uri: str, frame: int) -> tuple[str, bytes | None]:

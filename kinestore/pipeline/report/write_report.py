@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from kinestore.pipeline.previews.thumbnails import unfetched
 from kinestore.pipeline.report.class_statistics import mistakes
 from kinestore.pipeline.report.clip_cards import read_clip_cards
 from kinestore.pipeline.report.report_page import MOST_MISTAKES, render_report
@@ -22,12 +23,14 @@ class ReportResult:
         num_test_clips: Clips with a prediction.
         num_mistakes: Those of them that are misclassified.
         num_thumbnails: Clips that are shown with a picture.
+        unfetched: Description of clips without one, as the store may not follow addresses.
     """
 
     path: Path
     num_test_clips: int
     num_mistakes: int
     num_thumbnails: int
+    unfetched: str = ""
 
     def to_json(self) -> dict[str, object]:
         """Return all figures as values of JSON."""
@@ -63,11 +66,12 @@ def report(
         raise UsageError(f"out={out}: must end in .html")
     record = read_run(run)
     found = mistakes(record.predictions)
-    cards = {}
+    cards, missing = {}, ""
     if store is not None:
         opened = store if isinstance(store, Store) else Store(store)
         wanted = [one.clip_id for one in found[:MOST_MISTAKES]]
         cards = read_clip_cards(opened, wanted, progress=progress)
+        missing = unfetched(opened, wanted)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, render_report(record, found, cards))
     return ReportResult(
@@ -75,4 +79,5 @@ def report(
         num_test_clips=len(record.predictions.clip_ids),
         num_mistakes=len(found),
         num_thumbnails=sum(card.picture is not None for card in cards.values()),
+        unfetched=missing,
     )

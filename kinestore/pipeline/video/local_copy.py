@@ -6,7 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from kinestore.pipeline.video.errors import VideoError, unreadable, with_uri
+from kinestore.store import KinestoreError
 from kinestore.store.io.addresses import open_storage
+
+
+def is_remote(uri: str) -> bool:
+    """Return whether a video lies in an object store."""
+    with contextlib.suppress(KinestoreError):
+        return open_storage(uri).local_root is None
+    return True  # reading it gives the error
 
 
 @contextlib.contextmanager

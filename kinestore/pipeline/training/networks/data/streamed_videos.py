@@ -14,7 +14,7 @@ from kinestore.pipeline.video.clip_format import ClipFormat, resize_to_cover
 from kinestore.pipeline.video.errors import VideoError
 from kinestore.pipeline.video.frame_conversion import RgbConverter
 from kinestore.pipeline.video.identity import identify
-from kinestore.pipeline.video.local_copy import local_video
+from kinestore.pipeline.video.local_copy import is_remote, local_video
 from kinestore.pipeline.video.reader import VideoReader
 from kinestore.pipeline.video.samplers import FrameIndices, center_segments, random_segments
 from kinestore.store import Store, UsageError
@@ -43,6 +43,12 @@ class StreamedVideos:
         columns = ["clip_id", "uri", "num_frames"]
         rows = store.clips().select(columns).to_pylist()
         self._num_frames = {row["clip_id"]: row["num_frames"] for row in rows}
+        if remote := [] if store.remote_videos else [r for r in rows if is_remote(r["uri"])]:
+            raise UsageError(
+                f"input={self.name!r}: {len(remote)} of {len(rows)} videos lie at addresses that "
+                f"the store names, such as {remote[0]['uri']}; give --remote-videos to read them "
+                "with your credentials (in Python, Store(path, remote_videos=True))"
+            )
         self._uris = _unchanged(rows)
         self.clip_ids = sorted(self._uris)
         self.num_changed = len(self._num_frames) - len(self._uris)
