@@ -16,10 +16,12 @@ import pytest
 from kinestore.pipeline.verification.verify import verify
 from kinestore.store import FramesSpec, Store, StoreError, UsageError
 from kinestore.store import join_cache as cache
+from kinestore.store.errors import AccessError
 from kinestore.store.io import object_storage
 from kinestore.store.io.addresses import open_storage
 from kinestore.store.io.atomic import local_folder
 from kinestore.store.io.object_storage import ObjectStorage
+from kinestore.store.io.storage import OpenFile
 from kinestore.store.parts import commit_part
 from kinestore.store.schema import embeddings_to_table
 from tests.helpers.stored import SPEC, clip, content, embedding, filled, overwrite
@@ -195,6 +197,30 @@ def test_a_server_that_does_not_answer_is_one_sentence(
     ):
         Store(remote_store.address)
     assert Store(remote_store.address).load("vector").clip_ids == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("end", ["view.json", ".parquet", "kinestore.json"])
+def test_a_server_that_is_away_for_a_moment_breaks_nothing(
+    end: str, remote_store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, opened = Store(remote_store.address), ObjectStorage.open
+
+    def away(storage: ObjectStorage, name: str = "") -> OpenFile:
+        if name.endswith(end):
+            reason = "cannot be read (timed out)"
+            raise AccessError(errno.ETIMEDOUT, reason, storage.address_of(name))
+        return opened(storage, name)
+
+    with monkeypatch.context() as gone:
+        gone.setattr(ObjectStorage, "open", away)
+        with pytest.raises(StoreError, match="timed out") as told:
+            (Store if end == "kinestore.json" else lambda _: store.load("vector"))(store.address)
+        assert "--repair" not in str(told.value)
+        with contextlib.suppress(AccessError):
+            report = verify(store.address, repair=True)
+            assert not report.sound and report.dropped == ()
+            assert {finding.kind for finding in report.findings} <= {"unreadable", "missing-rows"}
+    assert verify(store.address).sound and len(store.load("vector").clip_ids) == 3
 
 
 def test_a_password_in_an_endpoint_is_not_repeated(

@@ -166,8 +166,10 @@ class _Check:
         try:
             return read_spec(self.storage, folder, spec_type)
         except StoreError as error:
-            kind = "unreadable" if is_of_the_system(error) else "broken-view"
-            self.note(marker, kind, f"{error}, which is {num_parts} parts")
+            if is_of_the_system(error):
+                self.note(marker, "unreadable", str(error))
+            else:
+                self.note(marker, "broken-view", f"{error}, which is {num_parts} parts")
             return None
 
     def compare(self, rows_of: dict[str, set[str]], sources: list[pa.Table]) -> None:
