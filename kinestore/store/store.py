@@ -44,11 +44,10 @@ class Store:
         path: The store's folder; also `file://`, `s3://` or `gs://`.
         snapshot: Read exactly the parts that this snapshot pins, and write none; None reads all
             that are there at the time of reading.
-        remote_videos: Videos may be read at the `s3://` and `gs://` addresses that it names.
+        remote_videos: Read videos at the `s3://` and `gs://` addresses that it names.
 
     Attributes:
-        storage: Access to its files.
-        remote_videos: As given.
+        storage, remote_videos: Access to its files; as given.
         pinned: The snapshot, or None.
 
     Raises:
