@@ -14,7 +14,7 @@ from typing import Any
 
 import h5py
 
-CLIPS = "clip_ids"
+CLIP_NAMES = "clip_ids"
 NOTE = "made_from"
 
 CPU_SECONDS = 3
@@ -38,9 +38,9 @@ def find_layout(path: str | Path, name: str) -> Layout:
     """
     try:
         with h5py.File(path, "r", locking=False) as file:
-            clips, array = _plain(file, CLIPS), _plain(file, name)
+            clips, array = _plain(file, CLIP_NAMES), _plain(file, name)
             if clips.dtype.kind != "S" or clips.ndim != 1 or array.shape[:1] != clips.shape:
-                return {"fault": f"{CLIPS!r} and {name!r} are not one row a clip"}
+                return {"fault": f"{CLIP_NAMES!r} and {name!r} are not one row a clip"}
             note = file.attrs.get(NOTE)
             if isinstance(note, str) and len(note) > _MAX_NOTE:
                 return {"fault": f"{NOTE!r} is too long"}

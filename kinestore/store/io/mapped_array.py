@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from kinestore.store.errors import NO_ROOM, StoreError
-from kinestore.store.io.hdf5_layout import CLIPS, NOTE
+from kinestore.store.io.hdf5_layout import CLIP_NAMES, NOTE
 from kinestore.store.io.layout_process import ask_layout
 
 _ALIGNMENT = 4096
@@ -75,7 +75,7 @@ def create_array(
 
     def describe(file: h5py.File) -> None:
         file.attrs[NOTE] = note
-        file.create_dataset(CLIPS, data=np.array([clip.encode() for clip in clip_ids], "S"))
+        file.create_dataset(CLIP_NAMES, data=np.array([clip.encode() for clip in clip_ids], "S"))
 
     write_hdf5(path, name, (len(clip_ids), *shape), dtype, describe=describe, fill=fill)
 
@@ -156,7 +156,7 @@ def map_array(path: Path, name: str) -> tuple[list[str], NDArray[Any]]:
 
 def read_note(path: Path) -> str:
     """Return the note given to `create_array`; raises as `locate_array` does."""
-    return locate_array(path, CLIPS).note
+    return locate_array(path, CLIP_NAMES).note
 
 
 def locate_array(path: Path, name: str) -> LocatedArray:
