@@ -1,7 +1,6 @@
 """Result of a verification."""
 
 from dataclasses import asdict, dataclass
-from typing import Any
 
 HARMLESS = frozenset(
     {"foreign-cache", "missing-rows", "stale-cache", "temporary-file", "unknown-file"}
@@ -55,6 +54,6 @@ class VerifyReport:
     dropped: tuple[str, ...]
     sound: bool
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return the report as JSON values."""
         return asdict(self)

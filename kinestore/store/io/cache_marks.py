@@ -1,7 +1,7 @@
 """Marks in the names of cached files, which show that this user made them, with these bytes.
 
 A mark is a hash with a secret key. The key lies in the user's own folder for state, not in the
-store: whoever sends a store cannot make marks.
+store: a user who sends a store cannot make marks.
 """
 
 import functools
