@@ -1,4 +1,4 @@
-"""The clips that a run's saved model was trained on, so that they are not used for tests by mistake.
+"""The clips that a run's saved model was trained on, so that no test uses them by mistake.
 
 training_clips.parquet   clip_id, part ("train" or "validation"): sorted by clip_id
 """

@@ -1,7 +1,8 @@
 """Opening of one video file, which never reaches another file or the network.
 
 A playlist, a manifest or a script names other files. What they hold is no part of the identity of
-the file that was hashed, and the user did not name them: FFmpeg gets a list of formats and one protocol.
+the file that was hashed, and the user did not name them: FFmpeg gets a list of formats and one
+protocol.
 """
 
 import stat
