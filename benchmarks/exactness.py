@@ -26,8 +26,9 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
-from benchmarks.clips import FFMPEG, existing_path, find_videos, mpeg4_encoder, write_clip
+from benchmarks.clips import FFMPEG, existing_path, find_videos
 from benchmarks.isolated_process import Isolated, LibraryFailed, left_out, versions
+from benchmarks.odd_clips import generate
 
 Picture = NDArray[np.uint8]
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
@@ -130,7 +131,7 @@ def _nearest(picture: Picture, frames: Picture, requested: int) -> int:
 
 def read_reference(path: Path) -> Picture:
     """Every frame that ffmpeg decodes in order, every third pixel both ways: (T, H, W, 3)."""
-    command = [FFMPEG, "-v", "quiet", "-i", str(path), "-map", "0:v:0", "-fps_mode", "passthrough"]
+    command = [FFMPEG, "-v", "quiet", "-i", str(path), "-an", "-fps_mode", "passthrough"]
     command += ["-f", "image2pipe", "-c:v", "ppm", "-"]
     ppm = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL).stdout
     head = b"\n".join(ppm.split(b"\n", 3)[:3]) + b"\n"
@@ -138,47 +139,6 @@ def read_reference(path: Path) -> Picture:
     frames = np.frombuffer(ppm, np.uint8).reshape(-1, len(head) + width * height * 3)
     pictures = frames[:, len(head) :].reshape(-1, height, width, 3)
     return np.ascontiguousarray(pictures[:, ::PIXEL_STEP, ::PIXEL_STEP])
-
-
-def generate(folder: Path) -> dict[str, Path]:
-    x264 = ["-c:v", "libx264", "-preset", "veryfast", "-bf", "3", "-g", "24"]
-    mpeg4 = ["-c:v", "mpeg4", "-vtag", "XVID", "-q:v", "4", "-bf", "2", "-g", "20"]
-    drop_some = "select='mod(n,5)*mod(n,7)'"
-    xvid = write_clip(folder / "xvid.avi", [*mpeg4_encoder(), "-q:v", "4", "-bf", "2", "-g", "20"])
-    flat = write_clip(folder / "closed.mp4", [*x264, "-flags", "+cgop"])
-    stream = write_clip(folder / "stream.ts", x264)
-    rotated = folder / "rotated.mp4"
-    rotate = [FFMPEG, "-v", "error", "-display_rotation", "90", "-i", str(flat), "-c", "copy"]
-    subprocess.run([*rotate, str(rotated)], check=True, stdin=subprocess.DEVNULL)
-    h265 = ["-c:v", "libx265", "-preset", "veryfast", "-x265-params", "log-level=none:keyint=24"]
-    vp9 = ["-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8", "-g", "24"]
-    mpeg2 = ["-c:v", "mpeg2video", "-q:v", "4", "-bf", "2", "-g", "12"]
-    return {
-        "XviD AVI, packed B-frames": xvid,
-        "MPEG-4 AVI, B-frames": write_clip(folder / "mpeg4.avi", mpeg4),
-        "H.264 MP4, open GOP": write_clip(
-            folder / "open.mp4", [*x264, "-x264-params", "open-gop=1"]
-        ),
-        "H.264 MP4, closed GOP": flat,
-        "H.264 MP4, variable frame rate": write_clip(
-            folder / "variable.mp4", x264, filters=drop_some
-        ),
-        "H.264 MPEG-TS": stream,
-        "MPEG-2 PS": write_clip(folder / "mpeg2.mpg", mpeg2),
-        "HEVC MP4": write_clip(folder / "hevc.mp4", h265),
-        "VP9 WebM": write_clip(folder / "vp9.webm", vp9),
-        "rotated by 90 degrees": rotated,
-        "1 frame": write_clip(folder / "one.mp4", x264, num_frames=1),
-        "2 frames": write_clip(folder / "two.mp4", x264, num_frames=2),
-        "truncated XviD AVI": _truncated(xvid),
-        "truncated MPEG-TS": _truncated(stream),
-    }
-
-
-def _truncated(path: Path) -> Path:
-    truncated = path.with_stem(f"{path.stem}-truncated")
-    truncated.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
-    return truncated
 
 
 def group_of(path: Path) -> str:

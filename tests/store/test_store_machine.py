@@ -176,7 +176,7 @@ class StoreMachine(RuleBasedStateMachine):
                     errors={},
                     seconds={},
                 )
-                for uri, names in requests
+                for uri, names, _ in requests
             ]
 
         shard = Shard(number=self.store.next_number(), clips=tuple(tasks))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -23,6 +24,7 @@ from kinestore.pipeline.extraction.ipc import (
 from kinestore.pipeline.video.clip_format import ClipFormat
 from kinestore.pipeline.video.decoded_video import DecodedVideo
 from kinestore.pipeline.video.errors import VideoError, with_uri
+from kinestore.pipeline.video.identity import unchanged
 from kinestore.pipeline.video.local_copy import local_video
 
 Producer = Extractor | ClipFormat
@@ -76,7 +78,7 @@ def _decode(
     report(DecodeStarted(index))
     seconds: dict[str, float] = {}
     try:
-        with local_video(request.uri, seconds) as path:
+        with local_video(request.uri, seconds) as path, _same_bytes(path, request.clip_id):
             with _timed(seconds, "decode"):
                 video = DecodedVideo(path)
             clip = _DecodedClip(
@@ -92,6 +94,10 @@ def _decode(
         return error
     report(DecodeFinished(index))
     return clip
+
+
+def _same_bytes(path: Path, clip_id: str | None) -> contextlib.AbstractContextManager[None]:
+    return contextlib.nullcontext() if clip_id is None else unchanged(path, clip_id)
 
 
 def _prepare(name: str, producer: Producer, video: DecodedVideo, clip: _DecodedClip) -> None:

@@ -15,10 +15,11 @@ from kinestore.store import Embedding, VideoInfo
 
 
 class ClipRequest(NamedTuple):
-    """A clip to decode, and the names of its missing outputs."""
+    """A clip to decode, the names of its missing outputs, and the identity that it must have."""
 
     uri: str
     outputs: tuple[str, ...]
+    clip_id: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

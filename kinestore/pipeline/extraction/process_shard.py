@@ -24,6 +24,9 @@ from kinestore.store import Clip, Embedding, Failure, FramesSpec, Store, ViewSpe
 PROCESS_FAILURES = frozenset({"killed-worker", "out-of-memory", "timeout"})
 """Kinds of failure that cost the child process."""
 
+CHANGING = "changing"
+"""Kind of failure of a file that no longer has the bytes that were hashed."""
+
 MADE_WITH = (
     "kinestore",
     "av",
@@ -65,9 +68,13 @@ def extract_shard(
     rows = _ShardRows()
     stored = {name: store.clips_with(spec) for name, spec in specs.items()}
     tasks = [t for task in shard.clips if (t := _still_missing(task, stored)) is not None]
-    requests = [ClipRequest(task.sources[0].uri, task.outputs) for task in tasks]
-    for task, outcome in zip(tasks, embed(requests), strict=True):
-        _add(rows, task, outcome, specs)
+    left = tasks
+    while left:
+        requests = [ClipRequest(t.sources[0].uri, t.outputs, t.clip_id) for t in left]
+        outcomes = list(zip(left, embed(requests), strict=True))
+        left = [rest for task, outcome in outcomes if (rest := _without_changed(task, outcome))]
+        for task, outcome in outcomes:
+            _add(rows, task, outcome, specs)
     started = time.perf_counter()
     _commit(store, shard.number, specs, rows)
     rows.seconds["commit"] = time.perf_counter() - started
@@ -90,10 +97,18 @@ def _still_missing(task: ClipTask, stored: Mapping[str, Set[str]]) -> ClipTask |
     return replace(task, outputs=missing)
 
 
+def _without_changed(task: ClipTask, outcome: ClipOutcome) -> ClipTask | None:
+    """Return the task of the other files with a clip's bytes, if the first has changed."""
+    changed = isinstance(outcome, VideoError) and outcome.kind == CHANGING
+    return replace(task, sources=task.sources[1:]) if changed and task.sources[1:] else None
+
+
 def _add(
     rows: _ShardRows, task: ClipTask, outcome: ClipOutcome, specs: Mapping[str, OutputSpec]
 ) -> None:
     if isinstance(outcome, VideoError):
+        if outcome.kind == CHANGING:  # this file alone; the others are read instead
+            task = replace(task, sources=task.sources[:1])
         stage = "worker" if outcome.kind in PROCESS_FAILURES else "decode"
         rows.failures += failure_rows(task, outcome, stage=stage)
         return

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from kinestore.pipeline.previews.captions import captions
 from kinestore.pipeline.video.decoded_video import decode_frames
-from kinestore.pipeline.video.identity import identify
+from kinestore.pipeline.video.identity import unchanged
 from kinestore.pipeline.video.local_copy import is_remote, local_video
 from kinestore.progress import Progress
 from kinestore.store import KinestoreError, Store
@@ -88,8 +88,9 @@ def unfetched(store: Store, clip_ids: Collection[str]) -> str:
 def _thumbnail(clip_id: str, uri: str, frame: int) -> tuple[str, bytes | None]:
     """Return the clip, and its picture where there can be one."""
     with contextlib.suppress(KinestoreError, OSError), local_video(uri, {}) as path:
-        if identify(str(path)) == clip_id:
-            return clip_id, _webp(decode_frames(path, [frame]).rgb[0])
+        with unchanged(path, clip_id):
+            picture = decode_frames(path, [frame]).rgb[0]
+        return clip_id, _webp(picture)
     return clip_id, None
 
 

@@ -1,7 +1,9 @@
 """The identity of a video: a hash of its bytes."""
 
+import contextlib
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from kinestore.pipeline.video.errors import VideoError, unreadable, with_uri
 from kinestore.pipeline.video.open_video import check_regular_file
@@ -39,3 +41,38 @@ def identify(uri: str, on_bytes: Callable[[int], None] | None = None) -> str:
     except VideoError as error:
         raise with_uri(error, storage.address, uri) from error
     return digest.hexdigest()[:32]
+
+
+@contextlib.contextmanager
+def unchanged(path: Path, clip_id: str) -> Iterator[None]:
+    """Reject what is read in the block if it was not the bytes of this identity.
+
+    The file is hashed again after the block, which finds everything that was written, appended or
+    removed since it was hashed first. Its size and times show what changed during the block.
+
+    Raises:
+        VideoError: Of kind "changing", also instead of an error that such bytes caused.
+    """
+    before = _state(path)
+    try:
+        yield
+    except VideoError as error:
+        _require(path, clip_id, before, cause=error)
+        raise
+    _require(path, clip_id, before)
+
+
+def _require(
+    path: Path, clip_id: str, before: tuple[int, ...], *, cause: VideoError | None = None
+) -> None:
+    if _state(path) != before or identify(str(path)) != clip_id:
+        message = f"{path}: changed after it was hashed; try again when nothing writes to it"
+        raise VideoError("changing", message) from cause
+
+
+def _state(path: Path) -> tuple[int, ...]:
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise unreadable(path, error) from error
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from kinestore.pipeline.video.clip_format import ClipFormat, resize_to_cover
 from kinestore.pipeline.video.errors import VideoError
 from kinestore.pipeline.video.frame_conversion import RgbConverter
-from kinestore.pipeline.video.identity import identify
+from kinestore.pipeline.video.identity import identify, unchanged
 from kinestore.pipeline.video.local_copy import is_remote, local_video
 from kinestore.pipeline.video.reader import VideoReader
 from kinestore.pipeline.video.samplers import FrameIndices, center_segments, random_segments
@@ -92,7 +92,11 @@ class StreamedVideos:
         pictures = np.empty((len(indices), *self.size, 3), np.uint8)
         wanted, last = set(indices.tolist()), int(indices.max())
         convert = RgbConverter()
-        with local_video(self._uris[clip_id], {}) as path, VideoReader(path) as reader:
+        with (
+            local_video(self._uris[clip_id], {}) as path,
+            unchanged(path, clip_id),
+            VideoReader(path) as reader,
+        ):
             for index, _, frame in reader:
                 if index in wanted:
                     # Turned pictures are views, which are not contiguous.
