@@ -30,9 +30,9 @@ def times_by_ffmpeg(path: Path) -> NDArray[np.float64]:
     command = [FFMPEG, "-copyts", "-noautorotate", "-i", str(path), "-an", "-vf", "showinfo"]
     command += ["-fps_mode", "passthrough", "-f", "null", "-"]
     done = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL)
-    told = done.stderr.decode(errors="replace")
-    base = Fraction(_BASE.findall(told)[0])
-    return np.array([float(int(pts) * base) for pts in _FRAME.findall(told)])
+    report = done.stderr.decode(errors="replace")
+    base = Fraction(_BASE.findall(report)[0])
+    return np.array([float(int(pts) * base) for pts in _FRAME.findall(report)])
 
 
 def main() -> None:
