@@ -15,7 +15,16 @@ ClientRows = list[NDArray[np.int64]]
 _LEAST_ROWS = 10
 """Rows that FedML gives each client at least; with few rows, a quarter of an even share."""
 
-_ATTEMPTS = 10_000
+_MOST_DRAWS = 2_000
+
+_MOST_WORK, _CLASS_WORK = 200_000_000, 5_000
+"""Work of all draws together, about two seconds; and of a class, beside its rows and shares."""
+
+_TRIALS = (10, 30, 100, 300, 1000)
+"""Draws after which it is looked at whether another could succeed."""
+
+_SMALLEST, _LARGEST = 1e-9, 1e9
+"""Limits of alpha, a and b; beyond them numpy's draws are no numbers."""
 
 _MOST_CLIENTS = 10
 """Largest number of clients that FLAMeST compares."""
@@ -34,7 +43,7 @@ def dirichlet(
     Args:
         labels: Class of each row, int64, shape (N,).
         num_clients: C, from 1 to N.
-        alpha: Above 0; small is skewed, large is even.
+        alpha: From 1e-9 to 1e9; small is skewed, large is even.
         seed: 0 or more.
 
     Raises:
@@ -43,31 +52,58 @@ def dirichlet(
     _check(labels, num_clients, alpha=alpha)
     rng = np.random.default_rng(derive_seed("partition-dirichlet", seed))
     least = max(1, min(_LEAST_ROWS, len(labels) // (4 * num_clients)))
-    for _ in range(_ATTEMPTS):
-        owners = _assign_classes(labels, num_clients, alpha, rng)
-        if owners is not None and np.bincount(owners, minlength=num_clients).min() >= least:
+    classes = [np.flatnonzero(labels == name) for name in np.unique(labels)]
+    work = len(labels) + len(classes) * (num_clients + _CLASS_WORK)
+    most = min(_MOST_DRAWS, max(_TRIALS[0], _MOST_WORK // work))
+    short: list[int] = []
+    while len(short) < most:
+        owners = _assign_classes(classes, num_clients, alpha, rng)
+        held = np.bincount(owners, minlength=num_clients)
+        short.append(int(np.count_nonzero(held < least)))
+        if not short[-1]:
             return rows_by_owner(owners, num_clients)
+        if len(short) in _TRIALS and not _may_succeed(short, num_clients):
+            break
     raise UsageError(
-        f"alpha={alpha}: in {_ATTEMPTS} draws some client always had fewer than {least} rows; take "
-        f"a larger alpha or fewer clients than {num_clients}"
+        f"alpha={alpha}: cannot give each of {num_clients} clients {least} rows of {len(labels)}: "
+        f"in {len(short)} draws {np.mean(short):.1f} clients had fewer on average, and "
+        f"{min(short)} at least; take a larger alpha or fewer clients"
     )
 
 
+def _may_succeed(short: list[int], num_clients: int) -> bool:
+    """Return whether all clients may have enough rows in one of many draws.
+
+    Clients hinder each other, as rows are limited: all have enough more rarely than if each had by
+    itself. A chance below one in a hundred for all draws together is none, nor is one as far from
+    the mean as 4.5 standard deviations.
+
+    Args:
+        short: Number of clients with too few rows in each draw so far.
+        num_clients: C.
+    """
+    # Three imagined clients with enough rows: few draws prove little.
+    share = sum(short) / (len(short) * num_clients + 3)
+    is_far = len(short) >= 100 and np.mean(short) > 4.5 * np.std(short)
+    return (1 - share) ** num_clients * _MOST_DRAWS > 0.01 and not is_far
+
+
 def _assign_classes(
-    labels: NDArray[np.int64], num_clients: int, alpha: float, rng: np.random.Generator
-) -> NDArray[np.int64] | None:
-    """Return the client of each row, or None where all shares fell to clients that are full."""
-    owners = np.zeros(len(labels), np.int64)
+    classes: list[NDArray[np.int64]], num_clients: int, alpha: float, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Return the client of each row; all rows are the first's if only full clients had shares."""
+    num_rows = sum(map(len, classes))
+    owners = np.zeros(num_rows, np.int64)
     held = np.zeros(num_clients, np.int64)
-    for name in np.unique(labels):
-        rows = rng.permutation(np.flatnonzero(labels == name))
-        shares = rng.dirichlet(np.full(num_clients, alpha)) * (held < len(labels) / num_clients)
+    for members in classes:
+        rows = rng.permutation(members)
+        shares = rng.dirichlet(np.full(num_clients, alpha)) * (held < num_rows / num_clients)
         if not shares.sum() > 0:
-            return None
+            return np.zeros(num_rows, np.int64)
         ends = (np.cumsum(shares / shares.sum()) * len(rows)).astype(np.int64)[:-1]
-        for client, some in enumerate(np.split(rows, ends)):
-            owners[some] = client
-            held[client] += len(some)
+        sizes = np.diff(ends, prepend=0, append=len(rows))
+        owners[rows] = np.repeat(np.arange(num_clients), sizes)
+        held += sizes
     return owners
 
 
@@ -84,7 +120,7 @@ def client_dirichlet(
     Args:
         labels: Class of each row, int64, shape (N,).
         num_clients: C, from 1 to N.
-        alpha: Above 0.
+        alpha: From 1e-9 to 1e9.
         seed: 0 or more.
 
     Raises:
@@ -183,8 +219,8 @@ def beta_bernoulli(
     Args:
         labels: Class of each row, int64, shape (N,).
         num_clients: C, from 1 to N.
-        a: Above 0; the share is a / (a + b) on average.
-        b: Above 0.
+        a: From 1e-9 to 1e9; the share is a / (a + b) on average.
+        b: From 1e-9 to 1e9.
         taking: Probability, from 0 to 1.
         seed: 0 or more.
 
@@ -223,8 +259,8 @@ def beta_bernoulli(
 def _check(labels: NDArray[np.int64], num_clients: int, **positive: float) -> None:
     check_num_clients(num_clients, len(labels))
     for name, value in positive.items():
-        if not 0 < value < np.inf:
-            raise UsageError(f"{name}={value}: must be above 0")
+        if not _SMALLEST <= value <= _LARGEST:
+            raise UsageError(f"{name}={value}: must be from {_SMALLEST:g} to {_LARGEST:g}")
 
 
 def check_num_clients(num_clients: int, num_rows: int) -> None:

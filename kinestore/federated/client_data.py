@@ -19,7 +19,7 @@ class LocalData(Protocol):
     """One client's samples, whatever the model takes, and how to train on them."""
 
     def __len__(self) -> int:
-        """Return the number of samples, 1 or more."""
+        """Return the number of samples; a client without any takes no part."""
 
     def fit(self, model: nn.Module, *, seed: int, on_gradients: OnGradients | None) -> float:
         """Train the model in place, on these samples alone, and leave it in evaluation mode.

@@ -16,7 +16,7 @@ class RoundsConfig:
         strategy: A strategy's name, or one that `federated.create` built with its settings.
         clients_per_round: Number of clients drawn for each round, without repetition; None takes
             all. With the noise stage each client is drawn by itself, and this many are expected.
-        seed: 0 or more; the same seed gives the same model.
+        seed: 0 or more; the same seed gives the same model, unless there is noise.
         device: "cpu", "cuda", or "auto" for CUDA where there is a GPU.
     """
 

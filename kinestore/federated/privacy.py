@@ -1,7 +1,10 @@
 """Differential privacy of a run with the noise stage, by Opacus' accountant."""
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from kinestore.federated.round_record import RoundRecord
 from kinestore.federated.stages import Stages
 from kinestore.store import UsageError
 
@@ -12,23 +15,24 @@ DELTA = 1e-5
 class Privacy:
     """A bound that holds for every client: (epsilon, delta)-differential privacy.
 
-    It concerns the model that the server sends, with one client's rows all present or all absent,
-    as long as the seed is secret. It does not cover the means and deviations that clients send
-    once for the standardization, nor private parts of the model, which stay with their clients.
+    It concerns the shared part of the model, after every round, with one client's rows all present
+    or all absent. It holds also for those who know the seed and which clients took part, as the
+    run's records tell both: drawing only some clients lowers it only by the rounds that each
+    misses. It does not cover private parts of the model, nor losses and counts of the records.
 
     Attributes:
         epsilon: Of all rounds together.
         delta: 1e-5.
         noise: Standard deviation of the noise, in units of the clip.
         clip: Longest step of a client.
-        rate: Probability that a client takes part in a round.
+        rounds: The most rounds that any client took part in.
     """
 
     epsilon: float
     delta: float
     noise: float
     clip: float
-    rate: float
+    rounds: int
 
 
 def check_accountant(stages: Stages) -> None:
@@ -42,27 +46,28 @@ def check_accountant(stages: Stages) -> None:
             ) from error
 
 
-def privacy_of(stages: Stages, *, rounds: int, rate: float) -> Privacy | None:
-    """Return the bound of so many rounds, by Renyi differential privacy; None without noise.
+def privacy_of(stages: Stages, records: Sequence[RoundRecord]) -> Privacy | None:
+    """Return the bound of a run's rounds, by Renyi differential privacy; None without noise.
 
     It holds for every strategy that accepts the noise, since whatever the strategy computes
     afterwards reads the noisy sums alone.
 
     Args:
         stages: Those of the run.
-        rounds: 1 or more.
-        rate: Clients expected in a round over all clients.
+        records: Those of its rounds.
     """
     if not stages.noise or stages.clip is None:
         return None
     from opacus.accountants import RDPAccountant
 
+    taken = Counter(client for record in records for client in record.participants)
+    rounds = max(taken.values(), default=0)
     accountant = RDPAccountant()
-    accountant.history = [(stages.noise, rate, rounds)]
+    accountant.history = [(stages.noise, 1.0, rounds)]
     return Privacy(
-        epsilon=float(accountant.get_epsilon(DELTA)),
+        epsilon=float(accountant.get_epsilon(DELTA)) if rounds else 0.0,
         delta=DELTA,
         noise=stages.noise,
         clip=stages.clip,
-        rate=rate,
+        rounds=rounds,
     )

@@ -20,7 +20,7 @@ from kinestore.federated.round_record import RoundRecord
 from kinestore.federated.run_checkpoint import RunCheckpoint
 from kinestore.federated.state import ClientState, ServerState
 from kinestore.federated.strategy import Algorithm
-from kinestore.federated.update_validation import validate_updates
+from kinestore.federated.update_validation import all_rejected, validate_updates
 from kinestore.federated.vectorized_clients import VectorizedClients, can_vectorize
 from kinestore.heads.support.device import choose_device
 from kinestore.heads.support.seeds import derive_seed
@@ -53,7 +53,7 @@ class RoundRunner:
 
     Args:
         model: A network to work in, which holds the first weights.
-        clients: Samples of each client.
+        clients: Samples of each client; one without any takes no part, but keeps its number.
         config: Strategy, sampling, seed and device.
     """
 
@@ -63,12 +63,14 @@ class RoundRunner:
         self.model, self._clients, self._config = model, clients, config
         self._algorithm = algorithm = config.algorithm
         self.start = starting_arrays(model)
-        sizes = [len(data) for data in clients]
-        self._terms = [
-            algorithm.strategy.proximal_term(size * len(sizes) / sum(sizes)) for size in sizes
-        ]
+        self._present = [client for client, data in enumerate(clients) if len(data)]
+        num_rows, num_present = sum(map(len, clients)), len(self._present)
+        self._terms = {
+            client: algorithm.strategy.proximal_term(len(clients[client]) * num_present / num_rows)
+            for client in self._present
+        }
         self.first = initial_server_state(
-            model, algorithm, num_clients=len(clients), clients_per_round=config.clients_per_round
+            model, algorithm, num_clients=num_present, clients_per_round=config.clients_per_round
         )
         self._vectorized = self._vectorize(choose_device(config.device))
         self._unsent = {
@@ -95,9 +97,9 @@ class RoundRunner:
         results = self._train(chosen, number, run)
         updates = [result.update for result in results]
         valid, rejected = validate_updates(updates, reference=before.arrays)
-        run.server = self._algorithm.apply(
-            before, valid, seed=derive_seed("server", self._config.seed, number)
-        )
+        if rejected and not valid:
+            raise all_rejected(number, rejected)
+        run.server = self._algorithm.apply(before, valid)
         used = {update.client for update in valid}
         for result in results:  # a client whose update was rejected starts from its last good state
             if result.update.client in used and (result.state.private or result.state.correction):
@@ -119,21 +121,21 @@ class RoundRunner:
 
     def _choose(self, number: int) -> list[int]:
         """Draw the round's clients, in order."""
-        num_clients, clients_per_round = len(self._clients), self._config.clients_per_round
-        if clients_per_round is None:
-            return list(range(num_clients))
+        num_clients, count = len(self._present), self._config.clients_per_round
+        if count is None:
+            return self._present
         rng = np.random.default_rng(derive_seed("sample", self._config.seed, number))
-        if self._algorithm.stages.noise:  # its accountant assumes Poisson sampling
-            drawn = np.flatnonzero(rng.random(num_clients) < clients_per_round / num_clients)
+        if self._algorithm.stages.noise:  # so that no client's presence bears on another's draws
+            drawn = np.flatnonzero(rng.random(num_clients) < count / num_clients)
         else:
-            drawn = np.sort(rng.choice(num_clients, size=clients_per_round, replace=False))
-        return [int(client) for client in drawn]
+            drawn = np.sort(rng.choice(num_clients, size=count, replace=False))
+        return [self._present[place] for place in drawn]
 
     def _vectorize(self, device: torch.device) -> VectorizedClients | None:
         """Return vectorized clients on a GPU, where that is possible."""
         if device.type != "cuda" or not can_vectorize(self.model, self._clients):
             return None
-        proximal = any(term.coefficient for term in self._terms)
+        proximal = any(term.coefficient for term in self._terms.values())
         return VectorizedClients(self.model, self._clients, proximal=proximal, device=device)
 
     def _train(self, chosen: Sequence[int], number: int, run: RunState) -> list[LocalResult]:

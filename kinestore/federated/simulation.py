@@ -99,7 +99,7 @@ class SimulationOptions:
         test_parts: Each client's own rows of `test`, for models that are partly its own; None
             scores every client on all of them.
         checkpoints: Where to keep the state between rounds; None keeps none. A run that resumes
-            from there is bit-identical to one that never stopped.
+            from there is bit-identical to one that never stopped, unless there is noise.
         on_round: Called after each round.
     """
 
@@ -142,6 +142,7 @@ def simulate(
     Raises:
         UsageError: If an argument is out of range, rows, labels, parts and head do not fit, or a
             checkpoint is damaged or of another run.
+        KinestoreError: If no update of a round can be used.
     """
     config = RoundsConfig(
         rounds=rounds,
@@ -189,7 +190,7 @@ def simulate_clients(
 
     Args:
         model: On any device; it is worked in, and its weights afterwards have no meaning.
-        clients: Samples of each client.
+        clients: Samples of each client; one without any takes no part.
         config: Rounds, strategy, sampling and seed. Its device is for clients with rows;
             others train where the model is.
         held_out: Samples to score each round's model on; None for none.
@@ -202,7 +203,7 @@ def simulate_clients(
     Raises:
         UsageError: If an argument is out of range, or a checkpoint is damaged or of another run.
     """
-    config.check_clients(len(clients))
+    config.check_clients(sum(len(data) > 0 for data in clients))
     if held_out is not None:
         held_out.check(len(clients))
     runner = RoundRunner(model, clients, config)

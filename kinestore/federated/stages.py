@@ -15,11 +15,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import torch
 from torch import Tensor
 
 from kinestore.federated import aggregate as aggregates
 from kinestore.federated.state import Arrays, ClientUpdate, ServerState
+from kinestore.federated.system_random import system_normal
 from kinestore.store import UsageError
 
 WEIGHTINGS = ("samples", "equal")
@@ -39,7 +39,7 @@ class Stages:
             None for no limit.
         noise: Standard deviation of the noise on the sum of clipped steps, in units of `clip`: 0
             for none. Clients then count equally and each is drawn by itself. The noise comes from
-            the run's seed: a seed that an adversary knows protects nothing.
+            the system's generator and not from the seed: nobody can draw it again and take it away.
     """
 
     aggregate: str = "mean"
@@ -93,7 +93,7 @@ class Stages:
         ]
 
     def joined(
-        self, updates: Sequence[ClientUpdate], state: ServerState, *, weighting: str, seed: int
+        self, updates: Sequence[ClientUpdate], state: ServerState, *, weighting: str
     ) -> dict[str, Tensor]:
         """Return the aggregate of clipped updates, in float64; counters stay integers.
 
@@ -101,10 +101,9 @@ class Stages:
             updates: In the order of client numbers; one or more, if there is no noise.
             state: The server's before the round.
             weighting: Used unless the stages have their own.
-            seed: Decides the noise.
         """
         if self.noise and self.clip is not None:
-            return _noisy(updates, state, deviation=self.noise * self.clip, seed=seed)
+            return _noisy(updates, state, deviation=self.noise * self.clip)
         samples = [update.num_samples for update in updates]
         equal = (self.weighting or weighting) == "equal"
         robust = aggregates.robust_aggregate(self.aggregate, trim=self.trim)
@@ -141,14 +140,13 @@ def clip_step(
 
 
 def _noisy(
-    updates: Sequence[ClientUpdate], state: ServerState, *, deviation: float, seed: int
+    updates: Sequence[ClientUpdate], state: ServerState, *, deviation: float
 ) -> dict[str, Tensor]:
     """Return w_t + (sum of steps + normal noise) / expected number of clients."""
-    generator = torch.Generator().manual_seed(seed)
     result = {}
     for name in sorted(state.arrays):
         start = state.arrays[name].double()
-        total = deviation * torch.randn(start.shape, generator=generator, dtype=torch.float64)
+        total = deviation * system_normal(start.shape)
         for update in updates:
             total += update.arrays[name].double() - start
         result[name] = start + total / state.per_round

@@ -60,13 +60,11 @@ class Algorithm:
         self.stages.check(state)
         return state
 
-    def apply(
-        self, state: ServerState, updates: Sequence[ClientUpdate], *, seed: int
-    ) -> ServerState:
+    def apply(self, state: ServerState, updates: Sequence[ClientUpdate]) -> ServerState:
         """Return the state after a round, in whatever order the updates came."""
         if not updates and not self.stages.noise:
             return state
         ordered = sorted(updates, key=lambda update: update.client)
         clipped = self.stages.clipped(ordered, state)
-        joined = self.stages.joined(clipped, state, weighting=self.strategy.weighting, seed=seed)
+        joined = self.stages.joined(clipped, state, weighting=self.strategy.weighting)
         return self.strategy.apply(state, joined, clipped)

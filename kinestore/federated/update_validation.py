@@ -6,6 +6,9 @@ from dataclasses import dataclass
 import torch
 
 from kinestore.federated.state import Arrays, ClientUpdate
+from kinestore.store import KinestoreError
+
+_MOST_NAMED = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +44,22 @@ def validate_updates(
         else:
             rejected.append(RejectedUpdate(client=update.client, reason=reason))
     return valid, rejected
+
+
+def all_rejected(number: int, rejected: Sequence[RejectedUpdate]) -> KinestoreError:
+    """Return the error for a round in which no update can be used.
+
+    Args:
+        number: Number of the round, 1 for the first.
+        rejected: One or more.
+    """
+    named = "; ".join(f"client {one.client}: {one.reason}" for one in rejected[:_MOST_NAMED])
+    more = len(rejected) - _MOST_NAMED
+    return KinestoreError(
+        f"round {number}: none of {len(rejected)} updates can be used ({named}"
+        + (f"; and {more} more" if more > 0 else "")
+        + "); use a lower learning rate, or look for clips with extreme features"
+    )
 
 
 def _find_fault(arrays: Arrays, reference: Arrays) -> str | None:

@@ -33,8 +33,9 @@ def can_vectorize(model: nn.Module, clients: Sequence[LocalData]) -> bool:
 
     Models with batch norm, dropout or recurrent layers train one client after another.
     """
-    samples = [_feature_samples(data) for data in clients]
-    one, config = samples[0], getattr(clients[0], "config", None)
+    present = [data for data in clients if len(data)]
+    samples = [_feature_samples(data) for data in present]
+    one, config = samples[0], getattr(present[0], "config", None)
     if None in samples or one is None or not _is_plain_adam(config) or list(model.buffers()):
         return False
     twice = {name: array.expand(2, *array.shape) for name, array in model.state_dict().items()}

@@ -1,5 +1,6 @@
 """Who holds which rows, where clients hold different shares of the classes."""
 
+import time
 from collections.abc import Callable
 
 import numpy as np
@@ -147,13 +148,19 @@ def test_the_seed_decides_the_partition() -> None:
 @pytest.mark.parametrize(
     ("partition", "message"),
     [
-        (lambda: dirichlet(LABELS, 4, alpha=0, seed=0), "alpha=0: must be above 0"),
+        (lambda: dirichlet(LABELS, 4, alpha=1e300, seed=0), "alpha=1e\\+300: must be from 1e-09"),
+        (lambda: client_dirichlet(LABELS, 4, alpha=1e-320, seed=0), "must be from 1e-09 to 1e"),
+        (lambda: beta_bernoulli(LABELS, 4, a=np.inf, seed=0), "a=inf: must be from 1e-09"),
+        (lambda: dirichlet(LABELS, 4, alpha=0, seed=0), "alpha=0: must be from 1e-09 to 1e\\+09"),
         (lambda: dirichlet(LABELS, 0, alpha=1, seed=0), "num_clients=0: must be from 1 to 480"),
         (
             lambda: dirichlet(np.zeros(8, np.int64), 8, alpha=0.01, seed=0),
-            "alpha=0.01: in 10000 draws some client always had fewer than 1 rows",
+            "alpha=0.01: cannot give each of 8 clients 1 rows of 8: in 1?[0-9]+ draws",
         ),
-        (lambda: client_dirichlet(LABELS, 4, alpha=np.nan, seed=0), "alpha=nan: must be above 0"),
+        (
+            lambda: client_dirichlet(LABELS, 4, alpha=np.nan, seed=0),
+            "alpha=nan: must be from 1e-09",
+        ),
         (lambda: by_classes(LABELS, 9, seed=0), "num_clients=9: must be 8 or fewer, the number"),
         (
             lambda: by_classes(LABELS, 3, classes_per_client=2, seed=0),
@@ -163,7 +170,7 @@ def test_the_seed_decides_the_partition() -> None:
             lambda: by_classes(np.array([0, 0, 1]), 3, classes_per_client=2, seed=0),
             "labels: class 0 has 2 rows for 3 clients",
         ),
-        (lambda: beta_bernoulli(LABELS, 4, b=-1, seed=0), "b=-1: must be above 0"),
+        (lambda: beta_bernoulli(LABELS, 4, b=-1, seed=0), "b=-1: must be from 1e-09"),
         (lambda: beta_bernoulli(LABELS, 4, taking=2, seed=0), "taking=2: must be from 0 to 1"),
         (
             lambda: beta_bernoulli(np.arange(9) % 5, 9, taking=0, seed=0),
@@ -174,3 +181,38 @@ def test_the_seed_decides_the_partition() -> None:
 def test_mistakes_are_told(partition: Callable[[], Parts], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         partition()
+
+
+@pytest.mark.parametrize(
+    ("num_classes", "num_rows", "num_clients", "alpha"),
+    [
+        (10, 1000, 100, 0.1),  # each client 2 of 10 rows, and 61 have fewer on average
+        (2, 10_000, 1000, 0.01),
+        (10, 1000, 100, 1e-9),  # a class is one client's: ten have rows
+        (50, 20_000, 1000, 0.05),
+        (1, 100, 30, 0.2),
+    ],
+)
+def test_a_partition_that_cannot_be_is_refused_at_once(
+    num_classes: int, num_rows: int, num_clients: int, alpha: float
+) -> None:
+    labels = np.arange(num_rows) % num_classes
+    started = time.process_time()
+    with pytest.raises(UsageError, match=r"take a larger alpha or fewer clients"):
+        dirichlet(labels, num_clients, alpha=alpha, seed=0)
+    assert time.process_time() - started < 10  # two seconds at most when idle; it was minutes
+
+
+@pytest.mark.parametrize("alpha", [1e-9, 1e9])
+def test_the_ends_of_the_range_give_partitions_or_a_sentence(alpha: float) -> None:
+    partitions: list[Callable[[], Parts]] = [
+        lambda: client_dirichlet(LABELS, 4, alpha=alpha, seed=0),
+        lambda: beta_bernoulli(LABELS, 4, a=alpha, b=alpha, seed=0),
+        lambda: dirichlet(LABELS, 4, alpha=alpha, seed=0),
+    ]
+    for partition in partitions:
+        try:
+            parts = partition()
+        except UsageError:
+            continue
+        assert_is_a_partition(parts, len(LABELS), of_all=partition is not partitions[1])

@@ -1,6 +1,7 @@
 """A federated run that stopped goes on to the same bits."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from kinestore.federated.simulation import (
 )
 from kinestore.heads import TrainingConfig, create
 from kinestore.store import Store, UsageError, ViewSpec
+from tests.helpers.known_noise import fix_noise
 from tests.helpers.paths import ROOT
 from tests.helpers.stored import clip, embedding
 from tests.helpers.trained import metrics
@@ -69,8 +71,9 @@ def without_time(history: History) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("name", STRATEGIES)
 @pytest.mark.parametrize("stop", [1, 4])
 def test_a_resumed_run_has_the_bits_of_one_that_never_stopped(
-    tmp_path: Path, name: str, stop: int
+    tmp_path: Path, name: str, stop: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    fix_noise(monkeypatch)
     whole = run(name)
     path = tmp_path / "checkpoint.safetensors"
     run(name, rounds=stop, checkpoints=CheckpointConfig(path=path))
@@ -85,6 +88,22 @@ def test_a_resumed_run_has_the_bits_of_one_that_never_stopped(
     assert without_time(again) == without_time(whole)
     assert seen == again.rounds  # those that were done are told again, as they were
     assert len(read_checkpoint(path).records) == ROUNDS
+
+
+@pytest.mark.parametrize("name", ["fedavg, noise", "personal, noise"])
+def test_noise_is_drawn_anew_by_every_run_and_after_every_resume(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "checkpoint.safetensors"
+    stopped = run(name, rounds=2, checkpoints=CheckpointConfig(path=path))
+    kept = read_checkpoint(path).server.arrays
+    assert all(torch.equal(kept[key], stopped.state[key]) for key in kept)
+    one, other = (
+        run(name, rounds=3, checkpoints=CheckpointConfig(path=copied, resume=True))
+        for copied in (shutil.copy(path, tmp_path / "1"), shutil.copy(path, tmp_path / "2"))
+    )
+    # the rounds that were done are kept; the next has the same clients, and other noise
+    assert one.rounds[:2] == other.rounds[:2] == stopped.rounds
+    assert one.rounds[2].participants == other.rounds[2].participants
+    assert not any(torch.equal(one.state[key], other.state[key]) for key in kept)
 
 
 def test_a_run_that_is_done_computes_nothing_more(tmp_path: Path) -> None:

@@ -14,11 +14,18 @@ from kinestore.federated import create as create_strategy
 from kinestore.federated.client_data import LocalSamples
 from kinestore.federated.client_update import LocalConfig, local_update
 from kinestore.federated.partition import iid
-from kinestore.federated.simulation import History, RoundRecord, SimulationOptions, simulate
+from kinestore.federated.simulation import (
+    History,
+    RoundRecord,
+    RoundsConfig,
+    SimulationOptions,
+    simulate,
+    simulate_clients,
+)
 from kinestore.federated.strategies.fedavg import FedAvg
 from kinestore.heads import FeatureSamples, TrainingConfig, create, fit
 from kinestore.heads.support.seeds import derive_seed
-from kinestore.store import UsageError
+from kinestore.store import KinestoreError, UsageError
 
 OPTIONS = ("clients_per_round", "seed", "test", "on_round")
 LOCAL = TrainingConfig(epochs=2, batch_size=16, learning_rate=5e-3, weight_decay=0.0)
@@ -125,7 +132,7 @@ def test_two_rounds_are_local_updates_averaged_twice() -> None:
             for client, part in enumerate(parts)
         ]
         assert [update.num_samples for update in updates] == [50, 70]
-        state = create_strategy("fedavg").apply(state, updates, seed=0)
+        state = create_strategy("fedavg").apply(state, updates)
     history = run(parts=parts)
     assert all(torch.equal(history.state[name], array) for name, array in state.arrays.items())
 
@@ -273,12 +280,55 @@ def test_a_client_that_overflows_is_rejected_and_the_round_goes_on_with_the_rest
     assert all(torch.equal(history.state[name], array) for name, array in alone.arrays.items())
 
 
-def test_a_round_in_which_all_are_rejected_keeps_the_model() -> None:
-    history = run(features=overflowing().repeat(120, 1))
-    assert [record.refused for record in history.rounds] == [4, 4]
-    assert all(math.isnan(record.train_loss) for record in history.rounds)
-    for name, array in head().state_dict().items():
-        assert torch.equal(history.state[name], array)
+@pytest.mark.parametrize("strategy", ["fedavg", "feddyn", "fedavg with noise"])
+def test_a_round_in_which_all_are_rejected_ends_the_run(strategy: str) -> None:
+    stages = {"clip": 1.0, "noise": 1.0} if "noise" in strategy else {}
+    seen: list[RoundRecord] = []
+    with pytest.raises(KinestoreError) as raised:
+        run(
+            features=overflowing().repeat(120, 1),
+            strategy=create_strategy(strategy.split()[0], **stages),
+            on_round=seen.append,
+        )
+    told = str(raised.value)
+    assert told.startswith("round 1: none of 4 updates can be used (client 0: ")
+    assert "holds NaN or infinity; client 1: " in told
+    assert told.endswith(
+        "and 1 more); use a lower learning rate, or look for clips with extreme features"
+    )
+    assert not seen and "\n" not in told
+
+
+def test_a_client_without_rows_takes_no_part_and_the_others_keep_their_numbers() -> None:
+    features, labels = blobs(0)
+
+    def clients(*sizes: int) -> list[LocalSamples]:
+        ends = np.cumsum(sizes)
+        return [
+            LocalSamples(
+                samples=FeatureSamples(
+                    features=torch.from_numpy(features[end - size : end]),
+                    labels=torch.from_numpy(labels[end - size : end]),
+                ),
+                config=LOCAL,
+            )
+            for end, size in zip(ends, sizes, strict=True)
+        ]
+
+    config = RoundsConfig(rounds=2, device="cpu", strategy=create_strategy("feddyn"))
+    with_gap = simulate_clients(head(), clients(40, 0, 40), config=config)
+    assert [record.participants for record in with_gap.rounds] == [(0, 2), (0, 2)]
+    assert all(record.refused == 0 for record in with_gap.rounds)
+    drawn = simulate_clients(
+        head(), clients(40, 0, 40), config=RoundsConfig(rounds=8, clients_per_round=1, device="cpu")
+    )
+    assert {record.participants for record in drawn.rounds} == {(0,), (2,)}
+    with pytest.raises(
+        UsageError, match="clients_per_round=3: must be from 1 to 2, the number of clients"
+    ):
+        simulate_clients(
+            head(), clients(40, 0, 40), config=RoundsConfig(rounds=1, clients_per_round=3)
+        )
 
 
 def with_nan() -> NDArray[np.float32]:

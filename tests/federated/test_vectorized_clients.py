@@ -17,6 +17,7 @@ from kinestore.federated.simulation import History, SimulationOptions, simulate
 from kinestore.federated.vectorized_clients import VectorizedClients, can_vectorize
 from kinestore.heads import FeatureSamples, TrainingConfig, create
 from kinestore.pipeline.training.model_spec import read_strategy
+from tests.helpers.known_noise import fix_noise
 
 WIDTH, CLASSES = 6, 4
 SIZES = (1, 5, 20, 13)
@@ -138,7 +139,10 @@ def vectorized_on_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
         clients = [data for data in self._clients if isinstance(data, LocalSamples)]
         assert can_vectorize(self.model, clients)
         return VectorizedClients(
-            self.model, clients, proximal=any(term.coefficient for term in self._terms), device=CPU
+            self.model,
+            clients,
+            proximal=any(term.coefficient for term in self._terms.values()),
+            device=CPU,
         )
 
     monkeypatch.setattr(_rounds.RoundRunner, "_vectorize", vectorize)
@@ -176,8 +180,13 @@ RUNS = [
 
 @pytest.mark.parametrize(("strategy", "head", "settings"), RUNS)
 def test_whole_runs_agree(
-    strategy: str, head: str, settings: dict[str, Any], request: pytest.FixtureRequest
+    strategy: str,
+    head: str,
+    settings: dict[str, Any],
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    fix_noise(monkeypatch)
     alone = run(strategy, head, **settings)
     request.getfixturevalue("vectorized_on_cpu")
     together = run(strategy, head, **settings)

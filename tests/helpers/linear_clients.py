@@ -107,7 +107,7 @@ def run(algorithm: Algorithm) -> tuple[ServerState, list[ClientState], list[Clie
         ]
         kept = [result.state for result in results]
         updates = [result.update for result in results]
-        state = algorithm.apply(state, updates, seed=number)
+        state = algorithm.apply(state, updates)
     return state, kept, updates
 
 

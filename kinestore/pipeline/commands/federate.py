@@ -70,6 +70,9 @@ def federate_command(
             help="Number of clients drawn for each round. [default: all]",
         ),
     ] = None,
+    min_clips: Annotated[
+        int, typer.Option(help="Training clips that a client needs to take part.")
+    ] = 3,
     split: SplitOption = None,
     cv: CvOption = None,
     folds: FoldsOption = None,
@@ -129,6 +132,7 @@ def federate_command(
                 rounds=rounds,
                 partition=partition,
                 clients_per_round=clients_per_round,
+                min_clips=min_clips,
                 checkpoint_every=checkpoint_every,
                 resume=resume,
             ),

@@ -93,11 +93,29 @@ def run_table(summary: Mapping[str, Any], out: "Path") -> RenderableType:
         clips = f"{summary['num_test']}, each tested by a model that was not trained on it"
     rows = [("clips", clips), ("test set", summary["evaluation"])]
     rows += [(name, f"{summary[name]:.3f}") for name in ("top1", "top5", "macro_f1")]
+    for name, kind in {
+        "untrained_classes": "classes that were never trained",
+        "left_out_clients": "clients with too few clips, left out",
+        "rejected_updates": "updates rejected",
+    }.items():
+        if listed := summary.get(name):
+            rows.append((f"{len(listed)} {kind}", _first_of(listed)))
+    if spent := summary.get("privacy"):
+        epsilon = "infinity" if spent["epsilon"] is None else f"{spent['epsilon']:.3g}"
+        rows.append(("privacy of the model", f"epsilon {epsilon} for delta 1e-5"))
+        rows.append(("features", "not scaled, as the statistics of clients have no noise"))
     if "bytes_up" in summary:
         rows += [("sent by clients", f"{summary['bytes_up'] / 1e6:.1f} MB")]
         rows += [("sent to clients", f"{summary['bytes_down'] / 1e6:.1f} MB")]
     rows += [("seconds", f"{summary['seconds']:.1f}")]
     return text_table(("", ""), rows, title=f"run {out}")
+
+
+def _first_of(sentences: Sequence[str], *, most: int = 5) -> str:
+    """Return the first sentences in lines, and the number of the others."""
+    more = len(sentences) - most
+    others = [f"and {more} more, in summary.json"] if more > 0 else []
+    return "\n".join([*sentences[:most], *others])
 
 
 def explanation_text(result: Mapping[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
 import json
 import math
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 from kinestore.pipeline.runs.earlier_names import with_current_names
@@ -39,6 +39,7 @@ class FederatedFigures:
         num_rejected_updates: Number of rejected updates, over all folds.
         rejected_updates: One sentence for each.
         privacy: Bound on what the saved model reveals of a client, where noise was added.
+        left_out_clients: One for each client that had too few training clips to take part.
     """
 
     mean_client_top1: float | None
@@ -55,6 +56,7 @@ class FederatedFigures:
     num_rejected_updates: int
     rejected_updates: list[str]
     privacy: dict[str, float | None] | None = None
+    left_out_clients: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +87,8 @@ class RunSummary:
         processes: Number of processes; of clips of frames.
         device: Kind of device; of clips of frames.
         clips_per_s: Training clips a second; of clips of frames.
+        untrained_classes: One sentence for each class that a fold tests or validates on but does
+            not train on; None where there is none.
         federation: Figures of a federated run.
     """
 
@@ -111,16 +115,17 @@ class RunSummary:
     processes: int | None = None
     device: str | None = None
     clips_per_s: float | None = None
+    untrained_classes: list[str] | None = None
     federation: FederatedFigures | None = None
 
     def __post_init__(self) -> None:
         for name in FRACTIONS:
             if not 0 <= getattr(self, name) <= 1:
                 raise InvalidSummary(f"{name}={getattr(self, name)}: must be from 0 to 1")
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if field.name.startswith("num_") and value is not None and value < 0:
-                raise InvalidSummary(f"{field.name}={value}: must be 0 or more")
+        for name in (own.name for own in fields(self)):
+            value = getattr(self, name)
+            if name.startswith("num_") and value is not None and value < 0:
+                raise InvalidSummary(f"{name}={value}: must be 0 or more")
         if not 0 <= self.seconds < math.inf:
             raise InvalidSummary(f"seconds={self.seconds}: must be 0 or more and finite")
         if len(set(self.classes)) < len(self.classes):
@@ -159,5 +164,5 @@ class RunSummary:
 
 def _take(values: dict[str, object], kind: type) -> dict[str, object]:
     """Remove and return the entries that are fields of a dataclass."""
-    names = {field.name for field in fields(kind)} & values.keys()
+    names = {own.name for own in fields(kind)} & values.keys()
     return {name: values.pop(name) for name in names}

@@ -55,9 +55,12 @@ class FederationConfig:
         partition: Which clients hold which clips: one of `PARTITIONS`, such as "iid" for even
             shares of every class or "group" to keep each group with one client.
         clients_per_round: Number of clients drawn for each round; None takes all.
+        min_clips: Training clips that a client needs to take part, 1 or more. The mean and
+            deviation of fewer than 3 clips would give their features away, so that clients with
+            fewer never send theirs.
         checkpoint_every: Rounds between two checkpoints in the run folder, 1 or more.
-        resume: Continue from the run folder's checkpoints, to the same bits; start where there are
-            none. A run that is finished is only read.
+        resume: Continue from the run folder's checkpoints, to the same bits unless there is noise,
+            which is drawn anew; start where there are none. A run that is finished is only read.
     """
 
     strategy: str = "fedavg"
@@ -65,8 +68,13 @@ class FederationConfig:
     rounds: int = 80
     partition: str = "iid"
     clients_per_round: int | None = None
+    min_clips: int = 3
     checkpoint_every: int = 10
     resume: bool = False
+
+    def __post_init__(self) -> None:
+        if self.min_clips < 1:
+            raise UsageError(f"min_clips={self.min_clips}: must be 1 or more")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -58,5 +58,16 @@ class TrainingData(Protocol):
     def check(self, model: nn.Module) -> None:
         """Refuse a model that does not take these clips, before anything is written."""
 
-    def prepare(self, parts: Sequence[NDArray[np.int64]]) -> PreparedData:
-        """Standardize by the rows of all parts; each part holds the row numbers of one client."""
+    def prepare(
+        self,
+        parts: Sequence[NDArray[np.int64]],
+        *,
+        measured: Sequence[NDArray[np.int64]] | None = None,
+    ) -> PreparedData:
+        """Standardize the samples of clients.
+
+        Args:
+            parts: Row numbers of each client.
+            measured: Those by which features are scaled, of the clients that send statistics;
+                None for all parts, and none for no scaling.
+        """

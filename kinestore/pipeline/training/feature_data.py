@@ -54,9 +54,18 @@ class FeatureData:
         first = to_features(self.rows.features[:1])
         check_rows(model.cpu(), first, to_labels(self.rows.labels[:1]))
 
-    def prepare(self, parts: Sequence[NDArray[np.int64]]) -> PreparedData:
-        """Standardize by the statistics of the parts' rows."""
-        standardizer, traffic = federated_standardizer(self.rows.features, parts)
+    def prepare(
+        self,
+        parts: Sequence[NDArray[np.int64]],
+        *,
+        measured: Sequence[NDArray[np.int64]] | None = None,
+    ) -> PreparedData:
+        """Standardize by the statistics of rows."""
+        standardizer, traffic = federated_standardizer(
+            self.rows.features,
+            parts if measured is None else measured,
+            num_receivers=sum(len(part) > 0 for part in parts),
+        )
         ready = to_features(standardizer.apply(self.rows.features))
         labels = to_labels(self.rows.labels)
 

@@ -1,5 +1,6 @@
 """Figures of a training job's folds, for its summary, its predictions and its curves."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TypedDict
 
@@ -68,6 +69,30 @@ def best_epochs(folds: Sequence[Fold], results: Sequence[TrainedFold]) -> dict[s
     """Return the best epoch of each fold that has a validation part to choose it by."""
     pairs = zip(folds, results, strict=True)
     return {fold.name: result.best_epoch for fold, result in pairs if len(fold.validation)}
+
+
+def untrained_classes(rows: Features, folds: Sequence[Fold]) -> list[str] | None:
+    """Name the classes that a fold tests or validates on without a training clip of them.
+
+    Args:
+        rows: Clips with labels.
+        folds: The folds that were tested, with the clips that they really trained on.
+
+    Returns:
+        One sentence for each; None where there is no such class.
+    """
+    found = []
+    for fold in folds:
+        trained = set(rows.labels[fold.train].tolist())
+        for part, numbers in {"test": fold.test, "validation": fold.validation}.items():
+            for label, num_clips in sorted(Counter(rows.labels[numbers].tolist()).items()):
+                if label not in trained:
+                    where = f" in fold {fold.name}" if len(folds) > 1 else ""
+                    found.append(
+                        f"{rows.classes[label]}: {num_clips} {part} clips{where}, and none to "
+                        "train on"
+                    )
+    return found or None
 
 
 def epoch_panels(results: Sequence[TrainedFold]) -> list[LinePanel]:

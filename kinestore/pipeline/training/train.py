@@ -24,6 +24,7 @@ from kinestore.pipeline.training.run_figures import (
     fold_top1,
     predictions_of,
     seen_clips,
+    untrained_classes,
 )
 from kinestore.progress import Progress
 from kinestore.store import Features, UsageError
@@ -119,6 +120,7 @@ def train(
                 fold_top1=fold_top1(rows, folds, results),
                 best_epochs=best_epochs(folds, results),
                 num_changed=clips.num_changed,
+                untrained_classes=untrained_classes(rows, folds),
                 classes=rows.classes,
                 config=asked,
                 processes=processes.count if of_frames else None,

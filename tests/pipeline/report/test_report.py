@@ -29,6 +29,7 @@ from kinestore.pipeline.runs.client_partition import count_client_classes
 from kinestore.pipeline.runs.predictions import read_predictions, write_predictions
 from kinestore.pipeline.video.identity import identify
 from kinestore.store import Clip, Embedding, Source, Store, StoreError, UsageError, ViewSpec
+from tests.helpers.broken_client import break_client
 from tests.helpers.jobs import federate, train
 from tests.helpers.numbered import make_video
 from tests.helpers.reported import HOSTILE, Page, change, retold, without_pictures
@@ -231,11 +232,17 @@ def test_the_confusion_is_drawn_cell_by_cell(folded: Path) -> None:
     assert {(label, said): int(number) for label, said, number in drawn} == counted
 
 
-def test_refusals_are_listed(tmp_path: Path) -> None:
-    settings = TrainingConfig(epochs=5, learning_rate=1e30)
-    federate(clips(), out=tmp_path / "run", clients=2, rounds=1, settings=settings)
+def test_refusals_and_clients_that_are_left_out_are_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    break_client(monkeypatch, 0)
+    splits = ["test" if row < 12 else "train" for row in range(60)]
+    groups = ["d" if row == 59 else "abc"[row % 3] for row in range(60)]
+    asked: dict[str, Any] = {"partition": "group", "clients": 4, "rounds": 1}
+    federate(clips(splits=splits, groups=groups), out=tmp_path / "run", settings=QUICK, **asked)
     text = told(tmp_path / "run").text
-    assert "2 updates rejected round 1, client 0: " in text and "holds NaN or infinity" in text
+    assert "1 clients had too few clips and were left out client 3: 1 training clips" in text
+    assert "1 updates rejected round 1, client 0: " in text and "holds NaN or infinity" in text
 
 
 # Its curves.

@@ -30,7 +30,7 @@ from kinestore.pipeline.training.federated.figures import (
 from kinestore.pipeline.training.federated.fold_simulation import FederatedTrainer
 from kinestore.pipeline.training.folds import Fold, choose_folds, score_folds
 from kinestore.pipeline.training.networks.clip_data import FrameClips
-from kinestore.pipeline.training.run_figures import predictions_of
+from kinestore.pipeline.training.run_figures import predictions_of, untrained_classes
 from kinestore.pipeline.training.train import open_data
 from kinestore.progress import Progress
 from kinestore.store import Features, UsageError
@@ -77,8 +77,9 @@ def federate(
 ) -> RunSummary:
     """Partition the training clips among clients, train together, and write a run folder.
 
-    The standardizer of features comes from statistics that clients send, without any row; colors of
-    frames are scaled alike everywhere. A client's own test clips are those of its groups with the
+    The standardizer of features comes from statistics that clients send, without any row; with
+    noise features are not scaled, as statistics would be sent without noise. Colors of frames are
+    scaled alike everywhere. A client's own test clips are those of its groups with the
     partition "group"; else each class's are shared out as the client's training clips are. Where
     parts of the model are private, a clip is tested by the model of its client.
 
@@ -95,7 +96,7 @@ def federate(
 
     Raises:
         UsageError: If the request or the clips do not allow it.
-        KinestoreError: If a video cannot be decoded any more.
+        KinestoreError: If no update of a round can be used, or a video cannot be decoded any more.
     """
     started = time.perf_counter()
     config = training or default_client_training(data)
@@ -133,6 +134,7 @@ def federate(
             "clients": federation.num_clients,
             "rounds": federation.rounds,
             "clients_per_round": federation.clients_per_round,
+            "min_clips": federation.min_clips,
             "evaluation": described,
             "settings": asdict(config),
             "seed": seed,
@@ -165,6 +167,9 @@ def federate(
                 **scores.fractions(),
                 **counts_of(clips, scored, last, crossed=crossed),
                 num_changed=clips.num_changed,
+                untrained_classes=untrained_classes(
+                    rows, [result.partition.trained_fold for result in scored]
+                ),
                 classes=rows.classes,
                 config=asked,
                 federation=federated_figures(trainer, results, scored, predictions, communication),

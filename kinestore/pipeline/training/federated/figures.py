@@ -101,6 +101,11 @@ def federated_figures(
             for rejected in record.refusals
         ],
         privacy=_privacy(trainer, last),
+        left_out_clients=[
+            f"{_fold_prefix(result, results)}client {client}: {num_clips} training clips"
+            for result in results
+            for client, num_clips in result.partition.left_out.items()
+        ],
     )
 
 
@@ -127,13 +132,7 @@ def _fold_prefix(result: FederatedFold, results: Sequence[FederatedFold]) -> str
 
 def _privacy(trainer: FederatedTrainer, last: FederatedFold) -> dict[str, float | None] | None:
     """Return a bound on what the saved model reveals of a client, where there is noise."""
-    federation = trainer.federation
-    rate = (
-        1.0
-        if federation.clients_per_round is None
-        else federation.clients_per_round / federation.num_clients
-    )
-    spent = privacy_of(trainer.strategy.stages, rounds=len(last.history.rounds), rate=rate)
+    spent = privacy_of(trainer.strategy.stages, last.history.rounds)
     return None if spent is None else asdict(spent)
 
 

@@ -1,7 +1,7 @@
 """Federated training on one fold: the clients' clips, the rounds, and the test clips' logits."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from kinestore.federated.evaluation import HeldOut, Predict
 from kinestore.federated.round_record import RoundRecord
 from kinestore.federated.rounds import initial_server_state
 from kinestore.federated.simulation import CheckpointConfig, History, simulate_clients
+from kinestore.federated.standardization import LEAST_MEASURED
 from kinestore.heads import Standardizer, TrainingConfig
 from kinestore.heads.training.processes import Processes
 from kinestore.pipeline.training.config import FederationConfig
@@ -36,11 +37,19 @@ class FoldPartition:
         fold: The fold.
         parts: Training clips of each client, as numbers into all rows.
         test_parts: Test clips of each client, as numbers into the fold's.
+        left_out: Number of training clips of each client that has too few to take part; its part is
+            empty.
     """
 
     fold: Fold
     parts: list[NDArray[np.int64]]
     test_parts: list[NDArray[np.int64]]
+    left_out: dict[int, int]
+
+    @property
+    def trained_fold(self) -> Fold:
+        """The fold with the training clips of the clients alone."""
+        return replace(self.fold, train=np.concatenate(self.parts))
 
     @property
     def owners(self) -> NDArray[np.int64]:
@@ -102,19 +111,30 @@ class FederatedTrainer:
         parts = partition_clips(
             rows, fold.train, clients=self.federation.num_clients, partition=kind, seed=self._seed
         )
+        least = self.federation.min_clips
+        left_out = {client: len(part) for client, part in enumerate(parts) if len(part) < least}
+        if len(left_out) == len(parts):
+            raise UsageError(
+                f"min_clips={least}: none of {len(parts)} clients has so many training clips, the "
+                f"largest has {max(left_out.values())}; use fewer clients"
+            )
+        parts = [part[:0] if client in left_out else part for client, part in enumerate(parts)]
         own = partition_test_clips(rows, parts, fold.test, partition=kind, seed=self._seed)
-        return FoldPartition(fold=fold, parts=parts, test_parts=own)
+        return FoldPartition(fold=fold, parts=parts, test_parts=own, left_out=left_out)
 
     def check(self, partitions: Sequence[FoldPartition]) -> None:
         """Refuse what cannot be run, before anything is written."""
         model, federation = self.data.new_model(), self.federation
         self.data.check(model)
+        fewest = min(federation.num_clients - len(each.left_out) for each in partitions)
+        RoundsConfig(
+            rounds=federation.rounds, clients_per_round=federation.clients_per_round
+        ).check_clients(fewest)
         state = initial_server_state(
-            model,
-            self.strategy,
-            num_clients=federation.num_clients,
-            clients_per_round=federation.clients_per_round,
+            model, self.strategy, num_clients=fewest, clients_per_round=federation.clients_per_round
         )
+        for each in partitions:
+            self._measured(each)
         shares_all = len(state.arrays) == len(model.state_dict())
         if not shares_all and any(
             sum(map(len, each.test_parts)) < len(each.fold.test) for each in partitions
@@ -132,7 +152,8 @@ class FederatedTrainer:
         on_round: Callable[[RoundRecord], None],
     ) -> FederatedFold:
         """Train on the fold's parts and test on its test clips."""
-        ready, model = self.data.prepare(partition.parts), self.data.new_model()
+        ready = self.data.prepare(partition.parts, measured=self._measured(partition))
+        model = self.data.new_model()
         history = simulate_clients(
             model,
             [
@@ -160,6 +181,21 @@ class FederatedTrainer:
             history=history,
             logits=logits,
         )
+
+    def _measured(self, partition: FoldPartition) -> list[NDArray[np.int64]]:
+        """Return the parts whose statistics scale the features; none with noise.
+
+        Statistics are sent as they are, and the bound on privacy would not hold for them.
+        """
+        if self.strategy.stages.noise:
+            return []
+        measured = [part for part in partition.parts if len(part) >= LEAST_MEASURED]
+        if not measured and self.data.rows.features.shape[-1]:
+            raise UsageError(
+                f"clients={len(partition.parts)}: none has {LEAST_MEASURED} training clips, and "
+                "the statistics of fewer would give their features away; use fewer clients"
+            )
+        return measured
 
     def _held_out(self, partition: FoldPartition, ready: PreparedData) -> HeldOut:
         """Return the fold's test clips, numbered within the fold."""

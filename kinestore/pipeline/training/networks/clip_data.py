@@ -142,7 +142,12 @@ class ClipData:
                 f"network ({reason}); use another size or other frames"
             ) from error
 
-    def prepare(self, parts: Sequence[NDArray[np.int64]]) -> PreparedData:
+    def prepare(
+        self,
+        parts: Sequence[NDArray[np.int64]],
+        *,
+        measured: Sequence[NDArray[np.int64]] | None = None,
+    ) -> PreparedData:
         """Hand each client its clips; colors are scaled alike everywhere."""
 
         def center(model: nn.Module, numbers: NDArray[np.int64]) -> Tensor:

@@ -2,16 +2,21 @@
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from safetensors.torch import load_file
 
+from kinestore.federated import standardization
 from kinestore.heads import TrainingConfig
+from kinestore.heads.support.standardizer import Moments, combine
 from kinestore.pipeline.runs.predictions import read_predictions
-from kinestore.store import Features, UsageError
+from kinestore.store import Features, KinestoreError, UsageError
+from tests.helpers.broken_client import break_client
 from tests.helpers.jobs import federate, watch
 from tests.helpers.trained import described, metrics, three_classes
 
@@ -174,13 +179,124 @@ def test_a_finished_run_is_read_again_but_not_for_other_clips(tmp_path: Path) ->
 
 
 def test_noise_is_accounted_for(tmp_path: Path) -> None:
-    asked: dict[str, Any] = {"clients": 4, "clients_per_round": 2, "rounds": 3, "settings": SHORT}
-    summary = federate(clips(), out=tmp_path, strategy="fedavg:clip=1,noise=2", **asked)
-    spent = summary["privacy"]
-    assert (spent["noise"], spent["clip"], spent["rate"], spent["delta"]) == (2.0, 1.0, 0.5, 1e-5)
-    # by Opacus, three rounds of noise 2 are 4.01 with all clients: half of them tell less
-    assert spent["epsilon"] == pytest.approx(2.466, abs=1e-3)
+    asked: dict[str, Any] = {"clients": 4, "rounds": 3, "settings": SHORT}
+    asked |= {"strategy": "fedavg:clip=1,noise=2"}
+    spent = federate(clips(), out=tmp_path, **asked)["privacy"]
+    assert (spent["noise"], spent["clip"], spent["rounds"], spent["delta"]) == (2.0, 1.0, 3, 1e-5)
+    # by Opacus, three rounds of noise 2 are 4.01 with all clients
+    assert spent["epsilon"] == pytest.approx(4.01, abs=1e-2)
+    # drawn clients are named in communication.json: only the rounds that none sits out count
+    drawn = federate(clips(), out=tmp_path, clients_per_round=1, **asked)["privacy"]
+    sent = json.loads((tmp_path / "communication.json").read_text())
+    assert drawn["rounds"] == max(row["rounds"] for row in sent["clients"]) < 3
+    assert drawn["epsilon"] < spent["epsilon"]
     assert federate(clips(), out=tmp_path, rounds=1, settings=SHORT)["privacy"] is None
+
+
+def test_noise_comes_from_no_seed_and_nothing_of_it_is_kept(tmp_path: Path) -> None:
+    asked: dict[str, Any] = {"strategy": "fedavg:clip=1,noise=2", "rounds": 1, "settings": SHORT}
+    asked |= {"clients": 4, "head": "mlp:hidden=8"}
+    one = federate(clips(), out=tmp_path / "one", **asked)
+    other = federate(clips(), out=tmp_path / "other", **asked)
+    assert one["privacy"] == other["privacy"]
+    first, second = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "other"))
+    # a clipped step of 1 by four clients, noise 2: two draws differ by 2 sqrt(2) / 4 on average
+    step = torch.cat([(first[key] - second[key]).flatten() for key in first if "head" in key])
+    assert float(step.std()) == pytest.approx(2 * 2**0.5 / 4, rel=0.5)
+
+
+def test_with_noise_no_moments_are_sent_and_features_are_not_scaled(tmp_path: Path) -> None:
+    asked: dict[str, Any] = {"rounds": 1, "settings": SHORT, "clients": 4}
+    summary = federate(clips(), out=tmp_path, strategy="fedavg:clip=1,noise=2", **asked)
+    assert (summary["standardise_bytes_up"], summary["standardise_bytes_down"]) == (0, 0)
+    arrays = load_file(tmp_path / "model.safetensors")
+    assert torch.equal(arrays["standardise.mean"], torch.zeros(10, dtype=torch.float64))
+    assert torch.equal(arrays["standardise.std"], torch.ones(10, dtype=torch.float64))
+    scaled = federate(clips(), out=tmp_path, strategy="fedavg:clip=1", **asked)
+    assert scaled["standardise_bytes_up"] == 4 * (8 + 16 * 10)
+
+
+def with_groups(*sizes: int) -> Features:
+    """Return clips in groups of these sizes, all to train on, but for the last twelve."""
+    names = [f"group {number}" for number, size in enumerate(sizes) for _ in range(size)]
+    num_train = len(names)
+    names += ["group 0"] * 12
+    splits = ["train"] * num_train + ["test"] * 12
+    return clips(num_rows=num_train + 12, groups=names, splits=splits)
+
+
+def sent_moments(monkeypatch: pytest.MonkeyPatch) -> list[Moments]:
+    """Return a list to which every client's moments are added."""
+    seen: list[Moments] = []
+
+    def watched(parts: Sequence[Moments]) -> Moments:
+        seen.extend(parts)
+        return combine(parts)
+
+    monkeypatch.setattr(standardization, "combine", watched)
+    return seen
+
+
+@pytest.mark.parametrize("min_clips", [1, 3, 10])
+def test_a_client_with_too_few_clips_is_left_out_and_its_moments_are_never_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, min_clips: int
+) -> None:
+    sizes = (20, 1, 2, 3, 12)
+    seen = sent_moments(monkeypatch)
+    asked: dict[str, Any] = {"partition": "group", "clients": 5, "rounds": 2, "settings": SHORT}
+    summary = federate(with_groups(*sizes), out=tmp_path, min_clips=min_clips, **asked)
+    part = [size if size >= min_clips else 0 for size in sizes]
+    assert summary["client_sizes"] == part
+    assert summary["num_train"] == sum(part)
+    assert summary["num_left_out"] == 38 - sum(part)
+    small = [(client, size) for client, size in enumerate(sizes) if size < min_clips]
+    assert summary["left_out_clients"] == [f"client {c}: {n} training clips" for c, n in small]
+    sent = json.loads((tmp_path / "communication.json").read_text())
+    taking = [client for client, size in enumerate(part) if size]
+    assert [row["clients"] for row in sent["rounds"]] == [taking, taking]
+    # one clip's mean is the clip, and two are the mean minus and plus the deviation
+    assert [moments.count for moments in seen] == [size for size in part if size >= 3]
+    assert summary["standardise_bytes_down"] == len(taking) * 16 * 10
+    assert json.loads((tmp_path / "config.json").read_text())["min_clips"] == min_clips
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        ({"min_clips": 0}, "min_clips=0: must be 1 or more"),
+        ({"clients": 24}, "min_clips=3: none of 24 clients has so many training clips, the larg"),
+        ({"clients": 24, "min_clips": 1}, "clients=24: none has 3 training clips, and the"),
+        ({"clients_per_round": 4, "min_clips": 13}, "min_clips=13: none of 4 clients has so many"),
+        (
+            {"partition": "classes", "clients": 3, "min_clips": 17, "clients_per_round": 3},
+            "min_clips=17: none of 3 clients",
+        ),
+    ],
+)
+def test_clients_that_are_all_too_small_are_refused_before_anything_is_written(
+    tmp_path: Path, choice: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        federate(clips(), out=tmp_path / "run", **{"rounds": 1, "settings": SHORT, **choice})
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_class_that_no_client_trains_on_is_named(tmp_path: Path) -> None:
+    features = with_groups(20, 2, 16)
+    labels = np.arange(len(features.labels)) % 2
+    labels[20:22] = 2  # the class of the client that is left out
+    labels[-3:] = 2
+    summary = federate(
+        dataclasses.replace(features, labels=labels),
+        out=tmp_path,
+        partition="group",
+        clients=3,
+        rounds=1,
+        settings=SHORT,
+    )
+    assert summary["untrained_classes"] == [
+        f"{features.classes[2]}: 3 test clips, and none to train on"
+    ]
 
 
 def test_with_a_client_for_each_group_no_group_is_shared(tmp_path: Path) -> None:
@@ -213,13 +329,23 @@ def test_the_seed_decides_every_figure_but_the_time(tmp_path: Path) -> None:
     assert figures("a", 0) != figures("c", 1)
 
 
-def test_refusals_are_named_in_the_summary(tmp_path: Path) -> None:
-    settings = TrainingConfig(epochs=5, learning_rate=1e30)
-    summary = federate(clips(), out=tmp_path, clients=2, rounds=1, settings=settings)
-    assert summary["num_rejected_updates"] == 2
+def test_refusals_are_named_in_the_summary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    break_client(monkeypatch, 0)
+    summary = federate(clips(), out=tmp_path, rounds=1, settings=SHORT)
+    assert summary["num_rejected_updates"] == 1
     assert "round 1, client 0: " in summary["rejected_updates"][0]
     assert "holds NaN or infinity" in summary["rejected_updates"][0]
-    assert metrics(tmp_path)[0]["refused"] == "2"
+    assert metrics(tmp_path)[0]["refused"] == "1"
+
+
+@pytest.mark.parametrize("choice", [{}, {"folds": 2}, {"strategy": "fedavg:clip=1,noise=1"}])
+def test_a_run_whose_updates_are_all_rejected_fails(tmp_path: Path, choice: dict[str, Any]) -> None:
+    settings = TrainingConfig(epochs=5, learning_rate=1e30)
+    with pytest.raises(
+        KinestoreError, match=r"round 1: none of 4 updates can be used \(client 0: "
+    ):
+        federate(clips(), out=tmp_path, rounds=3, settings=settings, **choice)
+    assert not (tmp_path / "summary.json").exists()
 
 
 @pytest.mark.parametrize(
