@@ -1,10 +1,7 @@
 """Differential privacy of a run with the noise stage, by Opacus' accountant."""
 
-from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kinestore.federated.round_record import RoundRecord
 from kinestore.federated.stages import Stages
 from kinestore.store import UsageError
 
@@ -46,22 +43,20 @@ def check_accountant(stages: Stages) -> None:
             ) from error
 
 
-def privacy_of(stages: Stages, records: Sequence[RoundRecord]) -> Privacy | None:
-    """Return the bound of a run's rounds, by Renyi differential privacy; None without noise.
+def privacy_of(stages: Stages, *, rounds: int) -> Privacy | None:
+    """Return the bound of so many rounds, by Renyi differential privacy; None without noise.
 
     It holds for every strategy that accepts the noise, since whatever the strategy computes
     afterwards reads the noisy sums alone.
 
     Args:
         stages: Those of the run.
-        records: Those of its rounds.
+        rounds: The most rounds that any client took part in, 0 or more.
     """
     if not stages.noise or stages.clip is None:
         return None
     from opacus.accountants import RDPAccountant
 
-    taken = Counter(client for record in records for client in record.participants)
-    rounds = max(taken.values(), default=0)
     accountant = RDPAccountant()
     accountant.history = [(stages.noise, 1.0, rounds)]
     return Privacy(
