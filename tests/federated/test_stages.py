@@ -11,7 +11,6 @@ from torch import nn
 from kinestore import federated
 from kinestore.federated import ClientUpdate, ServerState
 from kinestore.federated.privacy import privacy_of
-from kinestore.federated.round_record import RoundRecord
 from kinestore.federated.system_random import system_normal
 from kinestore.store import UsageError
 from tests.helpers.known_noise import fix_noise
@@ -156,44 +155,25 @@ def test_equal_weights_by_hand_and_buffers_by_samples() -> None:
         assert (found["w"].item(), found["seen"].item(), found["n"].item()) == (-1.0, 0.5, 7)
 
 
-def record(*participants: int) -> RoundRecord:
-    """Return the record of a round of these clients."""
-    return RoundRecord(
-        round=1,
-        train_loss=0.0,
-        accuracy=None,
-        others={},
-        participants=participants,
-        refusals=(),
-        parameters_up=0,
-        parameters_down=0,
-        bytes_up=0,
-        bytes_down=0,
-        seconds=0.0,
-    )
-
-
 def test_the_bound_on_privacy_is_that_of_the_noise_whatever_the_strategy() -> None:
     accountants = pytest.importorskip("opacus.accountants")
     noisy = {"clip": 0.5, "noise": 1.0}
-    records = [record(0, 1), record(1, 2), record(1), record()]
     bounds = [
-        privacy_of(federated.create(name, **own, **noisy).stages, records)
+        privacy_of(federated.create(name, **own, **noisy).stages, rounds=3)
         for name, own in [("fedavg", {}), ("fedprox", {}), ("personal", {"private": ["bias"]})]
     ]
     first, *rest = bounds
     assert first is not None
     assert all(other == first for other in rest)
-    # client 1 took part most, three times; who took part is in the run folder, so that drawing
-    # clients at random hides nothing: three rounds at rate 1
+    # who took part is in the run folder, so that drawing clients hides nothing: rate 1
     accountant = accountants.RDPAccountant()
     accountant.history = [(1.0, 1.0, 3)]
     assert (first.clip, first.noise, first.rounds) == (0.5, 1.0, 3)
     assert first.epsilon == pytest.approx(accountant.get_epsilon(1e-5))
     assert 0 < first.epsilon < math.inf
-    nobody = privacy_of(federated.create("fedavg", **noisy).stages, [record()])
+    nobody = privacy_of(federated.create("fedavg", **noisy).stages, rounds=0)
     assert nobody is not None and nobody.epsilon == 0
-    assert privacy_of(federated.create("fedprox").stages, records) is None
+    assert privacy_of(federated.create("fedprox").stages, rounds=3) is None
 
 
 def test_noise_over_buffers_is_refused() -> None:

@@ -1,5 +1,6 @@
 """Figures of a federated job, for its summary, communication.json and curves."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, TypedDict
@@ -132,7 +133,8 @@ def _fold_prefix(result: FederatedFold, results: Sequence[FederatedFold]) -> str
 
 def _privacy(trainer: FederatedTrainer, last: FederatedFold) -> dict[str, float | None] | None:
     """Return a bound on what the saved model reveals of a client, where there is noise."""
-    spent = privacy_of(trainer.strategy.stages, last.history.rounds)
+    taken = Counter(client for record in last.history.rounds for client in record.participants)
+    spent = privacy_of(trainer.strategy.stages, rounds=max(taken.values(), default=0))
     return None if spent is None else asdict(spent)
 
 
