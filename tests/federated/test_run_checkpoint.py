@@ -97,7 +97,7 @@ def test_noise_is_drawn_anew_by_every_run_and_after_every_resume(tmp_path: Path,
     kept = read_checkpoint(path).server.arrays
     assert all(torch.equal(kept[key], stopped.state[key]) for key in kept)
     one, other = (
-        run(name, rounds=3, checkpoints=CheckpointConfig(path=copied, resume=True))
+        run(name, rounds=3, checkpoints=CheckpointConfig(path=Path(copied), resume=True))
         for copied in (shutil.copy(path, tmp_path / "1"), shutil.copy(path, tmp_path / "2"))
     )
     # the rounds that were done are kept; the next has the same clients, and other noise
