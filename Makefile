@@ -4,8 +4,9 @@ PYTHON ?= $(firstword $(shell for python in python3 python3.13 python3.12 python
 	&& echo $$python; done))
 BIN := .venv/bin
 INSTALLED := .venv/installed
+OTHER_PYTHONS_TESTS := tests/test_dataclasses.py tests/test_house.py tests/store tests/federated tests/heads
 
-.PHONY: demo test lint slow docs clean
+.PHONY: demo test other-pythons lint slow docs clean
 
 demo: $(INSTALLED)
 	$(BIN)/kinestore demo
@@ -15,6 +16,25 @@ test: $(INSTALLED)
 
 slow: $(INSTALLED)
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile --durations=40 -m slow
+
+# The fast tests of the packages below the pipeline, with every other Python that is found on PATH or
+# in pyenv's folder: what differs between versions is the language and the packages, not the jobs.
+other-pythons: $(INSTALLED)
+	@for version in 3.11 3.12 3.13; do \
+		for python in python$$version $$HOME/.pyenv/versions/$$version.*/bin/python; do \
+			$$python -c 'import sys; sys.exit("%d.%d" % sys.version_info[:2] != "'$$version'")' \
+				2> /dev/null || continue; \
+			$(BIN)/python -c 'import sys; sys.exit("%d.%d" % sys.version_info[:2] != "'$$version'")' \
+				&& break; \
+			echo "tests with Python $$version"; \
+			test -e .venv-$$version/installed || { $$python -m venv .venv-$$version \
+				&& .venv-$$version/bin/python -m pip install -q -c constraints.txt -e ".[dev]" \
+				&& touch .venv-$$version/installed; } || exit 1; \
+			.venv-$$version/bin/python -m pytest -q -n 2 --dist loadfile -m "not slow" \
+				$(OTHER_PYTHONS_TESTS) || exit 1; \
+			break; \
+		done; \
+	done
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
@@ -27,7 +47,7 @@ docs: $(INSTALLED)
 	$(BIN)/mkdocs build --strict
 
 clean:
-	rm -rf .venv build dist site *.egg-info kinestore-demo
+	rm -rf .venv .venv-* build dist site *.egg-info kinestore-demo
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(if $(PYTHON),,$(error Kinestore needs Python 3.11, 3.12 or 3.13; name one with make PYTHON=...))

@@ -16,7 +16,7 @@ from kinestore.extractors._frame_selection import FrameChoice
 from kinestore.store import Embedding, ViewSpec
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class PreparedClip:
     """Input of an extractor from one decoded clip: small enough to wait in a queue.
 

@@ -64,7 +64,7 @@ class CheckpointConfig:
             raise UsageError(f"every={self.every}: must be 1 or more")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class History:
     """Records and models of a whole run.
 
@@ -86,7 +86,7 @@ class History:
         return {**self.state, **self.private.get(client, {})}
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class SimulationOptions:
     """Further options of `simulate`.
 

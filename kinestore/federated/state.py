@@ -11,7 +11,7 @@ Arrays = Mapping[str, Tensor]
 """Tensors by their name in the model's state dict."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class ClientUpdate:
     """One client's model after its round, as it is sent to the server.
 
@@ -30,7 +30,7 @@ class ClientUpdate:
             raise UsageError(f"num_samples={self.num_samples}: must be 1 or more")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class ClientState:
     """Tensors that one client keeps to itself between its rounds.
 
@@ -45,7 +45,7 @@ class ClientState:
     correction: Arrays = field(default_factory=dict)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class ServerState:
     """The server's model and memory between rounds.
 

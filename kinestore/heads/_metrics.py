@@ -22,7 +22,7 @@ class Fractions(TypedDict):
     macro_recall: float
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Scores:
     """Fractions from 0 to 1 over the scored rows.
 

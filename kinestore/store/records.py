@@ -181,7 +181,7 @@ def _fingerprint(described: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Embedding:
     """One extractor's output for one clip.
 
@@ -244,7 +244,7 @@ class Snapshot:
         return {name: h for name, h in self.parts.items() if name.rpartition("/")[0] == folder}
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Features:
     """Embeddings joined by clip, ready to train on; rows are ordered by clip_id.
 

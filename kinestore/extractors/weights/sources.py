@@ -5,6 +5,7 @@ Downloads go to the caches of huggingface_hub and torch.hub, which other program
 
 import errno
 import re
+import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -104,9 +105,15 @@ def find_weights(name: str, source: WeightSource | None, given: str | Path | Non
 
 
 def _given(name: str, source: WeightSource | None, path: Path) -> WeightFiles:
-    if not path.exists():
-        raise UsageError(f"weights {path}: no such file or folder")
-    is_folder = path.is_dir()
+    try:
+        is_folder = stat.S_ISDIR(path.stat().st_mode)
+    except FileNotFoundError:
+        raise UsageError(f"weights {path}: no such file or folder") from None
+    except (OSError, ValueError) as error:  # a loop of links, a folder without permission
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(f"weights {path}: cannot be opened ({reason})") from error
+    if not is_folder and not path.is_file():
+        raise UsageError(f"weights {path}: must be a file or a folder, and no pipe or device")
     folder = path if is_folder else path.parent
     names = _weights_names(source) if is_folder else (path.name,)
     weights = next((folder / file for file in names if (folder / file).is_file()), None)

@@ -22,7 +22,7 @@ _BLOCK_VALUES = 2**25
 """Values turned into float64 at a time, 256 MB: sequences are large."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Moments:
     """Count, mean and squared deviation of each column, of a set of rows.
 
@@ -79,7 +79,7 @@ def _merge(a: Moments, b: Moments) -> Moments:
     )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Standardizer:
     """Scales each column to mean 0 and standard deviation 1 of the training rows.
 

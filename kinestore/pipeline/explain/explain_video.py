@@ -24,7 +24,7 @@ from kinestore.store import UsageError
 from kinestore.store.io.addresses import local_path
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class InputClip:
     """The input of a network from a video.
 

@@ -33,7 +33,7 @@ PACE_MS = (100, 500)
 """Shortest and longest time that an animation shows a frame."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class OverlayFrames:
     """Frames, their heat maps and texts to draw.
 

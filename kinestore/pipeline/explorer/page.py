@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from kinestore.store import UsageError
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Page:
     """A map of clips, and what is known of each.
 

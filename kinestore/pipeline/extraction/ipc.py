@@ -22,7 +22,7 @@ class ClipRequest(NamedTuple):
     clip_id: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class ClipResult:
     """The outputs of one clip.
 

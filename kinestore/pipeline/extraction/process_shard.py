@@ -43,7 +43,7 @@ Embed = Callable[[Sequence[ClipRequest]], Sequence[ClipOutcome]]
 """Embeds clips: a result or an error for each request, in the same order."""
 
 
-@dataclass
+@dataclass(eq=False)
 class _ShardRows:
     """Rows and counts of a shard that are not committed yet."""
 

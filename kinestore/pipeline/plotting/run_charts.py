@@ -24,7 +24,7 @@ MOST_NAMED = 150
 _MARKS = ("-", "--", "-.", ":")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class LinePanel:
     """One chart of a figure.
 

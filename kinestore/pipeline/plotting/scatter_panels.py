@@ -44,7 +44,7 @@ _TITLE, _NOTE = 9.0, 7.0  # sizes of letters in points
 _GRAY = "0.35"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class ScatterPanel:
     """One picture of the points.
 

@@ -31,7 +31,7 @@ _MOST_NEW = 5
 """One of so many clips may be new; with more new ones all are laid out again."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class PlacedFeatures:
     """Features and their places in the plane.
 

@@ -36,7 +36,7 @@ _FARTHEST = 1e6
 """Largest distance from the origin: UMAP's layouts are tens wide."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class CachedLayout:
     """A layout in the cache.
 

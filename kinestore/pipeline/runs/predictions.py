@@ -35,7 +35,7 @@ _PREDICTIONS = pa.schema(
 )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Predictions:
     """Predictions for test clips; rows are sorted by clip_id, and each clip occurs once.
 

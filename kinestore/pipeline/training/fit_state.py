@@ -45,7 +45,7 @@ class EpochRecord:
     test_accuracy: float
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, eq=False)
 class FitState:
     """The epochs of one fit so far, and the best of them.
 

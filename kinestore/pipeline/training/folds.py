@@ -21,7 +21,7 @@ _HOLD_OUT_PARTS = 5
 """One part in five is held out: 80:20."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Fold:
     """One division of the rows.
 

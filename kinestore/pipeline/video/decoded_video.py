@@ -37,7 +37,7 @@ FIRST_RGB_BYTES = 1 << 30
 """Most memory reserved for frames that a header claims and that are not decoded yet."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Frames:
     """Decoded frames, as they are displayed.
 

@@ -1,45 +1,141 @@
-"""Reading untrusted files of named tensors: no pickle runs."""
+"""Reading untrusted files of named tensors: no pickle runs, and no claim allocates memory."""
 
-import pickle
+import os
 import re
+import stat
+import warnings
+import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
+from torch.nn import Parameter
 
 from kinestore.store.errors import UsageError
 
-_CAUSE = re.compile(r"WeightsUnpickler error: (.*?)(?:\. |\n|$)")
+_CAUSE = re.compile(r"(?:WeightsUnpickler error: |(?=Trying to load ))(.*?)(?:\. |\.?\n|\.?$)")
 """The part of torch's message that names what is no tensor."""
 
-WRAPPERS = ("model_state", "state_dict")
-"""Keys under which pytorchvideo, and others, save the state dict."""
+_ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[^\x20-\x7e]")
+
+WRAPPERS = (
+    "model_state",
+    "state_dict",
+    "model_state_dict",
+    "model",
+    "net",
+    "network",
+    "module",
+    "state_dict_ema",
+    "model_ema",
+    "ema",
+)
+"""Keys under which training scripts save the state dict, a running mean of it last."""
+
+_PREFIXES = ("module.", "_orig_mod.")
+"""What data-parallel and compiled modules put before every name."""
+
+_MOST_NESTED = 4
+
+_MOST_SHARED, _SMALL_BYTES = 4, 1 << 20
+"""Times its size, and bytes besides, that the tensors of a file may take: some are saved twice."""
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """Read a safetensors file, or a state dict that torch saved (`weights_only`).
 
     Raises:
-        UsageError: If it is absent or holds anything but named tensors.
+        UsageError: If it is absent or holds anything but named tensors, whatever is wrong with it.
     """
-    state: Any
     try:
+        status = os.stat(path)  # noqa: PTH116  # of a path with any characters
+        if not stat.S_ISREG(status.st_mode):
+            raise UsageError(f"weights {path}: must be a file, and no folder, pipe or device")
+        state: Any
         if path.suffix == ".safetensors":
             state = load_file(path)
         else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
+            state = _torch_load(path, status.st_size)
+        return _named_tensors(state, size=status.st_size)
+    except UsageError:
+        raise
     except FileNotFoundError:
         raise UsageError(f"weights {path}: no such file") from None
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, SafetensorError) as error:
-        cause = _CAUSE.search(str(error))
-        reason = cause[1] if cause else str(error).partition("\n")[0]
-        raise UsageError(f"weights {path}: not a state dict of tensors ({reason})") from error
-    for wrapper in WRAPPERS:
-        if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
-            state = state[wrapper]
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise UsageError(f"weights {path}: not a state dict of tensors")
-    return {str(name): tensor for name, tensor in state.items()}
+    except Exception as error:  # a damaged file makes readers of zip, pickle and torch raise any
+        raise UsageError(f"weights {path}: not a state dict of tensors{_reason(error)}") from error
+
+
+def _torch_load(path: Path, size: int) -> Any:
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+        # torch stores without compression: what grows is a bomb
+        if sum(max(entry.file_size, entry.compress_size) for entry in entries) > size:
+            raise ValueError("its parts claim more bytes than it has")
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+            raise ValueError("its parts are compressed, as torch saves none")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _named_tensors(state: Any, *, size: int) -> dict[str, Tensor]:
+    """Return the state dict of what was read, by plain names.
+
+    Args:
+        state: Anything.
+        size: Bytes of the file.
+
+    Raises:
+        ValueError: If it is no state dict, or its tensors claim more memory than the file has.
+    """
+    for _ in range(_MOST_NESTED):
+        inner = [state[name] for name in WRAPPERS if isinstance(state, dict) and name in state]
+        inner = [each for each in inner if isinstance(each, dict)]
+        if inner:
+            state = inner[0]
+    if not isinstance(state, dict):
+        raise ValueError("")
+    total = 0
+    for name, tensor in state.items():
+        if not isinstance(name, str) or not _is_plain(tensor):
+            raise ValueError(f"{str(name)[:80]!r} is a {type(tensor).__name__}")
+        claimed = tensor.numel() * max(4, tensor.element_size())
+        if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+            raise ValueError(f"{name[:80]!r} claims {claimed} bytes, more than the file has of it")
+        total += claimed
+    if total > _MOST_SHARED * size + _SMALL_BYTES:
+        raise ValueError(f"its tensors claim {total} bytes, too much for a file of {size} bytes")
+    return {name: tensor.detach() for name, tensor in _without_prefixes(state).items()}
+
+
+def _is_plain(tensor: object) -> bool:
+    """Return whether it is a tensor whose values lie in memory."""
+    return (
+        type(tensor) in (Tensor, Parameter)
+        and isinstance(tensor, Tensor)
+        and tensor.layout == torch.strided
+        and tensor.device.type == "cpu"
+        and not tensor.is_quantized
+    )
+
+
+def _without_prefixes(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Remove prefixes that every name has."""
+    for prefix in _PREFIXES * 2:
+        if state and all(name.startswith(prefix) and name != prefix for name in state):
+            state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
+    return state
+
+
+def _reason(error: Exception) -> str:
+    """Return what is wrong, in brackets and without torch's advice and colors."""
+    cause = _CAUSE.search(str(error))
+    text = _ESCAPES.sub("", cause[1] if cause else str(error).partition("\n")[0]).strip()
+    if not text or "weights_only" in text:
+        return "" if isinstance(error, ValueError) else f" ({type(error).__name__})"
+    remedy = "; save model.state_dict() alone" if cause else ""
+    return f" ({text[:200]}){remedy}"
