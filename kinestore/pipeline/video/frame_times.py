@@ -92,7 +92,8 @@ class _BestEffort:
     """FFmpeg's `best_effort_timestamp`, which PyAV does not return (libavcodec/decode.c).
 
     The presentation time of a frame, or the decoding time of its packet if presentation times are
-    missing or have run backwards more often.
+    missing or have run backwards more often. Unlike in FFmpeg, two equal presentation times do not
+    count as running backwards: the change to decoding times would itself be a step back.
     """
 
     def __init__(self) -> None:
@@ -107,7 +108,7 @@ class _BestEffort:
         elif pts is not None:
             self._last_dts = pts
         if pts is not None:
-            self._faulty_pts += pts <= self._last_pts
+            self._faulty_pts += pts < self._last_pts
             self._last_pts = pts
         elif dts is not None:
             self._last_pts = dts

@@ -9,8 +9,8 @@ import pytest
 from kinestore.pipeline.extraction.extract_videos import extract
 from kinestore.pipeline.extraction.part_numbers import RECORD, reserved_numbers
 from kinestore.pipeline.extraction.result import ExtractionResult
+from kinestore.pipeline.verification.verify import verify
 from kinestore.store import Store
-from kinestore.store.verify import verify
 from tests.helpers.numbered import make_video
 
 

@@ -192,7 +192,11 @@ def test_grey_frames_are_refused(tmp_path: Path) -> None:
         ("videos", 1, "input='videos': must say which segments to draw, as videos:segments"),
         ("videos:even:8@64", 1, "must say which segments to draw"),
         ("videos:segments:8@64", 1, "frames='segments:8@64': must be segments:SxL@SIZE"),
-        ("frames", 1, r"input='frames': .* has several kinds; choose one of segments-3x2"),
+        (
+            "frames",
+            1,
+            r"has several kinds of frames; choose one of segments-3x2",
+        ),
         ("frames:rgb", 1, "frames 'rgb': not in"),
         ("frames:segments-3x2-32", 2, "clips=2: must divide the 3 segments that segments-3x2-32"),
     ],
