@@ -158,15 +158,14 @@ def test_what_an_edit_list_leaves_out_is_no_damage(
     assert np.allclose(video.pts_s, times_by_ffmpeg(path), rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["late.mkv", "late.ts", "late.mp4", "early.wmv"])
+@pytest.mark.parametrize("name", ["late.mkv", "late.ts", "late.mp4"])
 def test_a_start_at_another_time_than_0_is_kept(name: str, tmp_path: Path) -> None:
-    offset, b_frames = ("-1.5", "0") if name == "early.wmv" else ("2.5", "2")  # ASF loses the order
-    good = make(tmp_path / "v.flv", *X264, "-bf", b_frames, rate=25)
+    good = make(tmp_path / "v.flv", *X264, "-bf", "2", rate=25)
     more = ["-c", "copy", "-avoid_negative_ts", "disabled", str(tmp_path / name)]
-    ffmpeg("-itsoffset", offset, "-i", good, *more)
+    ffmpeg("-itsoffset", "2.5", "-i", good, *more)
     times = [time_s for _, time_s, _ in iter_frames(tmp_path / name)]
     assert np.allclose(times, times_by_ffmpeg(tmp_path / name), rtol=0, atol=1e-6)
-    assert abs(times[0]) > 1
+    assert times[0] > 1
 
 
 SMALL = ["-f", "lavfi", "-i", "testsrc=s=32x32:r=5:d=1"]
