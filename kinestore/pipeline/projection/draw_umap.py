@@ -124,8 +124,7 @@ def _lay_out(
     features: list[Features], config: UmapConfig, *, store: Store | None, is_alone: bool
 ) -> PlacedFeatures:
     """Lay one panel out; if it is not the only one, an error names it."""
-    pinned = store is not None and store.pinned is not None  # nothing is written then
-    root = None if store is None or pinned else store.storage.local_root
+    root = None if store is None else store.storage.local_root
     seed = None if config.fast else config.seed
     try:
         return compute_layout(features, seed=seed, root=root, recompute=config.recompute_layout)

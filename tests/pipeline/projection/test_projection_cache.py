@@ -21,8 +21,8 @@ from kinestore.pipeline.projection.out_of_sample import place
 from kinestore.pipeline.projection.reducer import project, standardize
 from kinestore.pipeline.verification.verify import verify
 from kinestore.store import Features, Store
+from kinestore.store.io.cache_marks import marked_name
 from kinestore.store.io.mapped_array import create_array
-from kinestore.store.parts import digest
 from tests.helpers.mapped import add_clips, vectors
 from tests.helpers.stored import small_disk
 
@@ -256,7 +256,7 @@ def rewrite(path: Path, **changes: Any) -> None:
     create_array(
         made, told["array"], told["clip_ids"], shape, points.dtype, fill=fill, note=told["note"]
     )
-    made.rename(path.with_name(f"{path.name[:23]}-{digest(made)[:16]}.h5"))
+    made.rename(path.with_name(marked_name(made, path.name[:23])))
 
 
 def grid(*shape: int) -> NDArray[np.float32]:
