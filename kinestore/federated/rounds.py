@@ -73,7 +73,7 @@ class RoundRunner:
             model, algorithm, num_clients=num_present, clients_per_round=config.clients_per_round
         )
         self._vectorized = self._vectorize(choose_device(config.device))
-        self._unsent = {
+        self.unsent = {
             name: array for name, array in self.start.items() if name not in self.first.arrays
         }
 
@@ -139,7 +139,7 @@ class RoundRunner:
         return VectorizedClients(self.model, self._clients, proximal=proximal, device=device)
 
     def _train(self, chosen: Sequence[int], number: int, run: RunState) -> list[LocalResult]:
-        arrays, first = run.server.arrays, ClientState(private=self._unsent)
+        arrays, first = run.server.arrays, ClientState(private=self.unsent)
         states = [run.clients.get(client, first) for client in chosen]
         configs = [
             LocalConfig(
@@ -162,7 +162,7 @@ class RoundRunner:
         if held_out is None:
             return {"accuracy": None, "others": {}}
         shared = {**self.start, **run.server.arrays}
-        if self._unsent:
+        if self.unsent:
             private = {client: state.private for client, state in run.clients.items()}
             each = held_out.client_accuracies(
                 self.model, shared, private, num_clients=len(self._clients)

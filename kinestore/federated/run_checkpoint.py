@@ -11,15 +11,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from kinestore.federated.round_record import RoundRecord
-from kinestore.federated.state import ClientState, ServerState
-from kinestore.federated.update_validation import RejectedUpdate
+from kinestore.federated.state import Arrays, ClientState, ServerState
+from kinestore.federated.update_validation import find_fault
 from kinestore.store import UsageError
 from kinestore.store.io.atomic import written_whole
+from kinestore.store.io.tensors import read_checkpoint_file
 
 _FORMAT = 1
 
@@ -75,16 +75,53 @@ def read_checkpoint(path: Path) -> RunCheckpoint:
         UsageError: If the file is damaged, or of another format.
     """
     try:
-        with safe_open(path, framework="pt") as file:
-            run = json.loads(file.metadata()["run"])
-            tensors = {tuple(json.loads(key)): file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        run, named = read_checkpoint_file(path, "run")
         if run["format"] != _FORMAT:
             raise ValueError(f"format {run['format']}, this version reads {_FORMAT}")
-        return _assemble(run, tensors)
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        return _assemble(run, {tuple(json.loads(key)): array for key, array in named.items()})
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        reason = " ".join(str(error).split())[:200]
         raise UsageError(
-            f"{path}: is no checkpoint that can be used ({error}); set resume=False"
+            f"{path}: is no checkpoint that can be used ({reason}); set resume=False"
         ) from error
+
+
+def find_checkpoint_fault(
+    found: RunCheckpoint, *, first: ServerState, private: Arrays, num_clients: int
+) -> str | None:
+    """Return the first reason not to continue from a checkpoint of this run, or None.
+
+    Args:
+        found: As it was read.
+        first: The server's state before the first round.
+        private: Tensors that a client keeps to itself, as the first model has them.
+        num_clients: Number of all clients.
+    """
+    server = found.server
+    same = ("parameters", "num_clients", "per_round")
+    if any(getattr(server, name) != getattr(first, name) for name in same):
+        return "it has other parameters or clients"
+    if fault := find_fault(server.arrays, first.arrays):
+        return fault
+    for purpose, arrays in server.memory.items():
+        reference = first.memory.get(purpose, first.arrays if "start" in first.memory else {})
+        if fault := find_fault(arrays, reference):
+            return f"memory {purpose[:40]!r}: {fault}"
+    if missing := sorted(first.memory.keys() - server.memory.keys()):
+        return f"memory {missing[0]!r} is missing"
+    corrected = {name: first.arrays[name] for name in first.parameters}
+    for client, state in found.clients.items():
+        if not 0 <= client < num_clients:
+            return f"client {client} is none of {num_clients}"
+        fault = find_fault(state.private, private)
+        if state.correction:
+            fault = fault or find_fault(state.correction, corrected)
+        if fault:
+            return f"client {client}: {fault}"
+    numbers = [record.round for record in found.records]
+    if numbers != list(range(1, len(numbers) + 1)):
+        return "its rounds are not numbered from 1"
+    return None
 
 
 def _assemble(run: Mapping[str, Any], tensors: Mapping[tuple[Any, ...], Tensor]) -> RunCheckpoint:
@@ -105,14 +142,9 @@ def _assemble(run: Mapping[str, Any], tensors: Mapping[tuple[Any, ...], Tensor])
         )
         for client in run["clients"]
     }
-    records = [
-        RoundRecord(
-            **{
-                **record,
-                "participants": tuple(record["participants"]),
-                "refusals": tuple(RejectedUpdate(**rejected) for rejected in record["refusals"]),
-            }
-        )
-        for record in run["records"]
-    ]
+    from pydantic import TypeAdapter  # takes long to import
+
+    if not all(type(client) is int for client in run["clients"]):
+        raise ValueError("a client has no number")
+    records = TypeAdapter(list[RoundRecord]).validate_json(json.dumps(run["records"]), strict=True)
     return RunCheckpoint(identity=run["identity"], server=server, clients=clients, records=records)

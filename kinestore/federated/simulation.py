@@ -4,6 +4,7 @@ Shape legend: N rows, D features.
 """
 
 import copy
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +19,13 @@ from kinestore.federated.config import RoundsConfig
 from kinestore.federated.evaluation import HeldOut
 from kinestore.federated.round_record import RoundRecord
 from kinestore.federated.rounds import RoundRunner, RunState
-from kinestore.federated.run_checkpoint import read_checkpoint, write_checkpoint
-from kinestore.federated.state import Arrays, ClientUpdate
+from kinestore.federated.run_checkpoint import (
+    find_checkpoint_fault,
+    read_checkpoint,
+    write_checkpoint,
+)
+from kinestore.federated.state import Arrays
 from kinestore.federated.strategy import Algorithm
-from kinestore.federated.update_validation import validate_updates
 from kinestore.heads import FeatureSamples, TrainingConfig, predict_logits
 from kinestore.heads import create as create_head
 from kinestore.heads.support.validation import check_rows, to_features, to_labels
@@ -208,7 +212,7 @@ def simulate_clients(
         held_out.check(len(clients))
     runner = RoundRunner(model, clients, config)
     identity = "" if checkpoints is None else runner.identity()
-    run = _first_or_resumed(runner, checkpoints, identity, on_round)
+    run = _first_or_resumed(runner, checkpoints, identity, on_round, num_clients=len(clients))
     for number in range(len(run.records) + 1, config.rounds + 1):
         record = runner.run_round(number, run, held_out)
         run.records.append(record)
@@ -272,9 +276,11 @@ def _first_or_resumed(
     checkpoints: CheckpointConfig | None,
     identity: str,
     on_round: OnRound | None,
+    *,
+    num_clients: int,
 ) -> RunState:
     """Return the state before the first round, or the one of a checkpoint."""
-    if checkpoints is None or not checkpoints.resume or not checkpoints.path.exists():
+    if checkpoints is None or not checkpoints.resume or not os.path.lexists(checkpoints.path):
         return RunState(server=runner.first, clients={}, records=[])
     found = read_checkpoint(checkpoints.path)
     if found.identity != identity:
@@ -282,10 +288,11 @@ def _first_or_resumed(
             f"{checkpoints.path}: is of a run with other clips, clients or settings; repeat the "
             "call as it was, or set resume=False"
         )
-    update = ClientUpdate(client=0, num_samples=1, arrays=found.server.arrays)
-    _, rejected = validate_updates([update], reference=runner.first.arrays)
-    if rejected:
-        raise UsageError(f"{checkpoints.path}: {rejected[0].reason}; set resume=False")
+    fault = find_checkpoint_fault(
+        found, first=runner.first, private=runner.unsent, num_clients=num_clients
+    )
+    if fault is not None:
+        raise UsageError(f"{checkpoints.path}: {fault}; set resume=False")
     for record in found.records:
         if on_round is not None:
             on_round(record)

@@ -38,7 +38,7 @@ def validate_updates(
     """
     valid, rejected = [], []
     for update in updates:
-        reason = _find_fault(update.arrays, reference)
+        reason = find_fault(update.arrays, reference)
         if reason is None:
             valid.append(update)
         else:
@@ -62,7 +62,7 @@ def all_rejected(number: int, rejected: Sequence[RejectedUpdate]) -> KinestoreEr
     )
 
 
-def _find_fault(arrays: Arrays, reference: Arrays) -> str | None:
+def find_fault(arrays: Arrays, reference: Arrays) -> str | None:
     """Return the first reason not to use these arrays, or None."""
     for name in reference:
         if name not in arrays:

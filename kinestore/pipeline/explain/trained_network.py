@@ -31,7 +31,7 @@ from kinestore.pipeline.video.clip_format import (
 )
 from kinestore.store import UsageError
 from kinestore.store.io.addresses import local_path
-from kinestore.store.io.tensors import read_tensors
+from kinestore.store.io.tensors import first_not_finite_tensor, read_tensors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,6 +149,8 @@ def _build(run: str | Path, head: str, *, center: CenterClip, num_classes: int, 
         reason = " ".join(str(error).split())[:200]
         raise unusable(run, f"config.json: head {head!r} cannot be built: {reason}") from error
     check_state(net, state, path)
+    if (name := first_not_finite_tensor(state)) is not None:
+        raise unusable(run, f"{path.name}: {name[:80]!r} holds NaN or infinity")
     net.to_empty(device="cpu").load_state_dict(state)
     return net
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from kinestore.heads import Standardizer
 from kinestore.pipeline.runs.reader import read_config, read_object, unusable
 from kinestore.store import UsageError
-from kinestore.store.io.tensors import read_tensors
+from kinestore.store.io.tensors import first_not_finite_tensor, read_tensors
 
 MODEL_FILE = "model.safetensors"
 
@@ -69,6 +69,8 @@ def read_saved_run(run: str | Path) -> SavedRun:
     if not are_names(classes) or len(set(classes)) < len(classes):
         raise unusable(run, "summary.json: names no classes, or one twice")
     tensors = read_tensors(path / MODEL_FILE)
+    if (name := first_not_finite_tensor(tensors)) is not None:
+        raise unusable(run, f"{MODEL_FILE}: {name[:80]!r} holds NaN or infinity")
     scaling = [tensors.get(f"standardise.{name}") for name in ("mean", "std")]
     mean, std = (_numbers(run, values) for values in scaling)
     if len(mean) != len(std):

@@ -10,16 +10,16 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from kinestore.store import KinestoreError, UsageError
 from kinestore.store.io.atomic import written_whole
+from kinestore.store.io.tensors import read_checkpoint_file
 
 FIT_FORMAT = 2
 
-_BEST = "best."
+_BEST, _MODEL, _OPTIMIZER = "best.", "model.", "optimizer."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +82,15 @@ class FitState:
             )
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Progress:
+    """Entries of a checkpoint that are no tensors."""
+
+    records: list[EpochRecord]
+    best_epoch: int
+    lowest: float
+
+
 def write_fit(path: Path, fit: FitState, training: Mapping[str, Tensor]) -> None:
     """Replace the checkpoint; a kill leaves the old or the new one whole."""
     described = {
@@ -102,17 +111,39 @@ def read_fit(path: Path) -> tuple[FitState, dict[str, Tensor]]:
     Raises:
         UsageError: If the file is damaged, or of another format.
     """
+    from pydantic import TypeAdapter  # takes long to import
+
     try:
-        with safe_open(path, framework="pt") as file:
-            described = json.loads(file.metadata()["fit"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        described, tensors = read_checkpoint_file(path, "fit")
         if described.pop("format") != FIT_FORMAT:
             raise ValueError(f"this version reads format {FIT_FORMAT}")
-        described["records"] = [EpochRecord(**record) for record in described["records"]]
         best = {name: tensors.pop(name) for name in list(tensors) if name.startswith(_BEST)}
         best = {name.removeprefix(_BEST): tensor for name, tensor in best.items()}
-        return FitState(**described, best=best), tensors
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+        progress = TypeAdapter(_Progress).validate_json(json.dumps(described), strict=True)
+        fit = FitState(**vars(progress), best=best)
+        _check_fit(fit, tensors)
+        return fit, tensors
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        reason = " ".join(str(error).split())[:200]
         raise UsageError(
-            f"{path}: is no checkpoint that can be used ({error}); run without resuming"
+            f"{path}: is no checkpoint that can be used ({reason}); run without resuming"
         ) from error
+
+
+def _check_fit(fit: FitState, tensors: Mapping[str, Tensor]) -> None:
+    """Raise ValueError if the parts of a checkpoint do not fit each other."""
+    if [record.epoch for record in fit.records] != list(range(1, len(fit.records) + 1)):
+        raise ValueError("its epochs are not numbered from 1")
+    if not 0 <= fit.best_epoch <= len(fit.records) or math.isnan(fit.lowest):
+        raise ValueError(f"epoch {fit.best_epoch} cannot be the best")
+    shapes = {
+        name.removeprefix(_MODEL): tensor.shape
+        for name, tensor in tensors.items()
+        if name.startswith(_MODEL)
+    }
+    if fit.best_epoch and {name: tensor.shape for name, tensor in fit.best.items()} != shapes:
+        raise ValueError("the best epoch has other tensors than the last")
+    for name, tensor in tensors.items():
+        _, _, of = name.removeprefix(_OPTIMIZER).partition(".")
+        if name.startswith(_OPTIMIZER) and tensor.ndim and tensor.shape != shapes.get(of):
+            raise ValueError(f"{name[:80]!r} has another shape than its parameter")

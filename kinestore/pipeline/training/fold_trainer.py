@@ -3,6 +3,7 @@
 Shape legend: N clips, K classes.
 """
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -201,12 +202,12 @@ class FoldTrainer:
 
     def _resumed(self, training: Training, checkpoint: Path) -> FitState:
         """Restore an earlier run's state into the training, if there is one."""
-        if not self._resume or not checkpoint.exists():
+        if not self._resume or not os.path.lexists(checkpoint):
             return FitState()
         fit, tensors = read_fit(checkpoint)
         try:
             training.restore(tensors)
-        except (RuntimeError, KeyError) as error:
+        except (RuntimeError, KeyError, ValueError) as error:
             reason = " ".join(str(error).split())[:200]
             raise UsageError(
                 f"{checkpoint}: is of another network ({reason}); run without resume"

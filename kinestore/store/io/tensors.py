@@ -1,5 +1,6 @@
 """Reading untrusted files of named tensors: no pickle runs, and no claim allocates memory."""
 
+import json
 import os
 import re
 import stat
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import Parameter
@@ -66,6 +68,35 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         raise UsageError(f"weights {path}: no such file") from None
     except Exception as error:  # a damaged file makes readers of zip, pickle and torch raise any
         raise UsageError(f"weights {path}: not a state dict of tensors{_reason(error)}") from error
+
+
+def read_checkpoint_file(path: Path, entry: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Read a safetensors file whose metadata has a JSON object under `entry`, and its tensors.
+
+    Raises:
+        ValueError: If it is absent, damaged or another file, or a tensor has NaN or infinity.
+    """
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116
+            raise ValueError("no regular file")
+        with safe_open(path, framework="pt") as file:
+            described = json.loads(file.metadata()[entry])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except Exception as error:  # a damaged file makes safetensors, torch and json raise any
+        raise ValueError(_ESCAPES.sub("", str(error).partition("\n")[0])[:200]) from error
+    if not isinstance(described, dict):
+        raise ValueError(f"{entry} is no object")
+    if (name := first_not_finite_tensor(tensors)) is not None:
+        raise ValueError(f"{name[:80]!r} holds NaN or infinity")
+    return described, tensors
+
+
+def first_not_finite_tensor(tensors: Mapping[str, Tensor]) -> str | None:
+    """Return the first name of a tensor with NaN or infinity, or None."""
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor.double()).all():
+            return name
+    return None
 
 
 def _torch_load(path: Path, size: int) -> Any:
