@@ -26,6 +26,7 @@ from kinestore.heads import create
 from kinestore.heads._resnet import residual_network
 from kinestore.store import UsageError
 from tests.helpers.damage import Damage, damaged, damages
+from tests.helpers.fuzzing import MANY_EXAMPLES
 from tests.helpers.paths import ROOT
 
 STATE = OrderedDict(nn.Sequential(nn.Linear(6, 5), nn.BatchNorm1d(5)).state_dict())
@@ -84,9 +85,9 @@ def test_damaged_weights_are_read_or_refused_in_one_sentence(
 
 
 @pytest.mark.slow
-@settings(max_examples=10_000, **FUZZ)
+@settings(max_examples=MANY_EXAMPLES, **FUZZ)
 @given(name=st.sampled_from(sorted(FILES)), changes=damages())
-def test_ten_thousand_damaged_weights_are_read_or_refused(name: str, changes: list[Damage]) -> None:
+def test_many_damaged_weights_are_read_or_refused(name: str, changes: list[Damage]) -> None:
     check_damaged(name, changes)
 
 

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from kinestore.pipeline.verification.verify import verify
 from kinestore.store import FramesSpec, KinestoreError, Store
 from kinestore.store.status import status
+from tests.helpers.fuzzing import MANY_EXAMPLES
 from tests.helpers.stored import SPEC, clip, embedding, failure
 
 SECONDS = 10
@@ -164,7 +165,7 @@ def test_a_damaged_store_gives_errors_of_kinestore_alone(
 
 
 @pytest.mark.slow
-@settings(max_examples=10_000, **common)  # type: ignore[arg-type]
+@settings(max_examples=MANY_EXAMPLES, **common)  # type: ignore[arg-type]
 @given(place=st.integers(0, 1000), damage=damages, chosen=chosen_uses)
 def test_many_damaged_stores_give_errors_of_kinestore_alone(
     sound: Path, place: int, damage: Damage, chosen: set[int]

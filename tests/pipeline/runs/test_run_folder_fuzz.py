@@ -29,6 +29,7 @@ from kinestore.pipeline.training import fold_trainer
 from kinestore.pipeline.training.fit_state import read_fit
 from kinestore.store import KinestoreError, UsageError
 from tests.helpers.damage import Damage, damaged, damages
+from tests.helpers.fuzzing import MANY_EXAMPLES
 from tests.helpers.jobs import federate, train
 from tests.helpers.reported import without_pictures
 from tests.helpers.trained import clips
@@ -129,9 +130,9 @@ def test_a_damaged_run_folder_is_read_or_refused(
 
 
 @pytest.mark.slow
-@settings(max_examples=10_000, **FUZZ)
+@settings(max_examples=MANY_EXAMPLES, **FUZZ)
 @given(name=st.sampled_from(FILES), changes=damages())
-def test_ten_thousand_damaged_run_folders_are_read_or_refused(
+def test_many_damaged_run_folders_are_read_or_refused(
     folder: Path, name: str, changes: list[Damage]
 ) -> None:
     check_bytes(folder, name, changes)

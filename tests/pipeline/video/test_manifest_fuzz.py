@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from kinestore.pipeline.video.find_videos import find_videos
 from kinestore.store import KinestoreError
 from kinestore.store.schema import CLIPS
+from tests.helpers.fuzzing import MANY_EXAMPLES
 
 FEW = settings(max_examples=200, deadline=2000, suppress_health_check=list(HealthCheck))
-MANY = settings(FEW, max_examples=10_000)
+MANY = settings(FEW, max_examples=MANY_EXAMPLES)
 
 NAMES = st.sampled_from(
     ["video", " Video", "label", "Label ", "\ufefflabel", "split", "group", "fps", "", "x", "X"]
@@ -116,12 +117,12 @@ def test_parquet_manifests_are_read_or_refused(content: bytes) -> None:
 @pytest.mark.slow
 @MANY
 @given(st.sampled_from([".csv", ".tsv", ".txt"]), st.one_of(texts(), st.binary(max_size=200)))
-def test_ten_thousand_text_manifests_are_read_or_refused(suffix: str, content: bytes) -> None:
+def test_many_text_manifests_are_read_or_refused(suffix: str, content: bytes) -> None:
     check(suffix, content)
 
 
 @pytest.mark.slow
 @MANY
 @given(tables())
-def test_ten_thousand_parquet_manifests_are_read_or_refused(content: bytes) -> None:
+def test_many_parquet_manifests_are_read_or_refused(content: bytes) -> None:
     check(".parquet", content)
