@@ -449,6 +449,7 @@ def test_the_common_net_of_a_federated_run_is_asked(store: Store, tmp_path: Path
         **RUNS["differential"],
         "strategy": "personal:private=local",
         "clients": 2,
+        "min_clips": 1,
         "rounds": 1,
     }
     settings = network_config(epochs=1, batch_size=4, schedule="constant")
@@ -534,7 +535,7 @@ def test_a_run_of_embeddings_is_refused_with_the_remedy(tmp_path: Path) -> None:
         ("config.json", {"head": 3}, "cannot be used .config.json: names no head"),
         ("config.json", {"head": "magic"}, "head='magic': must be one of c3d"),
         ("config.json", {"head": "correlation:width=7"}, "width=7: must be a multiple of 16"),
-        ("config.json", {"head": "correlation"}, "do not fit the net: the file lacks 'stages.res2"),
+        ("config.json", {"head": "correlation"}, "do not fit the network: the file lacks 'stages.res2"),
         ("config.json", {"head": f"correlation:width={16 << 50}"}, "16, 1024 at most"),
         ("config.json", {"head": "correlation:layers=1-1-1-1000000000"}, "each from 1 to 100"),
         ("config.json", {"head": f"correlation:max_displacement={1 << 50}"}, "cannot be (bu|us)"),
@@ -573,10 +574,10 @@ def test_weights_that_are_none_are_one_sentence(
     state = load_file(path)
     asked: dict[str, Any] = {"video": video_of(store, 0), "out": tmp_path / "cam.png"}
     save_file({**state, "head.classifier.bias": torch.full((4,), float("nan"))}, path)
-    with pytest.raises(UsageError, match="its network gives logits that are not finite"):
+    with pytest.raises(UsageError, match="'classifier.bias' holds NaN or infinity"):
         explain(run, **asked)
     save_file({**state, "head.more": torch.zeros(1)}, path)
-    with pytest.raises(UsageError, match="do not fit the net: the file has an unknown 'more'"):
+    with pytest.raises(UsageError, match="do not fit the network: the file has an unknown 'more'"):
         explain(run, **asked)
     path.write_bytes(b"\x80\x04K\x01.")
     with pytest.raises(UsageError, match="not a state dict of tensors"):
