@@ -535,7 +535,7 @@ def test_a_run_of_embeddings_is_refused_with_the_remedy(tmp_path: Path) -> None:
         ("config.json", {"head": 3}, "cannot be used .config.json: names no head"),
         ("config.json", {"head": "magic"}, "head='magic': must be one of c3d"),
         ("config.json", {"head": "correlation:width=7"}, "width=7: must be a multiple of 16"),
-        ("config.json", {"head": "correlation"}, "do not fit the network: the file lacks 'stages.res2"),
+        ("config.json", {"head": "correlation"}, "the network: the file lacks 'stages.res2"),
         ("config.json", {"head": f"correlation:width={16 << 50}"}, "16, 1024 at most"),
         ("config.json", {"head": "correlation:layers=1-1-1-1000000000"}, "each from 1 to 100"),
         ("config.json", {"head": f"correlation:max_displacement={1 << 50}"}, "cannot be (bu|us)"),
@@ -574,7 +574,7 @@ def test_weights_that_are_none_are_one_sentence(
     state = load_file(path)
     asked: dict[str, Any] = {"video": video_of(store, 0), "out": tmp_path / "cam.png"}
     save_file({**state, "head.classifier.bias": torch.full((4,), float("nan"))}, path)
-    with pytest.raises(UsageError, match="'classifier.bias' holds NaN or infinity"):
+    with pytest.raises(UsageError, match=r"'classifier\.bias' holds NaN"):
         explain(run, **asked)
     save_file({**state, "head.more": torch.zeros(1)}, path)
     with pytest.raises(UsageError, match="do not fit the network: the file has an unknown 'more'"):

@@ -163,7 +163,7 @@ def test_tensors_that_were_changed_are_one_sentence(tmp_path: Path) -> None:
     for name, tensor, message in (
         ("standardise.mean", None, "no valid scaling"),
         ("standardise.std", torch.zeros(3, dtype=torch.float64), "6 means and 3 deviations"),
-        ("standardise.mean", torch.full((6,), torch.nan).double(), "not finite"),
+        ("standardise.mean", torch.full((6,), torch.nan).double(), "holds NaN"),
         ("client.x.weight", torch.zeros(1), "client.'x' is no client"),
         ("head.9.weight", torch.zeros(1), "has an unknown '9.weight'"),
     ):
