@@ -1,6 +1,7 @@
 """The processes of a job: what others can reach, what is imported, and what outlives a kill."""
 
 import contextlib
+import os
 import socket
 import subprocess
 import sys
@@ -50,24 +51,28 @@ class Seen:
 
 @pytest.fixture(scope="module")
 def seen(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Seen:
-    found, folders = Seen(), [Path(tempfile.gettempdir()), Path("/dev/shm")]
-    before = {path for folder in folders for path in folder.iterdir()}
+    found, here = Seen(), psutil.Process()
+    earlier = here.children(recursive=True)  # of other tests in this process, as their sockets
+    listened = [c for c in here.net_connections(kind="all") if c.status == psutil.CONN_LISTEN]
 
     def look(stage: str, done: int, total: int, note: str = "") -> None:
         if stage == "extracting" and done:
-            here = psutil.Process()
-            found.children = here.children(recursive=True)
+            found.children = [one for one in here.children(recursive=True) if one not in earlier]
             for process in [here, *found.children]:
                 for connection in process.net_connections(kind="all"):
-                    if connection.status == psutil.CONN_LISTEN:
+                    if connection.status == psutil.CONN_LISTEN and connection not in listened:
                         found.listening.append(connection)
             found.import_path = list(sys.path)
 
     store = tmp_path_factory.mktemp("seen") / "store"
-    extract(videos, store=store, extractors=["motion"], workers=1, progress=look)
-    ours = ("dask", "kinestore", "sem.", "psm", "torch")
-    after = {path for folder in folders for path in folder.iterdir()}
-    found.left = {path for path in after - before if path.name.startswith(ours)}
+    temporary, before = tmp_path_factory.mktemp("temporary"), tempfile.tempdir
+    tempfile.tempdir = str(temporary)
+    try:
+        extract(videos, store=store, extractors=["motion"], workers=1, progress=look)
+    finally:
+        tempfile.tempdir = before
+    own = temporary / f"kinestore-{os.getuid()}"
+    found.left = {path for path in temporary.rglob("*") if path != own}
     return found
 
 
