@@ -137,10 +137,13 @@ def bomb() -> bytes:
 
 
 class Evil:
-    """Runs a command if it is unpickled."""
+    """Makes a folder if it is unpickled."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = str(folder)
 
     def __reduce__(self) -> Any:
-        return os.system, ("touch /tmp/never",)
+        return os.system, (f"mkdir '{self._folder}'",)
 
 
 HOSTILE: dict[str, Any] = {
@@ -173,15 +176,17 @@ def test_what_is_no_state_dict_is_named(tmp_path: Path, kind: str, as_zip: bool)
 
 
 def test_a_zip_bomb_and_code_are_refused(tmp_path: Path) -> None:
-    for name, content, told in [
+    evil = Evil(tmp_path / "made")
+    for name, content, message in [
         ("bomb.pt", bomb(), "claim more bytes than it has"),
-        ("evil.pt", pickle.dumps(Evil()), "not a state dict of tensors"),
-        ("evil.pt", torch_bytes({"w": Evil()}), r"GLOBAL posix\.system"),
+        ("evil.pt", pickle.dumps(evil), "not a state dict of tensors"),
+        ("evil.pt", torch_bytes({"w": evil}), r"GLOBAL posix\.system"),
         ("empty.pt", b"", "EOFError|not a state dict"),
     ]:
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(UsageError, match=told):
+        with pytest.raises(UsageError, match=message):
             read_state_dict(tmp_path / name)
+    assert not (tmp_path / "made").exists()
 
 
 def test_a_recursive_dictionary_ends(tmp_path: Path) -> None:

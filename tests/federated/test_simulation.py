@@ -290,13 +290,13 @@ def test_a_round_in_which_all_are_rejected_ends_the_run(strategy: str) -> None:
             strategy=create_strategy(strategy.split()[0], **stages),
             on_round=seen.append,
         )
-    told = str(raised.value)
-    assert told.startswith("round 1: none of 4 updates can be used (client 0: ")
-    assert "holds NaN or infinity; client 1: " in told
-    assert told.endswith(
+    message = str(raised.value)
+    assert message.startswith("round 1: none of 4 updates can be used (client 0: ")
+    assert "holds NaN or infinity; client 1: " in message
+    assert message.endswith(
         "and 1 more); use a lower learning rate, or look for clips with extreme features"
     )
-    assert not seen and "\n" not in told
+    assert not seen and "\n" not in message
 
 
 def test_a_client_without_rows_takes_no_part_and_the_others_keep_their_numbers() -> None:

@@ -60,7 +60,7 @@ class FederationConfig:
             fewer never send theirs.
         checkpoint_every: Rounds between two checkpoints in the run folder, 1 or more.
         resume: Continue from the run folder's checkpoints, to the same bits unless there is noise,
-            which is drawn anew; start where there are none. A run that is finished is only read.
+            which is drawn again; start where there are none. A run that is finished is only read.
     """
 
     strategy: str = "fedavg"

@@ -5,6 +5,7 @@ the file that was hashed, and the user did not name them: FFmpeg gets a list of 
 protocol.
 """
 
+import contextlib
 import stat
 from pathlib import Path
 
@@ -67,12 +68,11 @@ def open_video(path: Path) -> tuple[InputContainer, VideoStream]:
         VideoError: If it is not a video that can be opened.
     """
     check_regular_file(path)
-    container = _open(path)
-    try:
+    with contextlib.ExitStack() as undo:
+        container = _open(path)
+        undo.callback(container.close)
         stream = _choose(container, path)
-    except BaseException:
-        container.close()
-        raise
+        undo.pop_all()  # it is a video: the caller closes it
     stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
     stream.codec_context.thread_count = 1  # clips run side by side: one thread each
     return container, stream

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import IO, cast
 
 from kinestore.store.errors import AccessError
 from kinestore.store.io import hdf5_layout
@@ -40,14 +41,14 @@ class _LayoutProcess:
     def ask(self, path: Path, name: str) -> Layout:
         """Return the layout of a file; see `ask_layout`."""
         running, answer = self._started(), b""
-        assert running.stdin is not None and running.stdout is not None
+        requests, answers = cast(IO[bytes], running.stdin), cast(IO[bytes], running.stdout)
         request = json.dumps([str(path.absolute()), name]) + "\n"
         try:
             with contextlib.suppress(BrokenPipeError):
-                running.stdin.write(request.encode())
-                running.stdin.flush()
-                if select.select([running.stdout], [], [], _WAIT_S)[0]:
-                    answer = running.stdout.readline()
+                requests.write(request.encode())
+                requests.flush()
+                if select.select([answers], [], [], _WAIT_S)[0]:
+                    answer = answers.readline()
         finally:
             ended = None if answer.endswith(b"\n") else self.end()
         if ended is None:

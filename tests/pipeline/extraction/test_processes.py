@@ -121,9 +121,10 @@ def test_the_folder_of_a_killed_job_is_removed_by_the_next(
 
 @pytest.mark.parametrize("relative", ["", ".", "extra"])
 def test_a_child_process_imports_nothing_from_its_working_folder(
-    relative: str, monkeypatch: pytest.MonkeyPatch
+    relative: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sys, "path", [relative, "/tmp/dask-scratch-space/worker-1", *sys.path])
+    scratch = str(tmp_path / "dask-scratch-space" / "worker-1")
+    monkeypatch.setattr(sys, "path", [relative, scratch, *sys.path])
     path = _import_path()
     assert all(Path(entry).is_absolute() for entry in path)
     assert not any("dask-scratch-space" in entry for entry in path)
