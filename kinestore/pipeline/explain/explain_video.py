@@ -13,7 +13,7 @@ from torch import Tensor
 
 from kinestore.pipeline.explain.grad_cam import grad_cam
 from kinestore.pipeline.explain.overlay import OVERLAY_SUFFIXES, OverlayFrames, draw_overlay
-from kinestore.pipeline.explain.trained_network import TrainedNetwork, frame_numbers, read_network
+from kinestore.pipeline.explain.trained_network import TrainedNetwork, read_network
 from kinestore.pipeline.explain.upsample import Peak, find_peak, upsample
 from kinestore.pipeline.runs.reader import unusable
 from kinestore.pipeline.training.networks.data import transforms
@@ -121,7 +121,7 @@ def explain(
     target = predicted if label is None else trained.classes.index(label)
     hooked = trained.layers[chosen]
     maps = grad_cam(trained.net, seen.clip, hooked.module, target)
-    frames = {"num_frames": len(seen.pictures), "size": trained.size}
+    frames = {"num_frames": len(seen.pictures), "size": trained.layout.size}
     peak = find_peak(maps, hooked, **frames)
     named, probability = trained.classes[target], float(probabilities[target])
     draw_overlay(
@@ -143,7 +143,7 @@ def explain(
         predicted=trained.classes[predicted],
         layer=chosen,
         frames=seen.numbers,
-        size=trained.size,
+        size=trained.layout.size,
         peak=None if peak is None else _in_video(peak, seen),
     )
 
@@ -168,20 +168,22 @@ def _choose(layer: str | None, trained: TrainedNetwork) -> str:
 
 def _read_clip(video: str | Path, trained: TrainedNetwork) -> InputClip:
     """Decode a video, and choose, crop and scale the frames that the network takes."""
-    center = trained.center
+    layout = trained.layout
     with local_video(str(video), {}) as path:
         decoded = DecodedVideo(path)
         try:
-            frames = center.choose(center.taken.frames_of(decoded))
+            frames = layout.center_clip(layout.format.frames_of(decoded))
         except RuntimeError as error:  # what torch raises on a bad picture
             raise VideoError("unfit", f"{video}: {' '.join(str(error).split())[:200]}") from error
-    numbers = frame_numbers(center, decoded.num_frames)
-    crops = transforms.evaluation_crops(torch.from_numpy(frames), size=trained.size, num_crops=1)
+    numbers = layout.center_clip(layout.format.indices(decoded.num_frames))
+    crops = transforms.evaluation_crops(
+        torch.from_numpy(frames), size=trained.layout.size, num_crops=1
+    )
     clip, shown = transforms.normalize(crops), np.arange(len(frames))
     if trained.in_segments:
-        by_segment = center.num_segments, center.length
+        by_segment = layout.num_segments, layout.length
         clip = clip.reshape(1, *by_segment, *clip.shape[2:])
-        shown = shown.reshape(by_segment)[:, center.length // 2]
+        shown = shown.reshape(by_segment)[:, layout.length // 2]
     return InputClip(
         clip=clip,
         pictures=crops[0].permute(0, 2, 3, 1).numpy()[shown],

@@ -574,7 +574,7 @@ def test_weights_that_are_none_are_one_sentence(
     state = load_file(path)
     asked: dict[str, Any] = {"video": video_of(store, 0), "out": tmp_path / "cam.png"}
     save_file({**state, "head.classifier.bias": torch.full((4,), float("nan"))}, path)
-    with pytest.raises(UsageError, match=r"'classifier\.bias' holds NaN"):
+    with pytest.raises(UsageError, match=r"'head\.classifier\.bias' holds NaN"):
         explain(run, **asked)
     save_file({**state, "head.more": torch.zeros(1)}, path)
     with pytest.raises(UsageError, match="do not fit the network: the file has an unknown 'more'"):
