@@ -17,6 +17,7 @@ from kinestore.pipeline.models.trained_model import load_model
 from kinestore.pipeline.runs.training_clips import read_training_clips
 from kinestore.pipeline.spreadsheet import text_cell
 from kinestore.store import UsageError
+from kinestore.store.io.addresses import local_path
 from kinestore.store.io.atomic import written_whole
 
 _TABLE = pa.schema(
@@ -116,7 +117,7 @@ def check_table_file(out: str | Path) -> Path:
     Raises:
         UsageError: If it ends otherwise, or is a folder.
     """
-    path = Path(out)
+    path = local_path(out)
     if path.suffix not in (".parquet", ".csv"):
         raise UsageError(f"out={path}: must end in .parquet or .csv")
     if path.is_dir():

@@ -19,6 +19,7 @@ from kinestore.pipeline.plotting.reliability import draw_reliability
 from kinestore.pipeline.plotting.run_charts import draw_confusion
 from kinestore.pipeline.spreadsheet import text_cell
 from kinestore.store import UsageError
+from kinestore.store.io.addresses import local_path
 from kinestore.store.io.atomic import write_text, written_whole
 
 EVALUATION = "evaluation.json"
@@ -42,7 +43,7 @@ def check_folder(out: str | Path) -> Path:
     Raises:
         UsageError: If something else is there.
     """
-    path = Path(out)
+    path = local_path(out)
     if path.exists() and not path.is_dir():
         raise UsageError(f"out={path}: is a file; name a folder")
     if path.is_dir() and any(path.iterdir()) and not (path / EVALUATION).exists():

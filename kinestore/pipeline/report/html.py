@@ -1,4 +1,4 @@
-"""Filters of the templates: a user's words as text of a page, and numbers as people read them."""
+"""Rendering of pages of this package, with filters for a user's words and for numbers."""
 
 import base64
 import math
@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from markupsafe import Markup
 
+from kinestore.pipeline.html_page import read_asset, render_page
 from kinestore.pipeline.plotting.text import one_line
 
 UNDEFINED = "\N{EN DASH}"
@@ -41,7 +42,7 @@ def _base64(data: bytes) -> str:
     return base64.b64encode(data).decode("ascii")
 
 
-FILTERS: dict[str, Callable[..., object]] = {
+_FILTERS: dict[str, Callable[..., object]] = {
     "base64": _base64,
     "bytes": size,
     "user_text": user_text,
@@ -49,3 +50,20 @@ FILTERS: dict[str, Callable[..., object]] = {
     "rounded": rounded,
     "thousands": count,
 }
+
+
+def render(template: str, **values: object) -> str:
+    """Render a template of this package as a page of its own, with the package's style and script.
+
+    Args:
+        template: Name of its file.
+        **values: Variables of the template.
+    """
+    return render_page(
+        __package__,
+        template,
+        style=read_asset(__package__, "report.css"),
+        script=read_asset(__package__, "sort.js"),
+        filters=_FILTERS,
+        **values,
+    )

@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from kinestore.pipeline.html_page import read_asset, render_page
 from kinestore.pipeline.report.class_statistics import (
     Mistake,
     by_class,
@@ -13,7 +12,7 @@ from kinestore.pipeline.report.class_statistics import (
     mean_top1,
 )
 from kinestore.pipeline.report.clip_cards import ClipCard
-from kinestore.pipeline.report.html import FILTERS, UNDEFINED
+from kinestore.pipeline.report.html import UNDEFINED, render
 from kinestore.pipeline.report.run_record import FederatedRecord, RunRecord
 from kinestore.pipeline.report.svg_curves import lay_out_curves
 from kinestore.pipeline.report.svg_heat_map import HeatMap, lay_out_heat_map
@@ -51,12 +50,8 @@ def render_report(
     titles += ["Folds"] if len(folds) > 1 else []
     titles += ["Clients", "Partition", "Communication"] if run.federated is not None else []
     titles += ["Most confident errors", "Provenance"]
-    return render_page(
-        __package__,
+    return render(
         "report.html",
-        style=read_asset(__package__, "report.css"),
-        script=read_asset(__package__, "sort.js"),
-        filters=FILTERS,
         run=run,
         titles=titles,
         settings=list(_flat(run.config, left_out=_SHOWN_ELSEWHERE)),

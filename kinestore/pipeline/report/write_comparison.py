@@ -3,11 +3,11 @@
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from kinestore.pipeline.html_page import read_asset, render_page
-from kinestore.pipeline.report.html import FILTERS
+from kinestore.pipeline.report.html import render
 from kinestore.pipeline.report.paired import PairedResult, compare_predictions
 from kinestore.pipeline.runs.predictions import read_predictions
 from kinestore.store import UsageError
+from kinestore.store.io.addresses import local_path
 from kinestore.store.io.atomic import write_text
 
 
@@ -52,7 +52,7 @@ def compare(first: str | Path, second: str | Path, *, out: str | Path | None = N
     Raises:
         UsageError: If a run cannot be used, they share no test clip, or the file ends otherwise.
     """
-    path = None if out is None else Path(out)
+    path = None if out is None else local_path(out)
     if path is not None and path.suffix.lower() != ".html":
         raise UsageError(f"out={out}: must end in .html")
     paired = compare_predictions(read_predictions(first), read_predictions(second))
@@ -64,12 +64,8 @@ def compare(first: str | Path, second: str | Path, *, out: str | Path | None = N
 
 
 def _render(result: Comparison) -> str:
-    return render_page(
-        __package__,
+    return render(
         "comparison.html",
-        style=read_asset(__package__, "report.css"),
-        script=read_asset(__package__, "sort.js"),
-        filters=FILTERS,
-        names=[Path(name).resolve().name for name in (result.first, result.second)],
+        names=[local_path(name).resolve().name for name in (result.first, result.second)],
         paired=result.paired,
     )
