@@ -6,24 +6,17 @@ little to do; no other process is started, and no socket listens.
 
 import contextlib
 import logging
-import os
-import re
-import shutil
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import dask
-import psutil
 from distributed import Client, Scheduler, SpecCluster, Worker
 from distributed.system import MEMORY_LIMIT
 
+from kinestore.pipeline.extraction.scratch_folder import scratch_folder
 from kinestore.pipeline.signals import interrupts_held
-
-SCRATCH_NAME = re.compile(r"kinestore-dask-([0-9]+)-.*")
-"""Name of Dask's folder, with the process that made it."""
 
 SETTINGS = {
     "distributed.worker.use-file-locking": False,
@@ -60,7 +53,7 @@ def local_workers(count: int) -> Iterator[Client]:
     with contextlib.ExitStack() as stack:
         with interrupts_held():
             stack.enter_context(dask.config.set(SETTINGS))
-            with _scratch_folder() as scratch:
+            with scratch_folder("dask") as scratch:  # which Dask wants while it starts
                 cluster = stack.enter_context(_cluster(count, scratch))
             client = stack.enter_context(Client(cluster))
         try:
@@ -84,14 +77,3 @@ def _cluster(count: int, scratch: Path) -> SpecCluster:
         workers={number: {"cls": _Worker, "options": worker} for number in range(count)},
         silence_logs=logging.CRITICAL,  # users get one sentence and recorded failures
     )
-
-
-@contextlib.contextmanager
-def _scratch_folder() -> Iterator[Path]:
-    """Provide the folder that Dask wants while it starts; those of killed jobs are removed."""
-    for old in Path(tempfile.gettempdir()).glob("kinestore-dask-*"):
-        named = SCRATCH_NAME.fullmatch(old.name)
-        if named and not psutil.pid_exists(int(named[1])):
-            shutil.rmtree(old, ignore_errors=True)  # which follows no link
-    with tempfile.TemporaryDirectory(prefix=f"kinestore-dask-{os.getpid()}-") as folder:
-        yield Path(folder)

@@ -1,7 +1,5 @@
 """Extraction of videos with the very features that a run was trained on."""
 
-import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +7,7 @@ from pathlib import Path
 from kinestore import heads
 from kinestore.pipeline.extract import ExtractionConfig, ExtractionResult, extract
 from kinestore.pipeline.extraction.outputs import embedding_outputs
+from kinestore.pipeline.extraction.scratch_folder import scratch_folder
 from kinestore.pipeline.models.trained_model import load_model
 from kinestore.pipeline.video.clip_format import parse_frames_name
 from kinestore.progress import Progress
@@ -40,8 +39,7 @@ def extracted_for(
     kept = [_frames_format(name) for name in model.inputs] if frames else []
     if not frames:
         _check_views(model.inputs, names, config)
-    folder = Path(tempfile.mkdtemp(prefix="kinestore-"))
-    try:
+    with scratch_folder("predict") as folder:
         found = extract(
             videos,
             store=folder / "store",
@@ -51,8 +49,6 @@ def extracted_for(
             progress=progress,
         )
         yield Store(folder / "store"), found
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _frames_format(name: str) -> str:
