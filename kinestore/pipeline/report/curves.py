@@ -72,7 +72,10 @@ def _rows(path: Path) -> Iterator[Row]:
     if path.stat().st_size > MAX_FILE_BYTES:
         raise ValueError(f"more than {MAX_FILE_BYTES} bytes")
     with path.open(newline="", encoding="utf-8") as file:
-        yield from csv.DictReader(file)
+        for number, row in enumerate(csv.DictReader(file), start=2):
+            if None in row or None in row.values():  # more, or fewer, values than names
+                raise ValueError(f"row {number} has not as many values as the first row")
+            yield row
 
 
 def _of_train(rows: list[Row]) -> list[CurvePanel]:

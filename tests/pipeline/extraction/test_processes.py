@@ -339,6 +339,10 @@ def test_the_child_processes_of_a_killed_client_end_on_a_running_cluster(tmp_pat
 
 
 def embedding_processes() -> list[psutil.Process]:
-    here = psutil.Process().children(recursive=True)
     wanted = "kinestore.pipeline.extraction.child_process"
-    return [process for process in here if wanted in " ".join(process.cmdline())]
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):  # also ended and not yet waited for
+            if wanted in " ".join(process.cmdline()):
+                found.append(process)
+    return found

@@ -296,6 +296,18 @@ def test_a_line_goes_where_its_values_are(tmp_path: Path, central: Path) -> None
     assert 'line2" points="44.0,234.0 257.0,122.0 470.0,10.0"' in page
 
 
+@pytest.mark.parametrize("row", ["test,1,4", "test,2,4,0.5,,,0,7,8", "", "test"])
+def test_a_row_of_another_length_is_refused(row: str, tmp_path: Path, central: Path) -> None:
+    shutil.copytree(central, tmp_path / "run")
+    header = ",".join(metrics(central)[0])
+    (tmp_path / "run" / "metrics.csv").write_text(f"{header}\n{row}\n")
+    if row:
+        with pytest.raises(UsageError, match=r"metrics\.csv: row 2 has not as many values"):
+            report(tmp_path / "run", out=tmp_path / "run.html")
+    else:
+        report(tmp_path / "run", out=tmp_path / "run.html")
+
+
 def test_a_single_step_is_a_dot(tmp_path: Path) -> None:
     train(clips(), out=tmp_path, settings=QUICK)
     panels = read_curves(tmp_path, job="train")
