@@ -49,7 +49,7 @@ def dirichlet(
     Raises:
         UsageError: If an argument is out of range, or no draw leaves every client enough rows.
     """
-    _check(labels, num_clients, alpha=alpha)
+    check_skew(labels, num_clients, alpha=alpha)
     rng = np.random.default_rng(derive_seed("partition-dirichlet", seed))
     least = max(1, min(_LEAST_ROWS, len(labels) // (4 * num_clients)))
     classes = [np.flatnonzero(labels == name) for name in np.unique(labels)]
@@ -107,44 +107,6 @@ def _assign_classes(
     return owners
 
 
-def client_dirichlet(
-    labels: NDArray[np.int64], num_clients: int, *, alpha: float, seed: int
-) -> ClientRows:
-    """Give each client classes by shares q ~ Dir(alpha * prior), and equally many rows.
-
-    The prior is the classes' shares of all rows. A small alpha gives a client one class, as far as
-    there are rows of it; a large one the prior. Source: Personalized federated learning with
-    spatio-temporal differential features, Eq. 8. Our reading: clients draw in turn, a row at a
-    time, from the classes that are left; one whose classes are all gone draws by what is left.
-
-    Args:
-        labels: Class of each row, int64, shape (N,).
-        num_clients: C, from 1 to N.
-        alpha: From 1e-9 to 1e9.
-        seed: 0 or more.
-
-    Raises:
-        UsageError: If an argument is out of range.
-    """
-    _check(labels, num_clients, alpha=alpha)
-    rng = np.random.default_rng(derive_seed("partition-client-dirichlet", seed))
-    names, counts = np.unique(labels, return_counts=True)
-    piles = [list(rng.permutation(np.flatnonzero(labels == name))) for name in names]
-    wanted = rng.dirichlet(alpha * counts / counts.sum(), size=num_clients)
-    left, turns = counts.astype(np.float64), rng.permutation(num_clients)
-    owners = np.zeros(len(labels), np.int64)
-    for turn in range(len(labels)):
-        client = turns[turn % num_clients]
-        shares = wanted[client] * (left > 0)
-        if not shares.sum() > 0:
-            shares = left
-        pile = int(np.searchsorted(np.cumsum(shares), rng.random() * shares.sum(), side="right"))
-        pile = min(pile, int(np.flatnonzero(shares)[-1]))  # a sum may round up
-        owners[piles[pile].pop()] = client
-        left[pile] -= 1
-    return rows_by_owner(owners, num_clients)
-
-
 def by_classes(
     labels: NDArray[np.int64],
     num_clients: int,
@@ -165,7 +127,7 @@ def by_classes(
     Raises:
         UsageError: If an argument is out of range, or a class has fewer rows than clients.
     """
-    _check(labels, num_clients)
+    check_skew(labels, num_clients)
     names = np.unique(labels)
     rng = np.random.default_rng(derive_seed("partition-classes", seed))
     order = rng.permutation(len(names))
@@ -227,7 +189,7 @@ def beta_bernoulli(
     Raises:
         UsageError: If an argument is out of range, or a client gets no row.
     """
-    _check(labels, num_clients, a=a, b=b)
+    check_skew(labels, num_clients, a=a, b=b)
     if not 0 <= taking <= 1:
         raise UsageError(f"taking={taking}: must be from 0 to 1")
     rng = np.random.default_rng(derive_seed("partition-beta-bernoulli", seed))
@@ -256,7 +218,8 @@ def beta_bernoulli(
     return parts
 
 
-def _check(labels: NDArray[np.int64], num_clients: int, **positive: float) -> None:
+def check_skew(labels: NDArray[np.int64], num_clients: int, **positive: float) -> None:
+    """Raise UsageError for clients that are none or too many, or a parameter out of range."""
     check_num_clients(num_clients, len(labels))
     for name, value in positive.items():
         if not _SMALLEST <= value <= _LARGEST:

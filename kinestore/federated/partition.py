@@ -1,8 +1,8 @@
 """Client partitions: each function assigns rows to clients, reproducibly.
 
 All return one increasing int64 index array for each client: none empty, disjoint, and together
-every row, except for `beta_bernoulli`, which leaves some unused, and `mirror`, which assigns test
-rows.
+every row, except for `beta_bernoulli` and `client_dirichlet`, which leave some unused, and
+`mirror`, which assigns test rows.
 """
 
 from collections import Counter
@@ -16,10 +16,10 @@ from kinestore.federated._label_skew import (
     beta_bernoulli,
     by_classes,
     check_num_clients,
-    client_dirichlet,
     dirichlet,
     rows_by_owner,
 )
+from kinestore.federated._quotas import client_dirichlet, largest_remainders
 from kinestore.heads.support.seeds import derive_seed
 from kinestore.store import UsageError
 
@@ -105,10 +105,7 @@ def mirror(
         if not counts.sum():
             continue
         exact = counts / counts.sum() * len(rows)
-        quota = np.floor(exact + 1e-9).astype(np.int64)
-        order = rng.permutation(len(held))
-        largest = order[np.argsort(quota[order] - exact[order], kind="stable")]
-        quota[largest[: len(rows) - quota.sum()]] += 1
+        quota = largest_remainders(exact, total=len(rows), rng=rng)
         owners[rows] = np.repeat(np.arange(len(held)), quota)
     return rows_by_owner(owners, len(held))
 

@@ -54,7 +54,7 @@ def test_every_row_has_one_client(
         except UsageError:
             continue
         assert len(parts) == num_clients
-        assert_is_a_partition(parts, len(labels), of_all=partition is not partitions[3])
+        assert_is_a_partition(parts, len(labels), of_all=partition in partitions[1:3])
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -67,26 +67,6 @@ def test_dirichlet_skews_a_class_and_leaves_every_client_enough(seed: int) -> No
         assert (largest.mean() > 0.7) == skewed
     # a client stops taking at an even share, so it has no more than that and one class besides
     assert max(map(len, dirichlet(LABELS, 4, alpha=0.1, seed=seed))) <= 120 + 100
-
-
-@pytest.mark.parametrize("seed", SEEDS)
-def test_client_dirichlet_gives_equal_sizes_and_with_a_large_alpha_the_prior(seed: int) -> None:
-    many = np.repeat(LABELS, 10)
-    parts = client_dirichlet(many, 4, alpha=1e6, seed=seed)
-    assert [len(part) for part in parts] == [1200] * 4
-    prior = np.bincount(many) / len(many)
-    shares = counts(parts, many) / np.array([[len(part)] for part in parts])
-    assert np.abs(shares - prior).max() < 0.045  # 1200 rows: four standard deviations
-
-
-def test_of_two_clients_with_tiny_alpha_each_has_its_class_or_both_share_one() -> None:
-    labels = np.repeat([0, 1], 500)
-    seen = set()
-    for seed in range(20):
-        held = counts(client_dirichlet(labels, 2, alpha=1e-4, seed=seed), labels)
-        assert held.tolist() in ([[500, 0], [0, 500]], [[0, 500], [500, 0]], [[250, 250]] * 2)
-        seen.add(int(held.max()))
-    assert seen == {250, 500}
 
 
 @pytest.mark.parametrize("seed", SEEDS)
