@@ -21,7 +21,7 @@ def client_dirichlet(
 
     The prior is the classes' shares of all rows, so that alpha is the total concentration: a small
     one gives a client one class, a large one the prior. Source: Personalized federated learning
-    with spatio-temporal differential features, Eq. 8. Our reading of the dealing: every client
+    with spatio-temporal differential features, Eq. 8. Our reading of the assignment: every client
     demands N / C rows, by its shares. A class with fewer rows than are demanded is shared in
     proportion to the demands, and nobody gets more than it demanded: sizes differ, and rows that
     no client demanded are not used.
@@ -41,8 +41,8 @@ def client_dirichlet(
     concentration = alpha * counts / counts.sum()
     shares = _log_dirichlet(concentration, num_clients, rng)
     for _ in range(1 + _MOST_REDRAWS):
-        dealt = _deal(shares * len(labels) / num_clients, counts, rng)
-        empty = np.flatnonzero(dealt.sum(1) == 0)
+        held = _assign_by_quota(shares * len(labels) / num_clients, counts, rng)
+        empty = np.flatnonzero(held.sum(1) == 0)
         if not len(empty):
             break
         shares[empty] = _log_dirichlet(concentration, len(empty), rng)
@@ -52,7 +52,7 @@ def client_dirichlet(
             f"{_MOST_REDRAWS} draws; take a larger alpha, fewer clients or another seed"
         )
     owners = np.full(len(labels), -1)
-    for name, sizes in zip(names, dealt.T, strict=True):
+    for name, sizes in zip(names, held.T, strict=True):
         rows = rng.permutation(np.flatnonzero(labels == name))[: sizes.sum()]
         owners[rows] = np.repeat(np.arange(num_clients), sizes)
     return rows_by_owner(owners, num_clients)
@@ -69,20 +69,21 @@ def _log_dirichlet(
     gammas = np.log(rng.standard_gamma(concentration + 1, size=shape))
     gammas += np.log1p(-rng.random(shape)) / concentration
     shares: NDArray[np.float64] = np.exp(gammas - gammas.max(1, keepdims=True))
-    return shares / shares.sum(1, keepdims=True)
+    shares /= shares.sum(1, keepdims=True)
+    return shares
 
 
-def _deal(
+def _assign_by_quota(
     demands: NDArray[np.float64], counts: NDArray[np.int64], rng: np.random.Generator
 ) -> NDArray[np.int64]:
     """Return the rows that each client gets of each class, from what it demands: shape (C, K)."""
-    dealt = np.zeros(demands.shape, np.int64)
+    held = np.zeros(demands.shape, np.int64)
     for column, count in enumerate(counts):
         demanded = demands[:, column].sum()
         exact = demands[:, column] * min(1.0, count / max(demanded, 1e-300))
         total = min(int(count), round(exact.sum()))
-        dealt[:, column] = largest_remainders(exact, total=total, rng=rng)
-    return dealt
+        held[:, column] = largest_remainders(exact, total=total, rng=rng)
+    return held
 
 
 def largest_remainders(

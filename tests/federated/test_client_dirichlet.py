@@ -1,4 +1,4 @@
-"""`client_dirichlet`: shares of classes by client, dealt by quota.
+"""`client_dirichlet`: shares of classes by client, assigned by quota.
 
 Shape legend: C clients, K classes.
 """
@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from kinestore.federated._quotas import _deal, _log_dirichlet, largest_remainders
+from kinestore.federated._quotas import _assign_by_quota, _log_dirichlet, largest_remainders
 from kinestore.federated.partition import client_dirichlet
 from kinestore.store import UsageError
 
@@ -82,7 +82,7 @@ def test_no_client_gets_a_row_more_than_its_quota_and_parts_are_disjoint(alpha: 
         assert len(set(assigned.tolist())) == len(assigned)
         assert all(len(part) and (np.diff(part) > 0).all() for part in parts)
         held = counts(parts, UCF101)
-        assert held.max() <= 93  # a class is never dealt twice
+        assert held.max() <= 93  # a class is never assigned twice
         # each of 101 classes may be rounded up by less than one row
         assert held.sum(1).max() < len(UCF101) / 20 + 101
 
@@ -116,8 +116,8 @@ def test_a_class_is_shared_in_proportion_to_demands_and_the_rest_stays_unused() 
     # Class 1: 2.6 + 1.4 + 3 = 7 of 50: 2, 1, 3 and one more for the remainder .6: 3, 1, 3.
     # Class 2: demanded by nobody.
     demands = np.array([[30, 2.6, 0], [10, 1.4, 0], [0, 3, 0]])
-    dealt = _deal(demands, np.array([20, 50, 9]), np.random.default_rng(0))
-    assert dealt.tolist() == [[15, 3, 0], [5, 1, 0], [0, 3, 0]]
+    assigned = _assign_by_quota(demands, np.array([20, 50, 9]), np.random.default_rng(0))
+    assert assigned.tolist() == [[15, 3, 0], [5, 1, 0], [0, 3, 0]]
 
 
 def test_equal_remainders_are_decided_by_the_generator_alone() -> None:
@@ -147,7 +147,7 @@ def test_shares_are_numbers_and_have_the_mean_of_their_distribution(concentratio
     alpha=st.sampled_from([1e-9, 0.01, 1.0, 100.0, 1e9]),
     seed=st.integers(0, 99),
 )
-def test_any_labels_are_dealt_to_all_clients_or_refused(
+def test_any_labels_are_assigned_to_all_clients_or_refused(
     labels: list[int], num_clients: int, alpha: float, seed: int
 ) -> None:
     array = np.array(labels)

@@ -195,4 +195,4 @@ def test_the_ends_of_the_range_give_partitions_or_a_sentence(alpha: float) -> No
             parts = partition()
         except UsageError:
             continue
-        assert_is_a_partition(parts, len(LABELS), of_all=partition is not partitions[1])
+        assert_is_a_partition(parts, len(LABELS), of_all=partition is partitions[2])
