@@ -1,10 +1,11 @@
-"""`blip`: an image together with its BLIP caption; `blip-text`: the caption alone.
+"""`blip`: an image with its BLIP caption; `blip-text`: the caption alone; `blip-image`: the image.
 
 BLIP: Bootstrapping Language-Image Pre-training for Unified Vision-Language Understanding and
 Generation, 2022, as transformers has it (image-captioning-base, 768-d). As in FLAMeST (Federated
 Multimodal Fusion for Action Recognition, section 3) one of a clip's keyframes, drawn uniformly, is
 captioned; image and caption then go through the text model's cross-attention, and the last layer's
-vector at [CLS] is the embedding. `blip-text` has no cross-attention.
+vector at [CLS] is the embedding. `blip-text` has no cross-attention; `blip-image` is the vector of
+the image encoder at [CLS], without a caption.
 
 The text model runs bidirectionally for the embedding: under the causal mask that generates
 captions, the first position cannot see the caption. Captions are generated greedily.
@@ -39,7 +40,7 @@ from kinestore.extractors.weights.sources import (
 from kinestore.extractors.weights.state_dict import StateDict, load_into, read_state_dict
 from kinestore.store import Embedding, UsageError, ViewSpec
 
-NAMES = ("blip", "blip-text")
+NAMES = ("blip", "blip-image", "blip-text")
 CODE_VERSION = 1
 _WIDTH = 768
 MAX_CAPTION_TOKENS = 20
@@ -48,6 +49,8 @@ MAX_CAPTION_TOKENS = 20
 _MAX_WORD_PIECES = 32
 """Longest caption that is encoded, where words may be split otherwise than when generated."""
 
+_CAPTION = {"decoding": "greedy", "max_tokens": MAX_CAPTION_TOKENS}
+_TEXT_POSITION = "[CLS], last layer, bidirectional"
 _VOCABULARY = "vocab.txt"
 _SOURCE = HubRepository(
     repository="Salesforce/blip-image-captioning-base", companions=(_VOCABULARY,)
@@ -67,7 +70,7 @@ _Vector = NDArray[np.float32]
 
 
 class BlipExtractor:
-    """One vector a clip, float32, shape (768,), with the caption that it was made from.
+    """One vector a clip, float32, shape (768,), with the caption that it was made from, if any.
 
     Args:
         name: One of `NAMES`.
@@ -87,7 +90,11 @@ class BlipExtractor:
                 files.weights, files.companions[_VOCABULARY], runner
             )
         self._captioner = captioner
-        self._embed = self._captioner.multimodal if name == "blip" else self._captioner.text
+        self._embed, position = {
+            "blip": (self._captioner.multimodal, _TEXT_POSITION),
+            "blip-text": (self._captioner.text, _TEXT_POSITION),
+            "blip-image": (self._captioner.image, "[CLS], last layer of the image encoder"),
+        }[name]
         self.spec = ViewSpec(
             extractor=name,
             shape=(_WIDTH,),
@@ -96,8 +103,8 @@ class BlipExtractor:
                 **hashes,
                 "sampling": single_frame_settings(self._frame_choice),
                 "preprocessing": BLIP_PREPROCESSING.settings(),
-                "caption": {"decoding": "greedy", "max_tokens": MAX_CAPTION_TOKENS},
-                "position": "[CLS], last layer, bidirectional",
+                **({} if name == "blip-image" else {"caption": _CAPTION}),
+                "position": position,
                 "compute_dtype": self._captioner.runner.dtype_name,
             },
         )
@@ -148,16 +155,23 @@ class Captioner:
         _, captions = self.caption(pixels_BCHW)
         return list(zip(rows(self.encode(captions, None)), captions, strict=True))
 
+    def image(self, pixels_BCHW: Tensor) -> list[tuple[_Vector, None]]:
+        """Return [CLS] of the image, and no caption."""
+        return [(vector, None) for vector in rows(self._patches(pixels_BCHW)[:, 0])]
+
     def caption(self, pixels_BCHW: Tensor) -> tuple[Tensor, list[str]]:
         """Return the image's patches, shape (B, P, D), and captions."""
         if self._last is not None and torch.equal(self._last[0], pixels_BCHW):
             return self._last[1:]
-        patches = self.network.vision_model(
-            BLIP_PREPROCESSING.normalize(pixels_BCHW)
-        ).last_hidden_state
+        patches = self._patches(pixels_BCHW)
         captions = self._write(patches)
         self._last = pixels_BCHW, patches, captions
         return patches, captions
+
+    def _patches(self, pixels_BCHW: Tensor) -> Tensor:
+        pixels = BLIP_PREPROCESSING.normalize(pixels_BCHW)
+        patches: Tensor = self.network.vision_model(pixels).last_hidden_state
+        return patches
 
     def encode(self, captions: Sequence[str], patches_BPD: Tensor | None) -> Tensor:
         """Return the text model's last layer at [CLS], bidirectional: shape (B, 768)."""

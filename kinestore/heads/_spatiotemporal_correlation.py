@@ -33,10 +33,21 @@ class SpatioTemporalCorrelation(nn.Module):
         max_displacement: Largest distance in positions, per axis.
         signed: Whether an offset and its opposite have separate features. Otherwise both get
             their mean, which does not distinguish forward from backward motion.
+
+    Args:
+        as_printed: Whether the features end in a ReLU, before the sum, and their last norm starts
+            from 1, as the paper has it. Otherwise that norm starts from 0 and the ReLU is after
+            the sum, so that the module changes nothing before training.
     """
 
     def __init__(
-        self, channels: int, *, max_offset: int, max_displacement: int, signed: bool
+        self,
+        channels: int,
+        *,
+        max_offset: int,
+        max_displacement: int,
+        signed: bool,
+        as_printed: bool = False,
     ) -> None:
         super().__init__()
         self.max_offset = max_offset
@@ -45,7 +56,7 @@ class SpatioTemporalCorrelation(nn.Module):
         num_displacements = (2 * max_displacement + 1) ** 2
         self.spatial = _perceptron(num_displacements)
         self.temporal = _perceptron(num_displacements)
-        self.fusion = _fusion((2 * max_offset + 1) * _FEATURES, channels)
+        self.fusion = _fusion((2 * max_offset + 1) * _FEATURES, channels, as_printed=as_printed)
 
     def forward(self, maps: Tensor, earlier: Tensor, *, num_frames: int) -> Tensor:
         """Return the sum of the stage's output and the features of its correlations.
@@ -123,15 +134,17 @@ def _perceptron(num_displacements: int) -> nn.Sequential:
     )
 
 
-def _fusion(channels_in: int, channels_out: int) -> nn.Sequential:
-    """Build four depthwise-separable convolutions; their output is 0 before training."""
+def _fusion(channels_in: int, channels_out: int, *, as_printed: bool) -> nn.Sequential:
+    """Build four depthwise-separable convolutions; see `SpatioTemporalCorrelation`."""
     layers = [
         *_separable(channels_in, _FUSED, kernel=7),
         *_separable(_FUSED, _FUSED, kernel=3),
         *_separable(_FUSED, _FUSED, kernel=3),
-        *_separable(_FUSED, channels_out, kernel=3)[:-1],  # the last ReLU is after the sum
+        *_separable(_FUSED, channels_out, kernel=3),
     ]
-    nn.init.zeros_(layers[-1].weight)
+    if not as_printed:
+        del layers[-1]
+        nn.init.zeros_(layers[-1].weight)
     return nn.Sequential(*layers)
 
 

@@ -4,8 +4,9 @@ Source: Fine-Grained Spatio-temporal Feature Learning Network for Video Understa
 torchvision's ResNet-50 with gate-shift-fuse in each block, and after a stage the spatio-temporal
 correlation module. docs/nets-correlation.md explains how each step was interpreted.
 
-Done differently: the module's last ReLU is after the sum with the stage's output, not before it.
-With a last norm that starts from zero it would never learn, since a ReLU at 0 has no gradient.
+Done differently: the module's last ReLU is after the sum with the stage's output, not before it,
+and its last norm starts from zero, so that the network starts like one without the module. With
+`stc_form="paper"` both are as printed: the ReLU is before the sum, and the norm starts from one.
 
 Shape legend: B batch, T time, H height, W width, K classes, N maps, time outermost (N = T B).
 """
@@ -32,6 +33,8 @@ PLACES = {
 }
 """Positions of the correlation module (Table 6), and the stages before it."""
 
+_FORMS = ("residual", "paper")
+
 
 def build(
     *,
@@ -40,6 +43,7 @@ def build(
     max_offset: int = 3,
     max_displacement: int = 4,
     signed: bool = True,
+    stc_form: str = "residual",
     gsf_ratio: float = 0.25,
     dropout: float = 0.5,
     layers: Sequence[int] = RESNET50,
@@ -57,6 +61,8 @@ def build(
             a position of res3 is 8 pixels.
         signed: Whether previous and next frames have separate features; otherwise each gets the
             mean of the two, which does not distinguish forward from backward motion.
+        stc_form: "residual": the module's last norm starts from 0, and its last ReLU is after the
+            sum; "paper": the norm starts from 1, and the ReLU is before the sum.
         gsf_ratio: Fraction of a block's channels that are gated, in steps of 1/16, up to 1.
         dropout: Fraction of the pooled features dropped in training, from 0 to below 1; the paper
             uses 0.5, and 0.8 on UCF101.
@@ -82,6 +88,8 @@ def build(
     check_fractions({"dropout": dropout})
     if stc_at is not None and stc_at not in PLACES:
         raise UsageError(f"stc_at={stc_at!r}: must be one of {', '.join(PLACES)}; or None")
+    if stc_form not in _FORMS:
+        raise UsageError(f"stc_form={stc_form!r}: must be one of {', '.join(_FORMS)}")
     if not 0 < gsf_ratio <= 1 or 16 * gsf_ratio % 1:
         raise UsageError(f"gsf_ratio={gsf_ratio}: must be a multiple of 1/16, above 0 and up to 1")
     trunk = residual_network(layers=layers, width=width, weights=weights)
@@ -99,6 +107,7 @@ def build(
                 max_offset=max_offset,
                 max_displacement=max_displacement,
                 signed=signed,
+                as_printed=stc_form == "paper",
             )
             for place in (PLACES[stc_at] if stc_at else ())
         },

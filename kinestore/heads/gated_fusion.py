@@ -2,7 +2,10 @@
 
 Source: FLAMeST (Federated Multimodal Fusion for Action Recognition; TMLR submission 5468), section
 6.5 and Table 9. Its appendix A.5, which defines the fusion, is lost: this is our interpretation,
-and no published parameter count allows a comparison with the authors'.
+and no published parameter count allows a comparison with the authors'. The features decide which
+of the paper's two readings it is: `slow,blip` fuses a CNN with a vision-language model (section
+3.5, 3,701,861 parameters for 101 classes), `blip-image,blip-text` image and text embeddings
+(section 6.5, 3,046,501).
 
     v = LN(W_v e_cnn), t = LN(W_t e_vlm)                 both 512 wide
     g_v = sigmoid(U_v [v; t]), g_t = sigmoid(U_t [v; t])

@@ -14,7 +14,12 @@ from torch import Tensor, nn
 from kinestore import extractors
 from kinestore.extractors import _runner, slowfast
 from kinestore.extractors._video_network import VideoNetwork
-from kinestore.pipeline.training.federated.communication_report import FROZEN_PARAMETERS
+from kinestore.pipeline.training.federated.communication_report import (
+    FROZEN_PARAMETERS,
+)
+from kinestore.pipeline.training.federated.communication_report import (
+    network_of as shared_network,
+)
 from kinestore.store import UsageError
 from tests.helpers.networks import (
     cosine,
@@ -38,7 +43,9 @@ def network_of(name: str) -> VideoNetwork:
     [
         ("blip", None, 223_971_644, 768),
         ("blip-text", None, 223_971_644, 768),
+        ("blip-image", None, 223_971_644, 768),
         ("clip", None, 151_277_313, 512),
+        ("clip-text", None, 151_277_313, 512),
         ("slow", 400, 32_454_096, 2048),
         ("slowfast", 400, 34_566_488, 2304),  # printed as "Slow" in FLAMeST's table
         ("i3d", 400, 28_043_472, 2048),
@@ -63,7 +70,7 @@ def test_networks_have_as_many_parameters_as_published_and_are_as_wide(
             network.reset_classifier(0)
             found = network.head_hidden_size
     assert (count_parameters(network), found) == (count, width)
-    assert FROZEN_PARAMETERS[name] == count  # what communication.json compares with
+    assert FROZEN_PARAMETERS[shared_network(name)] == count  # what communication.json compares with
 
 
 @pytest.fixture(scope="module")

@@ -98,6 +98,15 @@ def test_blip_equals_the_library_s_own_steps_and_depends_on_no_neighbour(
     assert alone_text.caption == alone[0].caption
     assert relative_error(alone_text.vector, theirs[0, 0]) < 1e-5
 
+    image = extractors.create("blip-image", weights=blip_folder, device="cpu")
+    assert isinstance(image, BlipExtractor) and image._captioner is captioner
+    (alone_image,) = image.embed(batch[:1])
+    with torch.inference_mode():
+        pixels = blip.BLIP_PREPROCESSING.normalize(torch.from_numpy(batch[0].pixels)[None])
+        patches = network.vision_model(pixels).last_hidden_state
+    assert alone_image.caption is None
+    assert relative_error(alone_image.vector, patches[0, 0]) < 1e-5
+
 
 @torch.inference_mode()
 def test_the_blip_vector_changes_with_the_caption_and_with_the_image(

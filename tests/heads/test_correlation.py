@@ -342,6 +342,33 @@ def test_before_training_the_module_changes_nothing_and_can_learn() -> None:
         assert grad.any()
 
 
+def test_the_printed_form_starts_apart_from_gsf_and_every_parameter_learns_at_once() -> None:
+    net, plain = small(stc_form="paper").eval(), small(stc_at=None).eval()
+    net.load_state_dict(plain.state_dict(), strict=False)  # the same but for the module
+    assert not torch.equal(net(clips()), plain(clips()))
+    logits: Tensor = net.train()(clips())
+    logits.square().sum().backward()
+    module_ = net.correlations["res3"]
+    assert all(p.grad is not None and p.grad.any() for p in module_.parameters())
+
+
+def test_the_printed_form_adds_features_that_are_not_negative() -> None:
+    settings: dict[str, Any] = {"max_offset": 1, "max_displacement": 1, "signed": True}
+    printed = SpatioTemporalCorrelation(6, **settings, as_printed=True).eval()
+    maps, earlier = torch.rand(4, 6, 5, 5), torch.rand(4, 3, 5, 5)
+    features = printed.correlation_features(maps, earlier, num_frames=4)
+    assert features.min() == 0 < features.max()  # what a ReLU leaves
+    assert torch.equal(printed(maps, earlier, num_frames=4), features + maps)
+
+
+def test_both_forms_of_the_module_have_the_same_parameters() -> None:
+    shapes = [
+        {name: tensor.shape for name, tensor in on_paper(stc_form=form).state_dict().items()}
+        for form in ("residual", "paper")
+    ]
+    assert shapes[0] == shapes[1]
+
+
 def test_after_a_step_every_parameter_learns() -> None:
     net = small(stc_at="res2-3")
     switch_on(net)
@@ -523,6 +550,7 @@ def test_the_trunk_starts_from_torchvisions_weights(tmp_path: Path) -> None:
         ({"num_classes": 0}, r"num_classes=0: must be 1 or more"),
         ({"stc_at": "res1"}, r"stc_at='res1': must be one of res2, .*res2-5; or None"),
         ({"stc_at": "none"}, r"stc_at='none': must be one of res2"),
+        ({"stc_form": "printed"}, r"stc_form='printed': must be one of residual, paper"),
         ({"max_offset": 0}, r"max_offset=0: must be 1 or more"),
         ({"max_displacement": 0}, r"max_displacement=0: must be 1 or more"),
         ({"gsf_ratio": 0}, r"gsf_ratio=0: must be a multiple of 1/16, above 0 and up to 1"),

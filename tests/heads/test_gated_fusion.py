@@ -35,6 +35,15 @@ def test_counts_for_slow_and_blip_are_the_reconstructions() -> None:
     assert (count(fused), count(perceptron), count(head)) == (3_019_776, 682_085, 3_701_861)
 
 
+def test_counts_for_image_and_text_of_blip() -> None:
+    # The other reading: [CLS] of BLIP's image and the embedding of its caption, 768 each.
+    # W 2*(768*512+512) = 787456, LayerNorms 2048, cross 525312, gates 1049600: 2364416
+    with torch.device("meta"):
+        head = create("gated_fusion", in_features=1536, num_classes=101, widths=(768, 768))
+    fused, perceptron = head.children()
+    assert (count(fused), count(perceptron), count(head)) == (2_364_416, 682_085, 3_046_501)
+
+
 def reference(weights: dict[str, Tensor], row: Tensor, widths: tuple[int, int]) -> Tensor:
     """[v'; t'] of one row by the equations of the docstring."""
 

@@ -10,9 +10,7 @@ from kinestore.federated.round_record import RoundRecord
 
 FROZEN_PARAMETERS = {
     "blip": 223_971_644,
-    "blip-text": 223_971_644,
     "clip": 151_277_313,
-    "clip-text": 151_277_313,
     "cnn-densenet201": 18_092_928,
     "cnn-efficientnet-lite0": 3_371_008,
     "cnn-resnet152": 58_143_808,
@@ -25,6 +23,9 @@ FROZEN_PARAMETERS = {
 }
 """Parameters of the networks behind the extractors, which clients would share besides the head if
 they trained everything."""
+
+_SUFFIXES = ("-image", "-text")
+"""Ends of the names of extractors that share the network of the name without it."""
 
 
 def communication(
@@ -82,10 +83,20 @@ def _by_client(records: Sequence[RoundRecord], num_clients: int) -> list[dict[st
 def _reduction(shared: int, head: int, views: Sequence[str]) -> dict[str, Any]:
     """Return the share that is saved against sharing the frozen networks and the head.
 
-    It is None where a frozen network's size is not known. A network on frames has none.
+    It is None where a frozen network's size is not known. A network on frames has none. A network
+    that several views share counts once.
     """
-    frozen = {name: FROZEN_PARAMETERS.get(name) for name in (view.split("@")[0] for view in views)}
+    names = [network_of(view.split("@")[0]) for view in views]
+    frozen = {name: FROZEN_PARAMETERS.get(name) for name in names}
     known = [count for count in frozen.values() if count is not None]
     whole = sum(known) + head
     saved = 1 - shared / whole if len(known) == len(frozen) else None
     return {"frozen_parameters": frozen, "against_whole_network": saved}
+
+
+def network_of(extractor: str) -> str:
+    """Return the name of an extractor's network, as `FROZEN_PARAMETERS` has it."""
+    for suffix in _SUFFIXES:
+        if (name := extractor.removesuffix(suffix)) in FROZEN_PARAMETERS:
+            return name
+    return extractor
