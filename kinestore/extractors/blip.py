@@ -145,17 +145,17 @@ class Captioner:
         self._tokenizer = read_vocabulary(vocabulary)
         self._last: tuple[Tensor, Tensor, list[str]] | None = None
 
-    def multimodal(self, pixels_BCHW: Tensor) -> list[tuple[_Vector, str]]:
+    def multimodal(self, pixels_BCHW: Tensor) -> list[tuple[_Vector, str | None]]:
         """Return [CLS] of image and caption through cross-attention, and the caption."""
         patches, captions = self.caption(pixels_BCHW)
         return list(zip(rows(self.encode(captions, patches)), captions, strict=True))
 
-    def text(self, pixels_BCHW: Tensor) -> list[tuple[_Vector, str]]:
+    def text(self, pixels_BCHW: Tensor) -> list[tuple[_Vector, str | None]]:
         """Return [CLS] of the caption alone, and the caption."""
         _, captions = self.caption(pixels_BCHW)
         return list(zip(rows(self.encode(captions, None)), captions, strict=True))
 
-    def image(self, pixels_BCHW: Tensor) -> list[tuple[_Vector, None]]:
+    def image(self, pixels_BCHW: Tensor) -> list[tuple[_Vector, str | None]]:
         """Return [CLS] of the image, and no caption."""
         return [(vector, None) for vector in rows(self._patches(pixels_BCHW)[:, 0])]
 

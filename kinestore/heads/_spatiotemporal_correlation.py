@@ -33,8 +33,6 @@ class SpatioTemporalCorrelation(nn.Module):
         max_displacement: Largest distance in positions, per axis.
         signed: Whether an offset and its opposite have separate features. Otherwise both get
             their mean, which does not distinguish forward from backward motion.
-
-    Args:
         as_printed: Whether the features end in a ReLU, before the sum, and their last norm starts
             from 1, as the paper has it. Otherwise that norm starts from 0 and the ReLU is after
             the sum, so that the module changes nothing before training.
@@ -52,7 +50,7 @@ class SpatioTemporalCorrelation(nn.Module):
         super().__init__()
         self.max_offset = max_offset
         self.max_displacement = max_displacement
-        self.signed = signed
+        self.signed, self.as_printed = signed, as_printed
         num_displacements = (2 * max_displacement + 1) ** 2
         self.spatial = _perceptron(num_displacements)
         self.temporal = _perceptron(num_displacements)
@@ -69,8 +67,10 @@ class SpatioTemporalCorrelation(nn.Module):
         Returns:
             Shape (N, C, H, W).
         """
-        # in place: on a CPU, allocating large tensors is expensive
-        return self.correlation_features(maps, earlier, num_frames=num_frames).add_(maps).relu_()
+        features = self.correlation_features(maps, earlier, num_frames=num_frames)
+        if self.as_printed:
+            return features + maps
+        return features.add_(maps).relu_()  # allocating large tensors is expensive on a CPU
 
     def correlation_features(self, maps: Tensor, earlier: Tensor, *, num_frames: int) -> Tensor:
         """Return the features that are added; arguments and shape as in `forward`."""

@@ -346,8 +346,7 @@ def test_the_printed_form_starts_apart_from_gsf_and_every_parameter_learns_at_on
     net, plain = small(stc_form="paper").eval(), small(stc_at=None).eval()
     net.load_state_dict(plain.state_dict(), strict=False)  # the same but for the module
     assert not torch.equal(net(clips()), plain(clips()))
-    logits: Tensor = net.train()(clips())
-    logits.square().sum().backward()
+    net.train()(clips()).square().sum().backward()
     module_ = net.correlations["res3"]
     assert all(p.grad is not None and p.grad.any() for p in module_.parameters())
 
