@@ -49,6 +49,7 @@ if TYPE_CHECKING:
         CLIENT_NETWORK_TRAINING,
         federate,
     )
+    from kinestore.pipeline.training.federated.partition_store import DividedClips, partition
     from kinestore.pipeline.training.networks.clip_data import FrameClips
     from kinestore.pipeline.training.train import train
     from kinestore.pipeline.verification.findings import Finding, VerifyReport
@@ -82,6 +83,7 @@ __all__ = [
     "CheckpointConfig",
     "Clip",
     "Comparison",
+    "DividedClips",
     "Embedding",
     "Evaluation",
     "EvaluationConfig",
@@ -133,6 +135,7 @@ __all__ = [
     "extract",
     "federate",
     "load_model",
+    "partition",
     "predict",
     "probe",
     "report",
@@ -151,6 +154,7 @@ _HOMES = {
     "CheckpointConfig": "kinestore.federated.simulation",
     "Clip": "kinestore.store",
     "Comparison": "kinestore.pipeline.report",
+    "DividedClips": "kinestore.pipeline.training.federated.partition_store",
     "Embedding": "kinestore.store",
     "Evaluation": "kinestore.pipeline.models",
     "EvaluationConfig": "kinestore.pipeline.training.config",
@@ -204,6 +208,7 @@ _HOMES = {
     "extract": "kinestore.pipeline.extract",
     "federate": "kinestore.pipeline.training.federated.federate",
     "load_model": "kinestore.pipeline.models",
+    "partition": "kinestore.pipeline.training.federated.partition_store",
     "predict": "kinestore.pipeline.models",
     "probe": "kinestore.pipeline.decode",
     "report": "kinestore.pipeline.report",

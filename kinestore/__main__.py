@@ -24,6 +24,7 @@ from kinestore.pipeline.commands.demo import demo_command
 from kinestore.pipeline.commands.extract import extract_command
 from kinestore.pipeline.commands.federate import federate_command
 from kinestore.pipeline.commands.models import evaluate_command, predict_command
+from kinestore.pipeline.commands.partition import partition_command
 from kinestore.pipeline.commands.report import compare_command, report_command
 from kinestore.pipeline.commands.store import (
     export_command,
@@ -83,6 +84,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "keyframes": keyframes_command,
     "train": train_command,
     "federate": federate_command,
+    "partition": partition_command,
     "evaluate": evaluate_command,
     "predict": predict_command,
     "report": report_command,

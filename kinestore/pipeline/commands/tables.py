@@ -93,6 +93,8 @@ def run_table(summary: Mapping[str, Any], out: "Path") -> RenderableType:
         clips = f"{summary['num_test']}, each tested by a model that was not trained on it"
     rows = [("clips", clips), ("test set", summary["evaluation"])]
     rows += [(name, f"{summary[name]:.3f}") for name in ("top1", "top5", "macro_f1")]
+    if unused := summary.get("num_unused"):
+        rows.append(("training clips that no client has", str(unused)))
     for name, kind in {
         "untrained_classes": "classes that were never trained",
         "left_out_clients": "clients with too few clips, left out",

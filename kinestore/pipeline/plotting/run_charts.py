@@ -90,7 +90,7 @@ def draw_confusion(path: Path, confusion: NDArray[np.int64], *, classes: Sequenc
     named = num_classes <= MOST_NAMED
     cell_in = 0.55 if num_classes <= 20 else 0.2
     side_in = max(4.0, cell_in * num_classes) if named else 16.0
-    shown = [_shorten(name) for name in classes] if named else []
+    shown = [short_name(name) for name in classes] if named else []
     with drawing(shown):
         figure = Figure(dpi=150, layout="constrained")
         axes = figure.subplots()
@@ -126,7 +126,7 @@ def _name_cells(axes: Axes, names: Sequence[str]) -> None:
     axes.grid(which="minor", color="0.92", linewidth=0.5)
 
 
-def _shorten(name: str) -> str:
+def short_name(name: str) -> str:
     """Shorten to 40 characters: a label can be a sentence, and a picture cannot be that wide."""
     return one_line(clean(name), most=40)
 
@@ -161,34 +161,3 @@ def draw_clients(path: Path, fractions: Sequence[float | None]) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.spines[["top", "right"]].set_visible(False)
     save_figure(figure, path)
-
-
-def draw_partition(path: Path, counts: NDArray[np.int64], *, classes: Sequence[str]) -> None:
-    """Draw the clips by client (row) and class (column) into a PNG file.
-
-    Args:
-        path: File to write.
-        counts: Clips by client and class, int64, shape (C, K).
-        classes: K names.
-    """
-    num_clients, num_classes = counts.shape
-    named = num_classes <= MOST_NAMED
-    wide_in = max(4.0, 0.25 * min(num_classes, MOST_NAMED))
-    high_in = max(2.0, 0.25 * min(num_clients, MOST_NAMED))
-    shown = [_shorten(name) for name in classes] if named else []
-    with drawing(shown):
-        figure = Figure(dpi=150, layout="constrained")
-        axes = figure.subplots()
-        image = axes.imshow(counts, cmap="Blues", aspect="auto", interpolation="nearest", vmin=0)
-        if named:
-            axes.set_xticks(np.arange(num_classes), shown, rotation=90, fontsize=7)
-        else:
-            axes.set_xlabel(f"{num_classes} classes")
-        axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.set_ylabel("client")
-        axes.tick_params(length=0)
-        title = f"{int(counts.sum())} clips with {num_clients} clients"
-        axes.set_title(title, fontsize=10, loc="left")
-        figure.colorbar(image, ax=axes, label="clips", shrink=0.6, pad=0.02)
-        fit_figure(figure, axes, panel_in=(wide_in, high_in))
-        save_figure(figure, path)

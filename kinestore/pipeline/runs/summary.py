@@ -30,6 +30,8 @@ class FederatedFigures:
         client_top1: Accuracy of each client on its own test clips; None without any.
         client_top5: The same for the five highest logits.
         client_sizes: Training clips of each client.
+        client_num_classes: Number of classes that each client has a training clip of.
+        num_unused: Training clips that the partition gives to no client.
         parameters_up: Elements of parameters sent to the server.
         parameters_down: Elements of parameters sent to clients.
         bytes_up: Bytes sent to the server.
@@ -57,6 +59,8 @@ class FederatedFigures:
     rejected_updates: list[str]
     privacy: dict[str, float | None] | None = None
     left_out_clients: list[str] = field(default_factory=list)
+    client_num_classes: list[int] | None = None
+    num_unused: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,8 @@ from kinestore.federated.round_record import RoundRecord
 from kinestore.federated.simulation import CheckpointConfig
 from kinestore.heads import NETWORK_TRAINING, TrainingConfig
 from kinestore.heads.training.processes import join_processes
-from kinestore.pipeline.plotting.run_charts import draw_clients, draw_partition
+from kinestore.pipeline.plotting.partition_chart import draw_partition
+from kinestore.pipeline.plotting.run_charts import draw_clients
 from kinestore.pipeline.runs.client_partition import write_client_partition
 from kinestore.pipeline.runs.predictions import count_by_client
 from kinestore.pipeline.runs.summary import RunSummary

@@ -88,6 +88,10 @@ def federated_figures(
         client_top1=own,
         client_top5=own_top5,
         client_sizes=[len(part) for part in last.partition.parts],
+        client_num_classes=[
+            len(np.unique(trainer.data.rows.labels[part])) for part in last.partition.parts
+        ],
+        num_unused=last.partition.num_unused,
         parameters_up=run["parameters_up"],
         parameters_down=run["parameters_down"],
         bytes_up=run["bytes_up"] + moments["bytes_up"],

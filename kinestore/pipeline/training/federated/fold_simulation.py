@@ -39,12 +39,14 @@ class FoldPartition:
         test_parts: Test clips of each client, as numbers into the fold's.
         left_out: Number of training clips of each client that has too few to take part; its part is
             empty.
+        num_unused: Number of training clips that the partition gives to no client.
     """
 
     fold: Fold
     parts: list[NDArray[np.int64]]
     test_parts: list[NDArray[np.int64]]
     left_out: dict[int, int]
+    num_unused: int
 
     @property
     def trained_fold(self) -> Fold:
@@ -112,6 +114,7 @@ class FederatedTrainer:
             rows, fold.train, clients=self.federation.num_clients, partition=kind, seed=self._seed
         )
         least = self.federation.min_clips
+        num_unused = len(fold.train) - sum(map(len, parts))
         left_out = {client: len(part) for client, part in enumerate(parts) if len(part) < least}
         if len(left_out) == len(parts):
             raise UsageError(
@@ -120,7 +123,9 @@ class FederatedTrainer:
             )
         parts = [part[:0] if client in left_out else part for client, part in enumerate(parts)]
         own = partition_test_clips(rows, parts, fold.test, partition=kind, seed=self._seed)
-        return FoldPartition(fold=fold, parts=parts, test_parts=own, left_out=left_out)
+        return FoldPartition(
+            fold=fold, parts=parts, test_parts=own, left_out=left_out, num_unused=num_unused
+        )
 
     def check(self, partitions: Sequence[FoldPartition]) -> None:
         """Refuse what cannot be run, before anything is written."""
