@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -21,13 +21,21 @@ class LocalData(Protocol):
     def __len__(self) -> int:
         """Return the number of samples; a client without any takes no part."""
 
-    def fit(self, model: nn.Module, *, seed: int, on_gradients: OnGradients | None) -> float:
+    def fit(
+        self,
+        model: nn.Module,
+        *,
+        seed: int,
+        on_gradients: OnGradients | None,
+        lr_factor: float = 1.0,
+    ) -> float:
         """Train the model in place, on these samples alone, and leave it in evaluation mode.
 
         Args:
             model: Holds the weights from which the client starts its round.
             seed: Decides order, augmentation and dropout; another one each round.
             on_gradients: To be called after each backward pass and before its step.
+            lr_factor: Factor of the learning rate in this round, above 0 and up to 1.
 
         Returns:
             Mean cross-entropy of the last pass over the samples; NaN without any.
@@ -54,7 +62,14 @@ class LocalSamples:
     def __len__(self) -> int:
         return len(self.samples)
 
-    def fit(self, model: nn.Module, *, seed: int, on_gradients: OnGradients | None) -> float:
+    def fit(
+        self,
+        model: nn.Module,
+        *,
+        seed: int,
+        on_gradients: OnGradients | None,
+        lr_factor: float = 1.0,
+    ) -> float:
         """Train with a fresh optimizer; a model that diverges is left full of NaN.
 
         No server accepts such an update.
@@ -62,7 +77,7 @@ class LocalSamples:
         training = Training(
             model,
             self.samples,
-            config=self.config,
+            config=replace(self.config, learning_rate=self.config.learning_rate * lr_factor),
             seed=seed,
             processes=self.processes,
             on_gradients=on_gradients,

@@ -29,6 +29,7 @@ class LocalConfig:
         client: The client's number, from 0.
         round_number: 1 for the first.
         term: Added to the loss.
+        lr_factor: Factor of the client's learning rate in this round.
         clip: Length that the server clips the client's step to; the client's memory counts the
             step as clipped too. None for no limit.
         seed: The run's seed, 0 or more.
@@ -37,6 +38,7 @@ class LocalConfig:
     client: int
     round_number: int
     term: ProximalTerm = field(default_factory=ProximalTerm)
+    lr_factor: float = 1.0
     clip: float | None = None
     seed: int
 
@@ -83,6 +85,7 @@ def local_update(
         model,
         seed=derive_seed("client", config.seed, config.round_number, config.client),
         on_gradients=_gradient_of(config.term, shared, arrays, state.correction),
+        lr_factor=config.lr_factor,
     )
     learnt = {
         name: array.detach().to("cpu", copy=True) for name, array in model.state_dict().items()
@@ -127,9 +130,13 @@ def divide_result(
 def _gradient_of(
     term: ProximalTerm, shared: Mapping[str, Tensor], arrays: Arrays, correction: Arrays
 ) -> OnGradients | None:
-    """Return what adds coefficient (w - w_t) - h to the gradients; None where that is nothing."""
+    """Return what adds coefficient (w - w_t) - h to the gradients; None where that is nothing.
+
+    Frozen weights stay without a gradient.
+    """
     if not term.coefficient:
         return None
+    shared = {name: weight for name, weight in shared.items() if weight.requires_grad}
     weights = list(shared.values())
     offsets = [
         (term.coefficient * arrays[name] + (correction[name] if correction else 0.0)).to(

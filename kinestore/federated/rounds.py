@@ -83,6 +83,9 @@ class RoundRunner:
         known = hashlib.sha256(
             repr((str(self.model), self._algorithm, config.clients_per_round, config.seed)).encode()
         )
+        if not config.is_flat:
+            num = config.rounds if config.rates.depends_on_end else None
+            known.update(repr((config.schedule, config.warmup, num)).encode())
         for tensor in self.start.values():
             known.update(tensor_hash(tensor))
         for data in self._clients:
@@ -133,7 +136,9 @@ class RoundRunner:
 
     def _vectorize(self, device: torch.device) -> VectorizedClients | None:
         """Return vectorized clients on a GPU, where that is possible."""
-        if device.type != "cuda" or not can_vectorize(self.model, self._clients):
+        if device.type != "cuda" or not self._config.is_flat:
+            return None
+        if not can_vectorize(self.model, self._clients):
             return None
         proximal = any(term.coefficient for term in self._terms.values())
         return VectorizedClients(self.model, self._clients, proximal=proximal, device=device)
@@ -146,6 +151,7 @@ class RoundRunner:
                 client=client,
                 round_number=number,
                 term=self._terms[client],
+                lr_factor=self._config.rates.factor(number),
                 clip=self._algorithm.stages.clip,
                 seed=self._config.seed,
             )

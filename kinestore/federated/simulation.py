@@ -100,8 +100,7 @@ class SimulationOptions:
         seed: Decides the weights of a named head, draws of clients and batches.
         device: "cpu", "cuda" or "auto".
         test: Features and labels to evaluate each round's model on.
-        test_parts: Each client's own rows of `test`, for models that are partly its own; None
-            scores every client on all of them.
+        test_parts: Each client's own rows of `test`; None scores every client on all of them.
         checkpoints: Where to keep the state between rounds; None keeps none. A run that resumes
             from there is bit-identical to one that never stopped, unless there is noise.
         on_round: Called after each round.
@@ -137,7 +136,7 @@ def simulate(
         parts: Each client's row numbers, as `federated.partition` makes them.
         rounds: 1 or more.
         strategy: A strategy's name, or one that `federated.create` built with its settings.
-        settings: A client's training in one round; its epochs are the local epochs.
+        settings: A client's training in one round; schedule and warm-up count rounds.
         options: Sampling of clients, seed, device, test rows, checkpoints and a callback.
 
     Returns:
@@ -152,6 +151,8 @@ def simulate(
         rounds=rounds,
         strategy=strategy,
         clients_per_round=options.clients_per_round,
+        schedule=settings.schedule,
+        warmup=settings.warmup,
         seed=options.seed,
         device=options.device,
     )
@@ -170,7 +171,7 @@ def simulate(
         [
             LocalSamples(
                 samples=FeatureSamples(features=rows[0][part], labels=rows[1][part]),
-                config=settings,
+                config=settings.at_one_rate(),
             )
             for part in _checked(parts, num_rows=len(rows[0]))
         ],

@@ -24,6 +24,18 @@ from kinestore.federated.client_update import LocalConfig, LocalResult, divide_r
 from kinestore.federated.state import Arrays, ClientState
 from kinestore.heads import FeatureSamples, TrainingConfig
 
+_PLAIN = {
+    "optimizer": "adam",
+    "schedule": "constant",
+    "warmup": 0,
+    "clip_gradients": None,
+    "label_smoothing": 0.0,
+    "classifier_lr": 1.0,
+    "freeze": None,
+    "class_weights": None,
+}
+"""Settings of clients that train together."""
+
 _WARM_UP = 3
 """Steps before a CUDA graph is captured, as torch's documentation requires."""
 
@@ -59,14 +71,11 @@ def _feature_samples(data: LocalData) -> FeatureSamples | None:
 
 
 def _is_plain_adam(config: TrainingConfig | None) -> bool:
-    """Return whether clients train by Adam at one learning rate, in float32, without clipping."""
+    """Return whether clients train by Adam in float32, with none of the further settings."""
     return (
         config is not None
-        and config.optimizer == "adam"
-        and config.schedule == "constant"
-        and not config.warmup
-        and config.clip_gradients is None
         and config.precision in (None, "float32")
+        and all(getattr(config, name) == value for name, value in _PLAIN.items())
     )
 
 

@@ -51,7 +51,7 @@ def test_steps_and_constants_by_hand() -> None:
     ["linear", "steps", "steps:", "steps:0", "steps:4-2", "steps:2-2", "cosine:3", "steps:x"],
 )
 def test_schedules_that_are_none(text: str) -> None:
-    with pytest.raises(UsageError, match=f"schedule='{text}': must be cosine, constant or steps"):
+    with pytest.raises(UsageError, match=f"schedule='{text}': must be cosine, constant, steps"):
         network_config(schedule=text)
 
 
@@ -66,7 +66,7 @@ def test_schedules_that_are_none(text: str) -> None:
         ({"clip_gradients": 0.0}, "clip_gradients=0.0: must be above 0"),
         ({"weight_decay": -1.0}, "weight_decay=-1.0: must be 0 or more and finite"),
         ({"momentum": 1.0}, "momentum=1.0: must be 0 or more and below 1"),
-        ({"epochs": 5, "warmup": 5}, "warmup=5: must be 0 or more and below epochs=5"),
+        ({"warmup": -1}, "warmup=-1: must be 0 or more"),
         ({"precision": "half"}, "precision='half': must be float32 or bfloat16"),
     ],
 )

@@ -1,29 +1,38 @@
 """Training settings of a head or of a network on frames."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from kinestore.heads.training.lr_schedule import read_schedule
+from kinestore.heads.training.lr_schedule import RateSchedule, read_schedule
 from kinestore.store import UsageError
 
-OPTIMIZERS = ("adam", "sgd")
+OPTIMIZERS = ("adam", "adamw", "sgd")
 PRECISIONS = ("float32", "bfloat16")
 CLASS_WEIGHTS = ("balanced",)
+STANDARDIZATIONS = ("train", "none")
+FROZEN_PARTS = ("trunk",)
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
-    """Settings of one training run; the defaults suit heads on up to some thousand rows.
+    """Settings of training, for all that learns: heads, networks on frames, and clients of both.
+
+    The defaults suit heads on up to some thousand rows. What is said of epochs holds for the local
+    epochs of a client, but `schedule` and `warmup` count the rounds of a federated job.
 
     Attributes:
         epochs: Passes over the training clips, 0 or more.
         batch_size: The most clips of a step, over all processes, 1 or more; the batches of an epoch
             differ by one clip at most.
         learning_rate: The highest learning rate, above 0.
-        weight_decay: L2 penalty added to the gradient, 0 or more. SGD leaves biases and norms
-            without it, as the released codes of TSN, TSM, TDN and GSF do; Adam does not.
-        optimizer: "adam" (betas 0.9 and 0.999) or "sgd".
+        weight_decay: L2 penalty added to the gradient, 0 or more; of "adamw" the share of a weight
+            that a step removes, times the learning rate. SGD leaves biases and norms without it, as
+            the released codes of TSN, TSM, TDN and GSF do; Adam and AdamW do not.
+        optimizer: "adam" or "adamw" (betas 0.9 and 0.999), or "sgd".
         momentum: Momentum of SGD, 0 or more and below 1.
+        nesterov: Whether SGD uses Nesterov's momentum.
+        classifier_lr: Factor of the classifier's learning rate, above 0; see `classifier_of`.
+        freeze: "trunk" to train the classifier alone; None to train all.
         schedule: Learning rate by epoch, as `read_schedule` takes it.
         warmup: Epochs in which the learning rate rises first, 0 or more and below `epochs`.
         clip_gradients: The largest L2 norm of the gradient, above 0; None for no limit.
@@ -33,6 +42,10 @@ class TrainingConfig:
         precision: "float32" or "bfloat16"; None for bfloat16 on a GPU alone. Parameters and
             optimizer steps stay float32.
         class_weights: "balanced" to let each class count the same in the loss, or None.
+        label_smoothing: Share of each label that is spread evenly over the classes, from 0 to below
+            1. The losses that are reported are without it.
+        standardize: "train" to scale features by statistics of the training clips, or "none" to
+            take them as they are stored. Colors of frames are always scaled alike.
         device: "auto" for a GPU if there is one, "cpu" or "cuda".
     """
 
@@ -42,6 +55,9 @@ class TrainingConfig:
     weight_decay: float = 1e-2
     optimizer: str = "adam"
     momentum: float = 0.9
+    nesterov: bool = False
+    classifier_lr: float = 1.0
+    freeze: str | None = None
     schedule: str = "constant"
     warmup: int = 0
     clip_gradients: float | None = None
@@ -49,40 +65,58 @@ class TrainingConfig:
     activation_checkpointing: bool = False
     precision: str | None = None
     class_weights: str | None = None
+    label_smoothing: float = 0.0
+    standardize: str = "train"
     device: str = "cpu"
 
     def __post_init__(self) -> None:
         for name, least in {"epochs": 0, "batch_size": 1, "accumulate": 1}.items():
             if getattr(self, name) < least:
                 raise UsageError(f"{name}={getattr(self, name)}: must be {least} or more")
-        if not 0 < self.learning_rate < math.inf:
-            raise UsageError(f"learning_rate={self.learning_rate}: must be above 0 and finite")
+        for name in ("learning_rate", "classifier_lr"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise UsageError(f"{name}={getattr(self, name)}: must be above 0 and finite")
         if self.clip_gradients is not None and not self.clip_gradients > 0:
             raise UsageError(f"clip_gradients={self.clip_gradients}: must be above 0")
         if not 0 <= self.weight_decay < math.inf:
             raise UsageError(f"weight_decay={self.weight_decay}: must be 0 or more and finite")
-        if not 0 <= self.momentum < 1:
-            raise UsageError(f"momentum={self.momentum}: must be 0 or more and below 1")
-        if self.warmup and not 0 <= self.warmup < self.epochs:
+        for name in ("momentum", "label_smoothing"):
+            if not 0 <= getattr(self, name) < 1:
+                raise UsageError(f"{name}={getattr(self, name)}: must be 0 or more and below 1")
+        if self.nesterov and (self.optimizer != "sgd" or not self.momentum):
             raise UsageError(
-                f"warmup={self.warmup}: must be 0 or more and below epochs={self.epochs}"
+                f"nesterov=True: needs optimizer='sgd' and a momentum above 0, not "
+                f"{self.optimizer!r} and {self.momentum:g}"
             )
+        if self.warmup < 0:
+            raise UsageError(f"warmup={self.warmup}: must be 0 or more")
         for name, allowed in {
             "optimizer": OPTIMIZERS,
             "precision": (None, *PRECISIONS),
             "class_weights": (None, *CLASS_WEIGHTS),
+            "standardize": STANDARDIZATIONS,
+            "freeze": (None, *FROZEN_PARTS),
         }.items():
             if getattr(self, name) not in allowed:
                 names = " or ".join(str(each) for each in allowed if each)
                 raise UsageError(f"{name}={getattr(self, name)!r}: must be {names}")
         read_schedule(self.schedule)
 
+    def at_one_rate(self) -> "TrainingConfig":
+        """Return the settings without schedule and warm-up, which rounds have in their place."""
+        return replace(self, schedule="constant", warmup=0)
+
+    def rate_schedule(self, num: int, *, unit: str = "epochs") -> RateSchedule:
+        """Return the factor of the learning rate over all epochs, or all rounds.
+
+        Raises:
+            UsageError: If the warm-up is not shorter.
+        """
+        return RateSchedule(schedule=self.schedule, warmup=self.warmup, num=num, unit=unit)
+
     def learning_rate_of(self, epoch: int) -> float:
         """Return the learning rate of an epoch, 1 for the first."""
-        schedule = read_schedule(self.schedule)
-        return self.learning_rate * schedule.factor(
-            epoch - 1, epochs=self.epochs, warmup=self.warmup
-        )
+        return self.learning_rate * self.rate_schedule(self.epochs).factor(epoch)
 
 
 HEAD_TRAINING = TrainingConfig()

@@ -12,9 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from kinestore.heads.support.device import choose_device
 from kinestore.heads.support.validation import check_lengths
 from kinestore.heads.training.config import HEAD_TRAINING, TrainingConfig
 from kinestore.heads.training.loop import Epoch, Training
+from kinestore.heads.training.processes import Processes
 from kinestore.heads.training.samples import EpochSamples, Passes
 
 
@@ -72,7 +74,8 @@ def fit(
     The same model, rows, config and seed give the same bits on the same machine.
 
     Args:
-        model: Takes (B, D) and gives logits (B, K); left in evaluation mode.
+        model: Takes (B, D) and gives logits (B, K); left in evaluation mode, on the device of the
+            config.
         features: float32, shape (N, D), or (N, T, D) for a head that takes sequences; N 1 or more.
         labels: int64, shape (N,), from 0 to K - 1.
         config: How to train.
@@ -90,7 +93,15 @@ def fit(
     """
     check_lengths(features, labels)
     samples = FeatureSamples(features=features, labels=labels)
-    training = Training(model, samples, config=config, seed=seed, class_weights=class_weights)
+    device = choose_device(config.device)
+    training = Training(
+        model.to(device),
+        samples,
+        config=config,
+        seed=seed,
+        processes=Processes(rank=0, count=1, device=device),
+        class_weights=class_weights,
+    )
     epochs: list[Epoch] = []
     for number in range(1, config.epochs + 1):
         epochs.append(training.epoch(number, np.arange(len(labels))))

@@ -1,44 +1,35 @@
 """`kinestore federate`: a head, or a network on frames, trained over clients."""
 
-from dataclasses import replace
 from typing import Annotated
 
 import typer
 
 from kinestore.pipeline.commands.console import progress, say, say_json
+from kinestore.pipeline.commands.data_options import (
+    EvaluationOptions,
+    FrameOptions,
+    HeadFeaturesOption,
+    InputOption,
+    choose_data,
+)
+from kinestore.pipeline.commands.option_groups import takes_groups
 from kinestore.pipeline.commands.options import (
-    CvOption,
-    FoldsOption,
     HeadOption,
     JsonOption,
     RemoteVideosOption,
     RunOption,
     SeedOption,
-    SplitOption,
     StoreArgument,
 )
 from kinestore.pipeline.commands.tables import run_table
-from kinestore.pipeline.commands.training_options import (
-    AccumulateOption,
-    ActivationCheckpointingOption,
-    BatchSizeOption,
-    FlipPairOption,
-    HeadFeaturesOption,
-    InputOption,
-    PrecisionOption,
-    SizeOption,
-    TestClipsOption,
-    TestCropsOption,
-    WeightsOption,
-    choose_data,
-    either,
-    frame_clips,
-)
+from kinestore.pipeline.commands.training_options import LearningOptions
 
 
+@takes_groups
 def federate_command(
     store: StoreArgument,
     out: RunOption,
+    *,
     features: HeadFeaturesOption = None,
     clips: InputOption = None,
     head: HeadOption = "mlp",
@@ -73,54 +64,25 @@ def federate_command(
     min_clips: Annotated[
         int, typer.Option(help="Training clips that a client needs to take part.")
     ] = 3,
-    split: SplitOption = None,
-    cv: CvOption = None,
-    folds: FoldsOption = None,
-    batch_size: BatchSizeOption = None,
-    learning_rate: Annotated[
-        float | None,
-        typer.Option(
-            help="Learning rate. [default: 0.001 (Adam) for heads, 0.01 (SGD) for networks]"
-        ),
-    ] = None,
-    weight_decay: Annotated[
-        float | None,
-        typer.Option(help="L2 penalty. [default: 0.0001 for heads, 0.0005 for networks]"),
-    ] = None,
-    accumulate: AccumulateOption = None,
-    precision: PrecisionOption = None,
-    device: Annotated[str, typer.Option(help="Device: auto, cpu or cuda.")] = "auto",
     seed: SeedOption = 0,
     checkpoint_every: Annotated[int, typer.Option(help="Rounds between checkpoints.")] = 10,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue from the run folder's last checkpoint.")
     ] = False,
     as_json: JsonOption = False,
-    size: SizeOption = None,
-    flip_pair: FlipPairOption = None,
-    test_clips: TestClipsOption = None,
-    test_crops: TestCropsOption = None,
-    weights: WeightsOption = None,
-    activation_checkpointing: ActivationCheckpointingOption = None,
     remote_videos: RemoteVideosOption = False,
+    evaluation: EvaluationOptions,
+    learning: LearningOptions,
+    frames: FrameOptions,
 ) -> None:
     """Train one head, or a network on frames, over clients that keep their clips to themselves."""
-    from kinestore.pipeline.training.config import EvaluationConfig, FederationConfig
+    from kinestore.pipeline.training.config import FederationConfig
     from kinestore.pipeline.training.federated.federate import default_client_training, federate
     from kinestore.store import Store
 
     opened = Store(store, remote_videos=remote_videos)
-    frames = frame_clips(
-        opened,
-        size=size,
-        flip_pairs=flip_pair,
-        test_clips=test_clips,
-        test_crops=test_crops,
-        weights=weights,
-        activation_checkpointing=activation_checkpointing,
-    )
-    data = choose_data(opened, head, features, frames, clips)
-    default = default_client_training(data)
+    data = choose_data(opened, head, features, frames.clips_of(opened), clips)
+    training = learning.config(default_client_training(data), epochs=local_epochs)
     with progress() as shown:
         summary = federate(
             data,
@@ -136,18 +98,8 @@ def federate_command(
                 checkpoint_every=checkpoint_every,
                 resume=resume,
             ),
-            evaluation=EvaluationConfig(split=split, cv=cv, folds=folds),
-            training=replace(
-                default,
-                epochs=either(local_epochs, default.epochs),
-                batch_size=either(batch_size, default.batch_size),
-                learning_rate=either(learning_rate, default.learning_rate),
-                weight_decay=either(weight_decay, default.weight_decay),
-                accumulate=either(accumulate, default.accumulate),
-                activation_checkpointing=bool(activation_checkpointing),
-                precision=precision,
-                device=device,
-            ),
+            evaluation=evaluation.config(),
+            training=training,
             seed=seed,
             progress=shown,
         )

@@ -51,25 +51,6 @@ HeadOption = Annotated[
         "correlation, c3d."
     ),
 ]
-SplitOption = Annotated[
-    str | None,
-    typer.Option(
-        metavar="column",
-        help="Use the split column: train on clips marked 'train', test on those marked 'test'. "
-        "[default: yes, if clips are marked; else test on 20 % of each class]",
-    ),
-]
-CvOption = Annotated[
-    str | None,
-    typer.Option(
-        metavar="group",
-        help="Leave-one-group-out cross-validation, by the column group. [default: off]",
-    ),
-]
-FoldsOption = Annotated[
-    int | None,
-    typer.Option(metavar="K", help="K-fold stratified cross-validation, such as 5. [default: off]"),
-]
 KeyframesOption = Annotated[int, typer.Option(help="Number of keyframes of a clip, 1 or more.")]
 KeyframeSpaceOption = Annotated[
     str,

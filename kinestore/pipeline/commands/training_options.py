@@ -1,183 +1,165 @@
-"""Options that `train` and `federate` share; unset ones are None, so that defaults can differ."""
+"""Options of `train` and `federate` that say how something learns.
+
+Options that were not given are None, since the defaults of heads, networks and clients differ.
+"""
 
 import os
-from collections.abc import Sequence
-from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kinestore.pipeline.commands.data_options import NETWORKS
+from kinestore.pipeline.commands.option_groups import Group
 from kinestore.store import UsageError
-from kinestore.store.io.addresses import local_path
 
 if TYPE_CHECKING:
-    from kinestore.pipeline.training.networks.clip_data import FrameClips
-    from kinestore.store import Features, Store
-
-_NETWORKS = "For networks on frames"
-
-HeadFeaturesOption = Annotated[
-    str | None,
-    typer.Option(
-        "--features",
-        metavar="A[,B]",
-        help="Stored features to train a head on, as VIEW or VIEW:POOL, such as motion.",
-    ),
-]
-InputOption = Annotated[
-    str | None,
-    typer.Option(
-        "--input",
-        metavar="frames[:NAME]",
-        help="Frames to train a network on: stored ones, or videos:segments:8x5@256 to decode "
-        "videos on the fly.",
-        rich_help_panel=_NETWORKS,
-    ),
-]
-SizeOption = Annotated[
-    int | None,
-    typer.Option(
-        help="Input crop size in pixels, such as 224. [default: 7/8 of the frames' shorter side]",
-        rich_help_panel=_NETWORKS,
-    ),
-]
-FlipPairOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--flip-pair",
-        "--swap",
-        metavar="A,B",
-        help="Two classes that are each other's mirror images, such as left,right; repeatable. "
-        "[default: none]",
-        rich_help_panel=_NETWORKS,
-    ),
-]
-TestClipsOption = Annotated[
-    int | None,
-    typer.Option(
-        help="Clips of each test video whose logits are averaged. [default: 1]",
-        rich_help_panel=_NETWORKS,
-    ),
-]
-TestCropsOption = Annotated[
-    int | None,
-    typer.Option(
-        help="Spatial crops of each test clip, 1 or 3. [default: 1]", rich_help_panel=_NETWORKS
-    ),
-]
-WeightsOption = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="PATH",
-        parser=local_path,
-        help="Weights to start from: of such a network, or of its backbone. [default: random]",
-        rich_help_panel=_NETWORKS,
-    ),
-]
-ActivationCheckpointingOption = Annotated[
-    bool | None,
-    typer.Option(
-        "--activation-checkpointing",
-        "--recompute",
-        help="Use activation checkpointing, to reduce memory. [default: off]",
-        rich_help_panel=_NETWORKS,
-    ),
-]
-BatchSizeOption = Annotated[
-    int | None,
-    typer.Option(help="Clips in a step. [default: 32; for heads in federate 128]"),
-]
-ScheduleOption = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAME",
-        help="Learning rate by epoch: constant, cosine, or steps:30-45-55, after each of which it "
-        "is a tenth. [default: constant for heads, cosine for networks]",
-    ),
-]
-WarmupOption = Annotated[
-    int | None,
-    typer.Option(help="Epochs in which the learning rate rises first. [default: 0]"),
-]
-AccumulateOption = Annotated[
-    int | None,
-    typer.Option(help="Gradient accumulation steps, to reduce memory. [default: 1]"),
-]
-PrecisionOption = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAME",
-        help="Precision: float32 or bfloat16. [default: float32 on a CPU, bfloat16 on a GPU]",
-    ),
-]
-_Value = TypeVar("_Value")
+    from kinestore.heads import TrainingConfig
 
 
-def either(value: _Value | None, default: _Value) -> _Value:
-    """Return the value of an option, or the default where it was not given."""
-    return default if value is None else value
+@dataclass(frozen=True, kw_only=True)
+class LearningOptions(Group):
+    """Options of everything that learns, each a field of `TrainingConfig`."""
 
+    batch_size: Annotated[
+        int | None,
+        typer.Option(help="Clips in a step. [default: 32; for heads in federate 128]"),
+    ] = None
+    optimizer: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Optimizer: adam, adamw or sgd. [default: adam for heads, sgd for networks]",
+        ),
+    ] = None
+    learning_rate: Annotated[
+        float | None,
+        typer.Option(help="Highest learning rate. [default: 0.001 for heads, 0.01 for networks]"),
+    ] = None
+    weight_decay: Annotated[
+        float | None,
+        typer.Option(
+            help="Weight decay. [default: 0.01 for heads, in federate 0.0001; 0.0005 for networks]"
+        ),
+    ] = None
+    momentum: Annotated[
+        float | None, typer.Option(help="Momentum of sgd, from 0 to below 1. [default: 0.9]")
+    ] = None
+    nesterov: Annotated[
+        bool | None,
+        typer.Option("--nesterov", help="Use Nesterov's momentum with sgd. [default: off]"),
+    ] = None
+    schedule: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Learning rate by epoch, in federate by round: constant, cosine, steps:30-45-55, "
+            "after each of which it is a tenth, or decay:0.998, its factor from one to the next. "
+            "[default: constant; for networks in train cosine]",
+        ),
+    ] = None
+    warmup: Annotated[
+        int | None,
+        typer.Option(
+            help="Epochs, in federate rounds, in which the learning rate rises first. [default: 0]"
+        ),
+    ] = None
+    clip_gradients: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NORM",
+            help="Largest L2 norm of a step's gradient, or none. [default: none for heads, 20 for "
+            "networks]",
+        ),
+    ] = None
+    label_smoothing: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SHARE",
+            help="Share of each label that is spread over all classes, such as 0.1. [default: 0]",
+        ),
+    ] = None
+    standardize: Annotated[
+        str | None,
+        typer.Option(
+            "--standardize",
+            "--standardise",
+            metavar="NAME",
+            help="Scale stored features by statistics of the training clips (train), or take them "
+            "as they are (none). [default: train]",
+        ),
+    ] = None
+    freeze: Annotated[
+        str | None,
+        typer.Option(
+            metavar="trunk", help="Train the last linear layer alone. [default: train all]"
+        ),
+    ] = None
+    classifier_lr: Annotated[
+        float | None,
+        typer.Option(
+            metavar="MULTIPLIER",
+            help="Factor of the learning rate of the last linear layer, such as 5. [default: 1]",
+        ),
+    ] = None
+    accumulate: Annotated[
+        int | None,
+        typer.Option(help="Gradient accumulation steps, to reduce memory. [default: 1]"),
+    ] = None
+    activation_checkpointing: Annotated[
+        bool | None,
+        typer.Option(
+            "--activation-checkpointing",
+            "--recompute",
+            help="Use activation checkpointing, to reduce memory. [default: off]",
+            rich_help_panel=NETWORKS,
+        ),
+    ] = None
+    precision: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Precision: float32 or bfloat16. [default: float32 on a CPU, bfloat16 on a GPU]",
+        ),
+    ] = None
+    device: Annotated[
+        str | None,
+        typer.Option(
+            help="Device: auto, cpu or cuda. [default: auto; for heads in train cpu]",
+        ),
+    ] = None
 
-def choose_data(
-    store: "Store", head: str, features: str | None, frames: "FrameClips | None", clips: str | None
-) -> "Features | FrameClips":
-    """Open the clips of a command: stored features, or clips of frames.
+    def config(self, default: "TrainingConfig", **more: object) -> "TrainingConfig":
+        """Return the settings of a job: its defaults, but for the options that were given.
 
-    Args:
-        store: The store.
-        head: As the user names it.
-        features: Views that were given, or None.
-        frames: Clips of frames with the options for networks; None where none of these was given.
-        clips: Frames that were given, or None.
+        Args:
+            default: Of this kind of model and job.
+            more: Further settings; None takes the default.
 
-    Raises:
-        UsageError: If the options do not go together.
-    """
-    from kinestore import heads
-    from kinestore.pipeline.training.networks.clip_data import FrameClips
-
-    name = head.partition(":")[0]
-    if heads.takes_frames(name):
-        if features is not None or clips is None:
+        Raises:
+            UsageError: If a value is out of range, or has no effect.
+        """
+        given = {own.name: getattr(self, own.name) for own in fields(self)} | more
+        settings = {name: value for name, value in given.items() if value is not None}
+        if self.clip_gradients is not None:
+            settings["clip_gradients"] = _norm(self.clip_gradients)
+        chosen: TrainingConfig = replace(default, **settings)
+        if self.momentum is not None and chosen.optimizer != "sgd":
             raise UsageError(
-                f"head={name!r}: takes frames; give --input frames, or --input "
-                "videos:segments:8x5@256, and no --features"
+                f"momentum={self.momentum}: {chosen.optimizer} has none; give --optimizer sgd, or "
+                "leave it out"
             )
-        return replace(frames or FrameClips(store=store), clips=clips)
-    if features is None or clips is not None:
-        raise UsageError(f"head={name!r}: takes embeddings; give --features A[,B], and no --input")
-    if frames is not None:
-        raise UsageError(
-            f"head={name!r}: takes embeddings; leave out what --help lists for networks on frames"
-        )
-    return store.load(features.split(","))
+        return chosen
 
 
-def frame_clips(
-    store: "Store",
-    *,
-    size: int | None,
-    flip_pairs: Sequence[str] | None,
-    test_clips: int | None,
-    test_crops: int | None,
-    weights: Path | None,
-    activation_checkpointing: bool | None,
-) -> "FrameClips | None":
-    """Return clips of frames with the options for networks, or None where none was given."""
-    given = (size, flip_pairs or None, test_clips, test_crops, weights)
-    if all(value is None for value in given) and not activation_checkpointing:
+def _norm(text: str) -> float | None:
+    """Read a largest norm, or "none"."""
+    if text == "none":
         return None
-    from kinestore.pipeline.training.config import EvaluationViews
-    from kinestore.pipeline.training.networks.clip_data import FrameClips
-
-    return FrameClips(
-        store=store,
-        size=size,
-        flip_pairs=flip_pairs or (),
-        views=EvaluationViews(num_clips=either(test_clips, 1), num_crops=either(test_crops, 1)),
-        weights=weights,
-    )
+    try:
+        return float(text)
+    except ValueError:
+        raise UsageError(f"clip_gradients={text!r}: must be a number above 0, or none") from None
 
 
 def is_first_process() -> bool:

@@ -9,12 +9,21 @@ _CURRENT = {
 }
 _CURRENT_SETTINGS = {"recompute": "activation_checkpointing"}
 
+_ADDED_SETTINGS: dict[str, object] = {
+    "nesterov": False,
+    "classifier_lr": 1.0,
+    "freeze": None,
+    "label_smoothing": 0.0,
+    "standardize": "train",
+}
+"""What earlier versions did, under the settings that they did not have."""
+
 
 def with_current_names(values: dict[str, object]) -> dict[str, object]:
     """Return the entries of a run's file under the names of this version."""
     renamed = _renamed(values, _CURRENT)
     if isinstance(settings := renamed.get("settings"), dict):
-        renamed["settings"] = _renamed(settings, _CURRENT_SETTINGS)
+        renamed["settings"] = _ADDED_SETTINGS | _renamed(settings, _CURRENT_SETTINGS)
     return renamed
 
 

@@ -75,6 +75,7 @@ def train(
     config = training or default_training(data)
     if config.epochs < 1:
         raise UsageError(f"epochs={config.epochs}: must be 1 or more")
+    config.rate_schedule(config.epochs)
     with join_processes(config.device) as processes:
         clips = open_data(data, head=head, training=config, seed=seed, processes=processes)
         rows = clips.rows
@@ -157,4 +158,15 @@ def open_data(
     """
     if isinstance(data, FrameClips):
         return ClipData(data, head=head, training=training, seed=seed, processes=processes)
-    return FeatureData(data, head=head, seed=seed, device=processes.device)
+    if training.activation_checkpointing:
+        raise UsageError(
+            f"head={head!r}: takes embeddings, and activation_checkpointing is for networks on "
+            "frames; leave it out"
+        )
+    return FeatureData(
+        data,
+        head=head,
+        seed=seed,
+        device=processes.device,
+        standardize=training.standardize,
+    )

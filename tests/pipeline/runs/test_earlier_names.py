@@ -61,5 +61,12 @@ def test_the_names_of_networks_are_read_too() -> None:
     assert with_current_names(earlier) == {
         "test_views": {"clips": 2, "crops": 3},
         "flip_pairs": ["a,b"],
-        "settings": {"activation_checkpointing": True},
+        "settings": {
+            "activation_checkpointing": True,
+            "nesterov": False,
+            "classifier_lr": 1.0,
+            "freeze": None,
+            "label_smoothing": 0.0,
+            "standardize": "train",
+        },
     }

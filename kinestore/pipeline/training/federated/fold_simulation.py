@@ -107,6 +107,19 @@ class FederatedTrainer:
         self.strategy = read_strategy(federation.strategy)
         self._seed, self._processes = seed, processes
 
+    @property
+    def _rounds(self) -> RoundsConfig:
+        """Return the settings of the rounds."""
+        return RoundsConfig(
+            rounds=self.federation.rounds,
+            strategy=self.strategy,
+            clients_per_round=self.federation.clients_per_round,
+            schedule=self._training.schedule,
+            warmup=self._training.warmup,
+            seed=self._seed,
+            device=self._training.device,
+        )
+
     def partition(self, fold: Fold) -> FoldPartition:
         """Assign the fold's clips to clients."""
         rows, kind = self.data.rows, self.federation.partition
@@ -132,9 +145,7 @@ class FederatedTrainer:
         model, federation = self.data.new_model(), self.federation
         self.data.check(model)
         fewest = min(federation.num_clients - len(each.left_out) for each in partitions)
-        RoundsConfig(
-            rounds=federation.rounds, clients_per_round=federation.clients_per_round
-        ).check_clients(fewest)
+        self._rounds.check_clients(fewest)
         state = initial_server_state(
             model, self.strategy, num_clients=fewest, clients_per_round=federation.clients_per_round
         )
@@ -158,20 +169,14 @@ class FederatedTrainer:
     ) -> FederatedFold:
         """Train on the fold's parts and test on its test clips."""
         ready = self.data.prepare(partition.parts, measured=self._measured(partition))
-        model = self.data.new_model()
+        model, local = self.data.new_model(), self._training.at_one_rate()
         history = simulate_clients(
             model,
             [
-                LocalSamples(samples=samples, config=self._training, processes=self._processes)
+                LocalSamples(samples=samples, config=local, processes=self._processes)
                 for samples in ready.clients
             ],
-            config=RoundsConfig(
-                rounds=self.federation.rounds,
-                strategy=self.strategy,
-                clients_per_round=self.federation.clients_per_round,
-                seed=self._seed,
-                device=self._training.device,
-            ),
+            config=self._rounds,
             held_out=self._held_out(partition, ready) if len(partition.fold.test) else None,
             checkpoints=checkpoints,
             on_round=on_round,
@@ -188,11 +193,11 @@ class FederatedTrainer:
         )
 
     def _measured(self, partition: FoldPartition) -> list[NDArray[np.int64]]:
-        """Return the parts whose statistics scale the features; none with noise.
+        """Return the parts whose statistics scale the features; none with noise, or unscaled.
 
         Statistics are sent as they are, and the bound on privacy would not hold for them.
         """
-        if self.strategy.stages.noise:
+        if self.strategy.stages.noise or self._training.standardize == "none":
             return []
         measured = [part for part in partition.parts if len(part) >= LEAST_MEASURED]
         if not measured and self.data.rows.features.shape[-1]:

@@ -82,6 +82,11 @@ class ClipData:
         seed: int,
         processes: Processes,
     ) -> None:
+        if training.standardize != "train":
+            raise UsageError(
+                f"standardize={training.standardize!r}: is for stored features, and colors of "
+                "frames are always scaled alike; leave it out"
+            )
         self._source = open_source(given.store, given.clips, num_clips=given.views.num_clips)
         found = rows_of_source(given.store, self._source)
         self.rows = keep_labeled(found)

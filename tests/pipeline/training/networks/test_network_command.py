@@ -30,7 +30,8 @@ def test_every_option_reaches_the_run(store: Store, tmp_path: Path) -> None:
     asked = ["--input", "frames:segments-2x5-40", "--head", NET, "--out", tmp_path / "run"]
     asked += ["--epochs", 2, "--batch-size", 4, "--learning-rate", 0.02, "--weight-decay", 0.001]
     asked += ["--schedule", "steps:1", "--warmup", 1, "--accumulate", 2]
-    asked += ["--activation-checkpointing"]
+    asked += ["--activation-checkpointing", "--nesterov", "--classifier-lr", 5]
+    asked += ["--label-smoothing", 0.1, "--clip-gradients", 5]
     asked += ["--precision", "float32", "--device", "cpu", "--size", 36, "--test-crops", 3]
     asked += ["--flip-pair", "red,green", "--seed", 4, "--json"]
     summary = json.loads(command(store.path, *asked))
@@ -43,9 +44,14 @@ def test_every_option_reaches_the_run(store: Store, tmp_path: Path) -> None:
         "weight_decay": 0.001,
         "schedule": "steps:1",
         "warmup": 1,
-        "clip_gradients": 20.0,
+        "clip_gradients": 5.0,
         "accumulate": 2,
         "activation_checkpointing": True,
+        "nesterov": True,
+        "classifier_lr": 5.0,
+        "freeze": None,
+        "label_smoothing": 0.1,
+        "standardize": "train",
         "precision": "float32",
         "class_weights": None,
         "device": "cpu",
@@ -69,7 +75,6 @@ def test_every_option_reaches_the_run(store: Store, tmp_path: Path) -> None:
         ),
         (["--input", "frames"], "head='mlp': takes embeddings; give --features A.*and no --input"),
         ([], "head='mlp': takes embeddings; give --features"),
-        (["--features", "motion", "--recompute"], "head='mlp': takes embeddings; leave out what"),
         (["--features", "motion", "--swap", "a,b"], "head='mlp': takes embeddings; leave out"),
         (
             ["--head", "c3d", "--input", "frames", "--test-crops", "2"],

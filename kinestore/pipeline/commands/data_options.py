@@ -1,0 +1,194 @@
+"""Options of `train` and `federate` that say which clips a model learns from."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+from kinestore.pipeline.commands.option_groups import Group
+from kinestore.store import UsageError
+from kinestore.store.io.addresses import local_path
+
+if TYPE_CHECKING:
+    from kinestore.pipeline.training.config import EvaluationConfig
+    from kinestore.pipeline.training.networks.clip_data import FrameClips
+    from kinestore.store import Features, Store
+
+NETWORKS = "For networks on frames"
+"""Heading of their options in the help."""
+
+_Value = TypeVar("_Value")
+
+HeadFeaturesOption = Annotated[
+    str | None,
+    typer.Option(
+        "--features",
+        metavar="A[,B]",
+        help="Stored features to train a head on, as VIEW or VIEW:POOL, such as motion.",
+    ),
+]
+InputOption = Annotated[
+    str | None,
+    typer.Option(
+        "--input",
+        metavar="frames[:NAME]",
+        help="Frames to train a network on: stored ones, or videos:segments:8x5@256 to decode "
+        "videos on the fly.",
+        rich_help_panel=NETWORKS,
+    ),
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrameOptions(Group):
+    """Options of networks on frames."""
+
+    size: Annotated[
+        int | None,
+        typer.Option(
+            help="Input crop size in pixels, such as 224. [default: 7/8 of the frames' shorter "
+            "side]",
+            rich_help_panel=NETWORKS,
+        ),
+    ] = None
+    flip_pair: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--flip-pair",
+            "--swap",
+            metavar="A,B",
+            help="Two classes that are each other's mirror images, such as left,right; repeatable. "
+            "[default: none]",
+            rich_help_panel=NETWORKS,
+        ),
+    ] = None
+    test_clips: Annotated[
+        int | None,
+        typer.Option(
+            help="Clips of each test video whose logits are averaged. [default: 1]",
+            rich_help_panel=NETWORKS,
+        ),
+    ] = None
+    test_crops: Annotated[
+        int | None,
+        typer.Option(
+            help="Spatial crops of each test clip, 1 or 3. [default: 1]",
+            rich_help_panel=NETWORKS,
+        ),
+    ] = None
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH",
+            parser=local_path,
+            help="Weights to start from: of such a network, or of its backbone. [default: random]",
+            rich_help_panel=NETWORKS,
+        ),
+    ] = None
+
+    def clips_of(self, store: "Store") -> "FrameClips | None":
+        """Return clips of frames with these options, or None where none was given."""
+        given = (self.size, self.flip_pair or None, self.test_clips, self.test_crops, self.weights)
+        if all(value is None for value in given):
+            return None
+        from kinestore.pipeline.training.config import EvaluationViews
+        from kinestore.pipeline.training.networks.clip_data import FrameClips
+
+        views = EvaluationViews(
+            num_clips=either(self.test_clips, 1), num_crops=either(self.test_crops, 1)
+        )
+        return FrameClips(
+            store=store,
+            size=self.size,
+            flip_pairs=self.flip_pair or (),
+            views=views,
+            weights=self.weights,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationOptions(Group):
+    """Options of which clips are tested and which choose the best weights."""
+
+    split: Annotated[
+        str | None,
+        typer.Option(
+            metavar="column",
+            help="Use the split column: train on clips marked 'train', test on those marked "
+            "'test'. [default: yes, if clips are marked; else test on 20 % of each class]",
+        ),
+    ] = None
+    cv: Annotated[
+        str | None,
+        typer.Option(
+            metavar="group",
+            help="Leave-one-group-out cross-validation, by the column group. [default: off]",
+        ),
+    ] = None
+    folds: Annotated[
+        int | None,
+        typer.Option(
+            metavar="K", help="K-fold stratified cross-validation, such as 5. [default: off]"
+        ),
+    ] = None
+    validation: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SHARE",
+            help="Fraction of training clips used for validation, such as 0.2. [default: the clips "
+            "that the split column marks val]",
+        ),
+    ] = None
+    patience: Annotated[
+        int | None,
+        typer.Option(
+            help="Stop after so many epochs without a lower validation loss. [default: never]"
+        ),
+    ] = None
+
+    def config(self) -> "EvaluationConfig":
+        """Return the choice of test and validation clips."""
+        from kinestore.pipeline.training.config import EvaluationConfig
+
+        return EvaluationConfig(**vars(self))
+
+
+def either(value: _Value | None, default: _Value) -> _Value:
+    """Return the value of an option, or the default where it was not given."""
+    return default if value is None else value
+
+
+def choose_data(
+    store: "Store", head: str, features: str | None, frames: "FrameClips | None", clips: str | None
+) -> "Features | FrameClips":
+    """Open the clips of a command: stored features, or clips of frames.
+
+    Args:
+        store: The store.
+        head: As the user names it.
+        features: Views that were given, or None.
+        frames: Clips of frames with the options for networks; None where none of these was given.
+        clips: Frames that were given, or None.
+
+    Raises:
+        UsageError: If the options do not go together.
+    """
+    from kinestore import heads
+    from kinestore.pipeline.training.networks.clip_data import FrameClips
+
+    name = head.partition(":")[0]
+    if heads.takes_frames(name):
+        if features is not None or clips is None:
+            raise UsageError(
+                f"head={name!r}: takes frames; give --input frames, or --input "
+                "videos:segments:8x5@256, and no --features"
+            )
+        return replace(frames or FrameClips(store=store), clips=clips)
+    if features is None or clips is not None:
+        raise UsageError(f"head={name!r}: takes embeddings; give --features A[,B], and no --input")
+    if frames is not None:
+        raise UsageError(
+            f"head={name!r}: takes embeddings; leave out what --help lists for networks on frames"
+        )
+    return store.load(features.split(","))
