@@ -6,7 +6,7 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 OTHER_PYTHONS_TESTS := tests/test_dataclasses.py tests/test_house.py tests/store tests/federated tests/heads
 
-.PHONY: demo test other-pythons fuzz lint slow docs clean
+.PHONY: demo test other-pythons fuzz kills lint slow docs clean
 
 demo: $(INSTALLED)
 	$(BIN)/kinestore demo
@@ -19,6 +19,9 @@ slow: $(INSTALLED)
 
 fuzz: $(INSTALLED)
 	KINESTORE_FUZZ_EXAMPLES=10000 $(BIN)/python -m pytest -q -n 2 -m slow $(wildcard tests/*/test_*fuzz.py tests/*/*/test_*fuzz.py)
+
+kills: $(INSTALLED)
+	KINESTORE_KILLS=10 $(BIN)/python -m pytest -q -m slow $(wildcard tests/pipeline/*/test_kills.py)
 
 # The fast tests of the packages below the pipeline, with every other Python that is found on PATH or
 # in pyenv's folder: what differs between versions is the language and the packages, not the jobs.

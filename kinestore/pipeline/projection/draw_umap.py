@@ -4,6 +4,7 @@ Shape legend: N clips, B features that share a panel, mostly 1.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +90,7 @@ def umap(
         snapshot=None if store is None or store.pinned is None else store.pinned.name,
         seed=config.seed,
         fast=config.fast,
+        num_without_thumbnail=None,
         panels=[_measured(panel, seed=config.seed) for panel in panels],
     )
     columns = point_columns(panels[0].features, clients=clients, with_extractors=share_panel)
@@ -104,6 +106,8 @@ def umap(
             progress=progress,
         )
         write_explorer(page, path)
+        if config.thumbnails:
+            result = replace(result, num_without_thumbnail=result.num_clips - len(page.thumbnails))
     else:
         missing = f"(no {config.color})"
         names = [missing if value is None else value for value in columns[config.color]]

@@ -52,6 +52,7 @@ class UmapResult:
         snapshot: Snapshot that the store was opened at, or None.
         seed: Seed of the layouts, unless they are fast, and of the sample that is measured.
         fast: Whether the layouts had no seed.
+        num_without_thumbnail: Clips of a page that have none; None where none were wanted.
         panels: In the requested order.
     """
 
@@ -63,6 +64,7 @@ class UmapResult:
     snapshot: str | None
     seed: int
     fast: bool
+    num_without_thumbnail: int | None
     panels: list[UmapPanel]
 
     def to_json(self) -> dict[str, object]:

@@ -79,14 +79,14 @@ class ObjectStorage:
         return set(self._entries(folder))
 
     def walk(self) -> Iterator[str]:
-        folders = [""]
-        while folders:
-            folder = folders.pop()
-            for name, kind in self._entries(folder).items():
-                if kind == "directory":
-                    folders.append(f"{folder}{name}/")
-                else:
-                    yield f"{folder}{name}"
+        try:
+            with self._files("") as files:
+                keys = files.find(self.key)
+        except FileNotFoundError:
+            return
+        inside = f"{self.key}/"
+        # an object whose name ends with a slash stands for a folder
+        yield from (key[len(inside) :] for key in keys if key.startswith(inside) and key[-1] != "/")
 
     def open(self, name: str = "") -> OpenFile:
         size = self.size(name)

@@ -71,6 +71,16 @@ def test_folders_are_labels_as_on_a_disk(local: Path, address: str) -> None:
     assert find_videos(f"{address}/even/0.mp4").sources == [Source(uri=f"{address}/even/0.mp4")]
 
 
+def test_every_object_is_found_whatever_the_slashes_of_its_name(local: Path, bucket: str) -> None:
+    there = f"{bucket}/{uuid.uuid4().hex}"
+    names = ["a//b.mp4", "a.mp4", "a.mp4/c.mp4", "/d.mp4", "e/f.mp4", "///g.mp4"]
+    for name in names:
+        upload(local / "even" / "0.mp4", f"{there}/{name}")
+    found = [source.uri for source in find_videos(there).sources]
+    assert sorted(found) == sorted(f"{there}/{name}" for name in names)
+    assert {identify(uri) for uri in found} == {identify(str(local / "even" / "0.mp4"))}
+
+
 def test_a_manifest_may_lie_there_and_name_what_lies_there(
     local: Path, address: str, tmp_path: Path
 ) -> None:

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torchvision.transforms.v2 import functional
 
 from kinestore.heads.support.seeds import derive_seed
 from kinestore.pipeline.video.samplers import three_crop
@@ -105,6 +104,8 @@ def crop(frames: Tensor, where: Crop, *, size: int) -> Tensor:
     Returns:
         uint8, shape (T, 3, size, size).
     """
+    from torchvision.transforms.v2 import functional  # seconds, which heads on features save
+
     pictures = functional.resized_crop(
         frames.permute(0, 3, 1, 2), where.top, where.left, where.height, where.width, [size, size]
     )
@@ -134,6 +135,8 @@ def evaluation_crops(frames: Tensor, *, size: int, num_crops: int) -> Tensor:
 
 def normalize(pictures: Tensor) -> Tensor:
     """Scale colors to 0 to 1, subtract `MEAN`, divide by `STD`: uint8 (..., 3, H, W) to float32."""
+    from torchvision.transforms.v2 import functional
+
     return _tensor(
         functional.normalize(functional.to_dtype(pictures, torch.float32, scale=True), MEAN, STD)
     )
