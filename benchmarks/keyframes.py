@@ -22,8 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 import kinestore as ks
-from kinestore.extractors import ExtractorOptions
-from kinestore.extractors._frame_selection import evenly_spaced
+from kinestore.extractors import ExtractorOptions, evenly_spaced
 from kinestore.extractors.cnn import LITE0, FrameCnn, build
 from kinestore.pipeline.video.decoded_video import DecodedVideo
 from kinestore.pipeline.video.find_videos import find_videos

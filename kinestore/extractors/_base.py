@@ -25,12 +25,22 @@ class PreparedClip:
         pixels: uint8, of the same shape for every clip of an extractor.
         frame_index: Indices of the frames used, int64, shape (N,).
         pts_s: Their presentation times in seconds, float64, shape (N,).
+        mask: False for steps of a sequence without a frame, bool, shape (T,); None if all have one.
     """
 
     clip_id: str
     pixels: NDArray[np.uint8]
     frame_index: NDArray[np.int64]
     pts_s: NDArray[np.float64]
+    mask: NDArray[np.bool_] | None = None
+
+    def embedding(self, vector: NDArray[np.float32]) -> Embedding:
+        """Return the clip's embedding; steps without a frame become zero."""
+        if self.mask is not None:
+            vector = np.where(self.mask[:, None], vector, np.float32(0))
+        return Embedding(
+            vector=vector, frame_index=self.frame_index, pts_s=self.pts_s, mask=self.mask
+        )
 
 
 class Extractor(Protocol):
@@ -74,6 +84,8 @@ class ExtractorOptions:
         device: "cpu", "cuda", or "auto" for CUDA where there is a GPU.
         frame_choice: Which frames of a clip it sees.
         prompts: Texts that `clip-text` chooses from.
+        crop: Part of the picture that `cnn-*` sees: "square", the largest square at its center;
+            None for all of it, resized to a square.
         spec_only: Whether only the specification is needed, because another machine embeds the
             clips: then "cuda" needs no GPU on this one.
     """
@@ -82,4 +94,5 @@ class ExtractorOptions:
     device: str = "auto"
     frame_choice: FrameChoice = field(default_factory=FrameChoice)
     prompts: tuple[str, ...] = ()
+    crop: str | None = None
     spec_only: bool = False

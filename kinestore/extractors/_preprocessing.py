@@ -31,6 +31,8 @@ class Preprocessing:
         antialias: Whether resizing to a smaller size averages over all pixels.
         mean: Mean of each channel, for values in [0, 1].
         std: Standard deviation of each channel, for values in [0, 1].
+        square: Whether the largest square at the center is cropped first, so that nothing is
+            squeezed: its offset is (side of the picture) // 2 - (side of the square) // 2.
     """
 
     resize: tuple[int, int] | int
@@ -39,6 +41,7 @@ class Preprocessing:
     antialias: bool = True
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    square: bool = False
 
     def settings(self) -> dict[str, Any]:
         """Return the settings that a view's specification records."""
@@ -50,12 +53,18 @@ class Preprocessing:
             "interpolation": self.interpolation + suffix,
             "mean": list(self.mean),
             "std": list(self.std),
+            **({"first": "center square"} if self.square else {}),
         }
 
     def resize_and_crop(self, rgb_THWC: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Resize and crop: uint8, shape (T, 3, height, width)."""
         from torchvision.transforms.v2 import InterpolationMode, functional
 
+        if self.square:
+            height, width = rgb_THWC.shape[1:3]
+            side = min(height, width)
+            top, left = height // 2 - side // 2, width // 2 - side // 2
+            rgb_THWC = rgb_THWC[:, top : top + side, left : left + side]
         pictures_TCHW = torch.from_numpy(rgb_THWC).permute(0, 3, 1, 2)
         small_TCHW: Tensor = functional.resize(
             pictures_TCHW,

@@ -49,6 +49,7 @@ def create(
     device: str = "auto",
     frame_choice: FrameChoice | None = None,
     prompts: Sequence[str] = (),
+    crop: str | None = None,
 ) -> Extractor:
     """Make an extractor, its weights loaded and frozen.
 
@@ -59,6 +60,7 @@ def create(
         device: "cpu", "cuda", or "auto" for CUDA where there is a GPU.
         frame_choice: Which frames of a clip it sees; None for the extractor's default.
         prompts: Texts that `clip-text` chooses from.
+        crop: "square" for the largest square at the center, with `cnn-*`; None for its default.
 
     Raises:
         UsageError: If the name, the weights, the device or the frames do not fit.
@@ -69,11 +71,17 @@ def create(
         device=device,
         frame_choice=frame_choice or FrameChoice(),
         prompts=tuple(prompts),
+        crop=crop,
     )
     return create_from_options(name, options)
 
 
 def create_from_options(name: str, options: ExtractorOptions) -> Extractor:
     """Make an extractor as `create` does, from its options."""
-    extractor: Extractor = module_of(name).build(name, options)
+    module = module_of(name)
+    if options.crop not in (None, *getattr(module, "CROPS", ())):
+        crops = " or ".join(getattr(module, "CROPS", ()))
+        allowed = f"must be {crops}" if crops else f"{name} has one way to crop; leave it out"
+        raise UsageError(f"crop={options.crop!r}: {allowed}")
+    extractor: Extractor = module.build(name, options)
     return extractor

@@ -10,13 +10,14 @@ of ConvNet-Transformer and ConvNet-RNN heads. Any other image network of timm go
 there, such as `cnn-convnext_tiny.fb_in1k`.
 
 Done differently: frames are resized to a square, not cropped, since the sides of the picture are
-part of an action.
+part of an action; with crop "square" the largest square at the center is taken instead.
 
 Shape legend: B batch, T frames, H height, W width, D features.
 """
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +39,12 @@ from kinestore.extractors.weights.sources import (
     find_weights,
 )
 from kinestore.extractors.weights.state_dict import StateDict, load_frozen
-from kinestore.store import Embedding, ViewSpec
+from kinestore.store import MASKED, Embedding, UsageError, ViewSpec
 
 LITE0 = "cnn-efficientnet-lite0"
 NAMES = (LITE0, "cnn-densenet201", "cnn-resnet152")
 CODE_VERSION = 1
+CROPS = ("square",)
 
 DEFAULT_NUM_FRAMES = 10
 _BATCH = 16
@@ -70,7 +72,7 @@ class FrameCnn:
         name: One of `NAMES`, or another network of timm's.
         files: A state dict in the publisher's layout of keys.
         runner: Runs the network.
-        frame_choice: Ten evenly spaced frames by default; a choice with a kind sets their number.
+        options: Ten evenly spaced frames by default; a choice with a kind sets their number.
     """
 
     def __init__(
@@ -79,13 +81,13 @@ class FrameCnn:
         *,
         files: WeightFiles,
         runner: Runner,
-        frame_choice: FrameChoice | None = None,
+        options: ExtractorOptions,
     ) -> None:
-        choice = frame_choice or FrameChoice()
-        self._num_frames = choice.num_keyframes if choice.kind else DEFAULT_NUM_FRAMES
-        self._frame_choice = choice.by_default("uniform")
+        self._num_frames = _num_frames(name, options.frame_choice)
+        self._frame_choice = options.frame_choice.by_default("uniform")
         network: Any = _timm_network(name)
-        self._preprocessing = preprocessing_of(name, network)
+        square = options.crop == "square"
+        self._preprocessing = replace(preprocessing_of(name, network), square=square)
         load_frozen(network, files.weights, rename=_to_timm)
         network.reset_classifier(0)
         self._runner = runner
@@ -99,6 +101,7 @@ class FrameCnn:
                 "sampling": self._frame_choice.settings(self._num_frames),
                 "preprocessing": self._preprocessing.settings(),
                 "compute_dtype": self._runner.dtype_name,
+                **(MASKED if self._frame_choice.sampling.name == "first" else {}),
             },
         )
 
@@ -109,23 +112,22 @@ class FrameCnn:
 
     def prepare(self, clip: ClipFrames) -> PreparedClip:
         """Return the preprocessed frames in time order: shape (T, 3, H, W)."""
-        indices = self._frame_choice.indices(clip, self._num_frames)
+        indices, mask = self._frame_choice.masked_indices(clip, self._num_frames)
+        used = indices[mask]
         return PreparedClip(
             clip_id=clip.clip_id,
             pixels=np.concatenate(
                 [self._preprocessing.resize_and_crop(clip.rgb(n)) for n in _batches(indices)]
             ),
-            frame_index=indices,
-            pts_s=clip.pts_s[indices],
+            frame_index=used,
+            pts_s=clip.pts_s[used],
+            mask=mask if self.spec.masked else None,
         )
 
     def embed(self, batch: Sequence[PreparedClip]) -> list[Embedding]:
         """Return the features of each clip's frames."""
         vectors = self._runner(self._forward, [clip.pixels for clip in batch])
-        return [
-            Embedding(vector=vector, frame_index=clip.frame_index, pts_s=clip.pts_s)
-            for clip, vector in zip(batch, vectors, strict=True)
-        ]
+        return [clip.embedding(vector) for clip, vector in zip(batch, vectors, strict=True)]
 
     def frame_features(self, clip: ClipFrames, indices: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the features of the given frames of a clip: float32, shape (N, D)."""
@@ -181,7 +183,23 @@ def build(name: str, options: ExtractorOptions) -> FrameCnn:
         KinestoreError: If there are no weights on this machine and none can be downloaded.
     """
     files = find_weights(name, source(name), options.weights)
-    return FrameCnn(name, files=files, runner=Runner.of(options), frame_choice=options.frame_choice)
+    return FrameCnn(name, files=files, runner=Runner.of(options), options=options)
+
+
+def _num_frames(name: str, choice: FrameChoice) -> int:
+    """Return the length of the sequence."""
+    how = choice.sampling
+    if how.name == "pieces":
+        raise UsageError(
+            f"sampling={choice.kind!r}: {name} sees pictures one by one; take first:40, or a "
+            "network on clips, such as r3d"
+        )
+    if choice.frames and how.count and choice.frames != how.count:
+        raise UsageError(
+            f"frames={choice.frames}: sampling={choice.kind!r} takes {how.count}; give one of them"
+        )
+    by_kind = how.count or choice.keyframes
+    return choice.frames or (by_kind if choice.kind else DEFAULT_NUM_FRAMES)
 
 
 def _timm_name(name: str) -> str:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from kinestore.extractors._base import ExtractorOptions, PreparedClip
 from kinestore.extractors._clip import ClipFrames
-from kinestore.extractors._frame_selection import evenly_spaced
+from kinestore.extractors._samplers import evenly_spaced
 from kinestore.store import Embedding, UsageError, ViewSpec
 
 NAMES = ("motion",)
@@ -139,10 +139,10 @@ def build(name: str, options: ExtractorOptions) -> MotionExtractor:
     """
     if options.weights is not None:
         raise UsageError(f"weights {options.weights}: {name} has no weights; leave them out")
-    if options.frame_choice.kind == "keyframes":
+    if options.frame_choice.kind not in (None, "uniform"):
         raise UsageError(
-            f"sampling='keyframes': {name} compares adjacent frames, evenly over the clip; "
-            "leave sampling out"
+            f"sampling={options.frame_choice.kind!r}: {name} compares adjacent frames, evenly over "
+            "the clip; leave sampling out"
         )
     return MotionExtractor()
 

@@ -3,9 +3,9 @@
 A Closer Look at Spatiotemporal Convolutions for Action Recognition, 2018, as torchvision has it
 (r3d_18, 16 frames of 112 x 112, 512-d).
 
-Done differently: with keyframes, the default as in FLAMeST (Federated Multimodal Fusion for Action
-Recognition, section 3), each of eight is seen twice; the network was trained on 16 frames in a row
-at 15 a second.
+Done differently: by default it sees three keyframes, as in FLAMeST (Federated Multimodal Fusion for
+Action Recognition, Table 1); the network was trained on 16 frames in a row at 15 a second, and sees
+16 frames with another number of keyframes or another sampling. It takes any number of frames.
 
 Shape legend: B batch, C channels, T frames, H height, W width.
 """
@@ -55,6 +55,8 @@ NETWORK = VideoNetwork(
     ),
     source=Url("https://download.pytorch.org/models/r3d_18-b3b3357e.pth"),
     cpu_batch=2,
+    num_keyframes=3,
+    any_length=True,
 )
 
 

@@ -4,9 +4,9 @@ VideoMAE: Masked Autoencoders are Data-Efficient Learners for Self-Supervised Vi
 2022, as transformers has it (base, 16 frames of 224 x 224, 768-d: the classifier's input, the mean
 over all tubes after its norm).
 
-Done differently: with keyframes, the default as in FLAMeST (Federated Multimodal Fusion for Action
-Recognition, section 3), both frames of a tube are the same keyframe; the network was trained on
-every fourth frame.
+Done differently: by default it sees 16 keyframes, as in FLAMeST (Federated Multimodal Fusion for
+Action Recognition, Table 1); the network was trained on every fourth frame. With eight keyframes
+both frames of a tube are the same one.
 
 Shape legend: B batch, C channels, T frames, H height, W width.
 """
@@ -62,6 +62,7 @@ NETWORK = VideoNetwork(
     ),
     source=HubRepository(repository="MCG-NJU/videomae-base-finetuned-kinetics"),
     rename=_rename,
+    num_keyframes=16,
 )
 
 

@@ -21,6 +21,7 @@ Shape legend: B batch, T time, D width, K classes.
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
@@ -29,7 +30,6 @@ from kinestore.heads._sequence_head import (
     check_sizes,
     classifier,
     real_frames,
-    refuse_clips,
 )
 from kinestore.store import UsageError
 
@@ -109,12 +109,11 @@ class TemporalRnn(nn.Module):
 
         Args:
             frames: float32, shape (B, T, D), T 1 or more.
-            mask: True where a frame is real, bool, shape (B, T): True at the start of a clip, and
-                False from some frame on; None if all are real.
+            mask: True where a frame is real, bool, shape (B, T); None if all are. Other steps are
+                skipped, and the state is carried over them.
 
         Raises:
-            UsageError: If a shape or the mask's dtype differs, a clip has no real frame, or one
-                after padding.
+            UsageError: If a shape or the mask's dtype differs, or a clip has no real frame.
         """
         logits: Tensor = self.classifier(self.last_state(frames, mask))
         return logits
@@ -131,11 +130,9 @@ class TemporalRnn(nn.Module):
 
 
 def _packed(steps: Tensor, mask: Tensor) -> object:
-    """Return only the real steps of (B, T, D), as torch's recurrent layers take them."""
-    refuse_clips(
-        (mask[:, 1:] & ~mask[:, :-1]).any(1),
-        "has a real frame after a padded one; move the padding to the end",
-    )
+    """Return only the real steps of (B, T, D), in order, as torch's recurrent layers take them."""
+    order = (~mask).to(torch.uint8).argsort(dim=1, stable=True)
+    steps = steps.take_along_dim(order[..., None], dim=1)
     return pack_padded_sequence(steps, mask.sum(1).cpu(), batch_first=True, enforce_sorted=False)
 
 

@@ -19,10 +19,10 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from kinestore.store.errors import UsageError
+from kinestore.store.features import Features
 from kinestore.store.io.addresses import local_path
 from kinestore.store.io.atomic import written_whole
 from kinestore.store.io.mapped_array import write_hdf5
-from kinestore.store.records import Features
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,13 +1,14 @@
 """The feature store: clips, embeddings with their provenance, and failures."""
 
 from kinestore.store.errors import KinestoreError, StoreError, UsageError
+from kinestore.store.features import Features
 from kinestore.store.frames import StoredFrames
 from kinestore.store.records import (
+    MASKED,
     RESOLVED,
     Clip,
     Embedding,
     Failure,
-    Features,
     FramesSpec,
     Snapshot,
     Source,
@@ -18,6 +19,7 @@ from kinestore.store.store import Store
 from kinestore.store.views import View
 
 __all__ = [
+    "MASKED",
     "RESOLVED",
     "Clip",
     "Embedding",

@@ -49,6 +49,22 @@ def complete_clips(columns: Sequence[Column]) -> list[str]:
     return sorted(set.intersection(*(column.view.clip_ids() for column in columns)))
 
 
+def sequence_mask(clip_ids: Collection[str], columns: Sequence[Column]) -> NDArray[np.bool_] | None:
+    """Return which steps of these clips have a frame, bool, shape (N, T).
+
+    None if the columns are no whole sequence, or one whose view has no masks.
+    """
+    if len(columns) > 1 or len(columns[0].shape) == 1 or not columns[0].view.spec.masked:
+        return None
+    row_of = {clip: row for row, clip in enumerate(clip_ids)}
+    found = np.ones((len(row_of), columns[0].shape[0]), np.bool_)
+    for clips, mask in columns[0].view.masks():
+        for clip, steps in zip(clips, mask, strict=True):
+            if clip in row_of:
+                found[row_of[clip]] = steps
+    return found
+
+
 def fill_rows(
     out: NDArray[np.floating], clip_ids: Collection[str], columns: Sequence[Column]
 ) -> None:
@@ -63,13 +79,15 @@ def fill_rows(
     begin = 0
     for column in columns:
         width = column.shape[-1]
-        for clips, values in column.view.blocks():
+        for clips, values, mask in column.view.masked_blocks():
             rows = np.array([row_of.get(clip, -1) for clip in clips], np.int64)
             kept = rows >= 0
             if not kept.all():
                 rows, values = rows[kept], values[kept]
+                mask = None if mask is None else mask[kept]
             if len(column.view.spec.shape) == 2:
-                values = pool_sequence(values.astype(np.float32, copy=False), pool=column.pool)
+                sequence = values.astype(np.float32, copy=False)
+                values = pool_sequence(sequence, pool=column.pool, mask=mask)
             with np.errstate(over="ignore"):  # what float16 does not hold becomes infinite
                 out[rows, ..., begin : begin + width] = values
         begin += width

@@ -4,18 +4,19 @@ Shape legend: N clips, T frames, D features.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kinestore.store.errors import UsageError
+from kinestore.store.features import Features
 from kinestore.store.filters import Filter, describe_filters, select_rows
 from kinestore.store.io.storage import Storage
-from kinestore.store.join import Column
+from kinestore.store.join import Column, sequence_mask
 from kinestore.store.join_cache import load_rows
 from kinestore.store.pooling import split_feature
-from kinestore.store.records import Features
 from kinestore.store.views import View
 
 
@@ -49,9 +50,9 @@ def load_features(
     columns = [Column(view=view(name), pool=pool) for name, pool in pools]
     complete, values = load_rows(storage, columns, rows, dtype=dtype)
     if not complete:
-        described = describe_filters(filters)
-        raise UsageError(f"{storage.address}: no clip{described} has all of {wanted}")
-    return describe_clips(
+        filtered = describe_filters(filters)
+        raise UsageError(f"{storage.address}: no clip{filtered} has all of {wanted}")
+    described = describe_clips(
         values,
         complete,
         rows=rows,
@@ -59,6 +60,7 @@ def load_features(
         widths=[column.shape[-1] for column in columns],
         pools=[column.pool if len(column.view.spec.shape) == 2 else "" for column in columns],
     )
+    return replace(described, mask=sequence_mask(complete, columns))
 
 
 def describe_clips(

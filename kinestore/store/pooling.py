@@ -40,18 +40,26 @@ def split_feature(feature: str) -> tuple[str, str]:
     return view, pool
 
 
-def pool_sequence(sequence: _FloatArray, *, pool: str) -> _FloatArray:
+def pool_sequence(
+    sequence: _FloatArray, *, pool: str, mask: NDArray[np.bool_] | None = None
+) -> _FloatArray:
     """Pool frame features over time.
 
     Args:
         sequence: float32, shape (N, T, D).
+        mask: True where a step has a frame, bool, shape (N, T): the others are left out of every
+            pool but "sequence"; None if all have one.
         pool: "stats" (mean | population standard deviation | mean of the last third minus mean
             of the first third, 3 D wide), "mean", "max", or "sequence" (as it is).
 
     Returns:
         float32, shape (N, 3 D), (N, D), (N, D) or (N, T, D).
     """
-    return POOLS[pool](sequence)
+    pooled = POOLS[pool](sequence)
+    if mask is not None and pool != "sequence":
+        for row in np.flatnonzero(mask.any(1) & ~mask.all(1)):
+            pooled[row] = POOLS[pool](sequence[row : row + 1, mask[row]])[0]
+    return pooled
 
 
 def pooled_shape(shape: tuple[int, ...], *, pool: str) -> tuple[int, ...]:

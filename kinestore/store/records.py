@@ -8,7 +8,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -78,6 +78,9 @@ class Clip:
     info: VideoInfo
 
 
+MASKED = {"masked": True}
+"""Setting of views whose sequences may have steps without a frame."""
+
 _MAX_VALUES = 2**31 - 1
 """Values of one embedding: the limit of Arrow's fixed-size lists."""
 
@@ -90,7 +93,8 @@ class ViewSpec:
         extractor: Registered name, such as "motion".
         shape: Shape of one clip's embedding: (D,) for a vector, (T, D) for a sequence.
         dtype: "float32" or "float16", as stored.
-        settings: Code version, weights' hash, sampling, preprocessing, seed: JSON values only.
+        settings: Code version, weights' hash, sampling, preprocessing, seed: JSON values only; with
+            `MASKED` among them, each row of a (T, D) view has a mask of its steps.
     """
 
     extractor: str
@@ -116,9 +120,14 @@ class ViewSpec:
         }
 
     @property
+    def masked(self) -> bool:
+        """True if each row says which steps of its sequence have a frame."""
+        return len(self.shape) == 2 and self.settings.get("masked") is True
+
+    @property
     def fingerprint(self) -> str:
         """16 hex digits that change whenever anything in the specification does."""
-        return _fingerprint(self.to_json())
+        return fingerprint_of(self.to_json())
 
     @property
     def name(self) -> str:
@@ -153,7 +162,7 @@ class FramesSpec:
     @property
     def fingerprint(self) -> str:
         """16 hex digits that change whenever anything in the specification does."""
-        return _fingerprint(self.to_json())
+        return fingerprint_of(self.to_json())
 
     @property
     def name(self) -> str:
@@ -173,7 +182,8 @@ def _check_size(shape: tuple[int, ...]) -> None:
         raise UsageError(f"shape={shape}: must hold no more than {_MAX_VALUES} values")
 
 
-def _fingerprint(described: Mapping[str, Any]) -> str:
+def fingerprint_of(described: Mapping[str, Any]) -> str:
+    """Return 16 hex digits that change whenever any of these JSON values does."""
     try:
         canonical = json.dumps(described, sort_keys=True, separators=(",", ":"), allow_nan=False)
     except ValueError as error:
@@ -190,12 +200,14 @@ class Embedding:
         frame_index: Frames of the clip that it was computed from, int64, shape (n,).
         pts_s: Their presentation times in seconds, float64, shape (n,).
         caption: The text that went into it, or None.
+        mask: True where a step of the sequence has a frame, bool, shape (T,); None if all have.
     """
 
     vector: NDArray[np.float32]
     frame_index: NDArray[np.int64]
     pts_s: NDArray[np.float64]
     caption: str | None = None
+    mask: NDArray[np.bool_] | None = None
 
 
 RESOLVED = "made-good"
@@ -242,54 +254,3 @@ class Snapshot:
     def parts_of(self, folder: str) -> dict[str, str]:
         """Return the parts of one folder alone."""
         return {name: h for name, h in self.parts.items() if name.rpartition("/")[0] == folder}
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Features:
-    """Embeddings joined by clip, ready to train on; rows are ordered by clip_id.
-
-    Attributes:
-        features: float32, or float16 if requested; shape (N, D), or (N, T, D) for a whole
-            sequence.
-        labels: Index into `classes`, int64, shape (N,); -1 where a clip has no label.
-        clip_ids: Identity of each row, length N.
-        groups: Group of each row, or None, length N.
-        splits: Split of each row, or None, length N.
-        uris: Newest path of each row's clip, length N.
-        classes: Sorted class names.
-        views: The views that were joined, `<extractor>@<fingerprint>`, in order.
-        missing: clip_ids left out because a view lacks them.
-        widths: Features that each of `views` gives, in order; together D.
-        pools: Pooling over time of each of `views`; "" where a view holds vectors.
-    """
-
-    features: NDArray[Any]
-    labels: NDArray[np.int64]
-    clip_ids: list[str]
-    groups: list[str | None]
-    splits: list[str | None]
-    uris: list[str]
-    classes: list[str]
-    views: list[str]
-    missing: list[str]
-    widths: list[int] = field(default_factory=list)
-    pools: list[str] = field(default_factory=list)
-
-    @property
-    def feature_names(self) -> list[str]:
-        """Names by which `Store.load` gives the same columns: VIEW, or VIEW:POOL."""
-        pools = self.pools or [""] * len(self.views)
-        named = zip(self.views, pools, strict=True)
-        return [f"{view}:{pool}" if pool else view for view, pool in named]
-
-    @property
-    def fingerprint(self) -> str:
-        """16 hex digits of these clips, their order, labels, groups and splits; not of features."""
-        marks = zip(self.clip_ids, self.labels.tolist(), self.groups, self.splits, strict=True)
-        return _fingerprint({"classes": self.classes, "clips": list(map(list, marks))})
-
-    def select(self, rows: NDArray[np.int64]) -> "Features":
-        """Return only these rows, in this order; classes and views stay."""
-        listed = ("clip_ids", "groups", "splits", "uris")
-        chosen = {name: [getattr(self, name)[row] for row in rows] for name in listed}
-        return replace(self, features=self.features[rows], labels=self.labels[rows], **chosen)

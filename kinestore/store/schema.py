@@ -120,21 +120,25 @@ def read_spec(storage: Storage, folder: str, spec_type: type[_AnySpec]) -> _AnyS
 
 
 def view_schema(spec: ViewSpec) -> pa.Schema:
-    """Return a view's schema: vectors are fixed-size lists, sequences fixed-shape tensors."""
+    """Return a view's schema: vectors are fixed-size lists, sequences fixed-shape tensors.
+
+    Only a view of masked sequences has the column `mask`.
+    """
     value = pa.float32() if spec.dtype == "float32" else pa.float16()
     if len(spec.shape) == 1:
         embedding: pa.DataType = pa.list_(value, spec.shape[0])
     else:
         embedding = pa.fixed_shape_tensor(value, spec.shape)
-    return pa.schema(
-        [
-            pa.field("clip_id", pa.string(), nullable=False),
-            pa.field("embedding", embedding, nullable=False),
-            pa.field("frame_index", pa.list_(pa.int64()), nullable=False),
-            pa.field("pts_s", pa.list_(pa.float64()), nullable=False),
-            pa.field("caption", pa.string()),
-        ]
-    )
+    columns = [
+        pa.field("clip_id", pa.string(), nullable=False),
+        pa.field("embedding", embedding, nullable=False),
+        pa.field("frame_index", pa.list_(pa.int64()), nullable=False),
+        pa.field("pts_s", pa.list_(pa.float64()), nullable=False),
+        pa.field("caption", pa.string()),
+    ]
+    if spec.masked:
+        columns.append(pa.field("mask", pa.list_(pa.bool_(), spec.shape[0]), nullable=False))
+    return pa.schema(columns)
 
 
 def clips_to_table(clips: Sequence[Clip]) -> pa.Table:
@@ -180,8 +184,8 @@ def embeddings_to_table(
         embeddings: Embedding of each row; or their vectors alone, shape (N, *spec.shape).
 
     Raises:
-        UsageError: If a vector has another shape or a value that is not finite, or if a clip
-            comes twice.
+        UsageError: If a vector or mask has another shape, or a value that is not finite, or if a
+            clip comes twice.
     """
     refuse_repeated("embedding", clip_ids)
     if not len(clip_ids) or len(clip_ids) != len(embeddings):
@@ -210,7 +214,38 @@ def embeddings_to_table(
         pa.array([e.pts_s for e in notes] or none, pa.list_(pa.float64())),
         pa.array([e.caption for e in notes] or [None] * len(clip_ids), pa.string()),
     ]
+    masks = _masks(spec, clip_ids, notes)
+    if spec.masked:
+        arrays.append(pa.FixedSizeListArray.from_arrays(pa.array(masks.ravel()), spec.shape[0]))
     return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def _masks(
+    spec: ViewSpec, clip_ids: Sequence[str], embeddings: Sequence[Embedding]
+) -> NDArray[np.bool_]:
+    """Return the mask of each row, bool, shape (N, T); all True where none is given."""
+    masks = np.ones((len(clip_ids), spec.shape[0]), np.bool_)
+    for row, embedding in enumerate(embeddings):
+        if (mask := embedding.mask) is None:
+            continue
+        wrong = mask.dtype != np.bool_ or mask.shape != spec.shape[:1]
+        if wrong or not spec.masked or not mask.any():
+            allowed = (
+                f"bool of shape {spec.shape[:1]}, True at least once" if spec.masked else "None"
+            )
+            raise UsageError(
+                f"mask of clip {clip_ids[row]}: {mask.dtype} of shape {mask.shape} with "
+                f"{np.count_nonzero(mask)} steps, must be {allowed} in view {spec.name}"
+            )
+        masks[row] = mask
+    return masks
+
+
+def mask_array(table: pa.Table, spec: ViewSpec) -> NDArray[np.bool_]:
+    """Return the masks of a part's rows: bool, shape (N, T); a missing value is False."""
+    column = table.column("mask").combine_chunks()
+    flat = column.flatten().fill_null(False).to_numpy(zero_copy_only=False)
+    return np.asarray(flat, np.bool_).reshape(len(table), spec.shape[0])
 
 
 def embedding_array(table: pa.Table, spec: ViewSpec) -> NDArray[np.floating]:

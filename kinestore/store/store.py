@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from kinestore.progress import Progress, no_progress
 from kinestore.store import schema
 from kinestore.store.errors import UsageError
+from kinestore.store.features import Features
 from kinestore.store.filters import Filter, find_by_name
 from kinestore.store.frames import FramesIndex, StoredFrames, check_frames, open_frames
 from kinestore.store.io.addresses import open_storage
@@ -26,7 +27,6 @@ from kinestore.store.records import (
     Clip,
     Embedding,
     Failure,
-    Features,
     FramesSpec,
     Snapshot,
     ViewSpec,

@@ -1,6 +1,6 @@
 """One extractor's embeddings under one specification.
 
-Shape legend: N rows, D features.
+Shape legend: N rows, T steps of a sequence, D features.
 """
 
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from kinestore.store.part_folder import PartFolder
 from kinestore.store.records import ViewSpec
-from kinestore.store.schema import embedding_array, view_schema
+from kinestore.store.schema import embedding_array, mask_array, view_schema
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,8 +33,22 @@ class View:
 
     def blocks(self) -> Iterator[tuple[list[str], NDArray[np.floating]]]:
         """Yield the clips and embeddings of each part as stored: shape (N, *spec.shape)."""
-        for table in self.parts.tables(view_schema(self.spec), ["clip_id", "embedding"]):
-            yield table.column("clip_id").to_pylist(), embedding_array(table, self.spec)
+        for clips, values, _ in self.masked_blocks():
+            yield clips, values
+
+    def masked_blocks(
+        self,
+    ) -> Iterator[tuple[list[str], NDArray[np.floating], NDArray[np.bool_] | None]]:
+        """Yield the same with the masks of their sequences, (N, T); None if it has no masks."""
+        columns = ["clip_id", "embedding", *(["mask"] if self.spec.masked else [])]
+        for table in self.parts.tables(view_schema(self.spec), columns):
+            mask = mask_array(table, self.spec) if self.spec.masked else None
+            yield table.column("clip_id").to_pylist(), embedding_array(table, self.spec), mask
+
+    def masks(self) -> Iterator[tuple[list[str], NDArray[np.bool_]]]:
+        """Yield the clips and masks of each part of a masked view: bool, shape (N, T)."""
+        for table in self.parts.tables(view_schema(self.spec), ["clip_id", "mask"]):
+            yield table.column("clip_id").to_pylist(), mask_array(table, self.spec)
 
     def captions(self) -> Iterator[tuple[str, str, int | None]]:
         """Yield clip_id, caption and first frame of each row that has a caption."""

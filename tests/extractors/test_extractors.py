@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 
 from kinestore import extractors
-from kinestore.extractors import embed_clip
-from kinestore.extractors._frame_selection import evenly_spaced
+from kinestore.extractors import embed_clip, evenly_spaced
 from kinestore.heads.support.device import choose_device
 from kinestore.pipeline.video.decoded_video import DecodedVideo
 from kinestore.store import UsageError

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from kinestore.heads import TrainingConfig, create, fit, predict_logits
 from kinestore.heads._sequence_head import GaussianNoise
+from kinestore.heads.support.step_mask import join_mask, takes_joined_mask
 from kinestore.heads.temporal_rnn import TemporalRnn
 from kinestore.heads.temporal_transformer import SinusoidalPositions, TemporalTransformer
 from kinestore.store import UsageError
@@ -272,12 +273,43 @@ def test_a_mask_that_is_true_everywhere_is_no_mask(kind: str) -> None:
     torch.testing.assert_close(head(some, everywhere), head(some), atol=1e-10, rtol=0)
 
 
+def with_holes() -> Tensor:
+    mask = torch.tensor([[1, 1, 1, 1, 1, 1], [0, 1, 0, 1, 1, 0], [0, 0, 0, 0, 0, 1]])
+    return mask.bool()
+
+
+@pytest.mark.parametrize("kind", SMALL)
+@pytest.mark.parametrize("garbage", [5.0, -1e30, math.nan])
+def test_garbage_in_holes_changes_no_bit(kind: str, garbage: float) -> None:
+    head, some, mask = small(kind).eval(), clips(3), with_holes()
+    changed = some.masked_fill(~mask[..., None], garbage)
+    assert torch.equal(head(changed, mask), head(some, mask))
+
+
 @pytest.mark.parametrize("kind", RECURRENT)
-def test_a_recurrent_head_refuses_a_hole(kind: str) -> None:
-    mask = first_real(6, 4)
-    mask[1, 2] = False
-    with pytest.raises(UsageError, match="clip 1 of the batch has a real frame after a padded one"):
-        small(kind)(clips(2), mask)
+def test_a_recurrent_head_carries_its_state_over_holes(kind: str) -> None:
+    head, some, mask = exact(kind), clips(3).double(), with_holes()
+    alone = [head(clip[None, real])[0] for clip, real in zip(some, mask, strict=True)]
+    torch.testing.assert_close(head(some, mask), torch.stack(alone), atol=1e-10, rtol=0)
+
+
+@pytest.mark.parametrize("kind", SMALL)
+def test_a_joined_mask_reaches_the_head(kind: str) -> None:
+    head, some, mask = small(kind).eval(), clips(3), with_holes()
+    wanted = head(some, mask)
+    garbage = some.masked_fill(~mask[..., None], math.nan)
+    joined = join_mask(garbage, mask.numpy())
+    names = list(head.state_dict())
+    assert joined.shape == (3, 6, 17) and joined.isfinite().all()
+    assert torch.equal(takes_joined_mask(head)(joined), wanted)
+    assert list(head.state_dict()) == names
+
+
+def test_a_row_without_any_frame_is_refused() -> None:
+    mask = with_holes().numpy()
+    mask[1] = False
+    with pytest.raises(UsageError, match="mask: row 1 has no step with a frame; leave the clip"):
+        join_mask(clips(3), mask)
 
 
 @pytest.mark.parametrize("kind", SMALL)

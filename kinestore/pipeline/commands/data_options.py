@@ -33,8 +33,9 @@ InputOption = Annotated[
     typer.Option(
         "--input",
         metavar="frames[:NAME]",
-        help="Frames to train a network on: stored ones, or videos:segments:8x5@256 to decode "
-        "videos on the fly.",
+        help="Frames to train a network on: stored ones, or videos:segments:8x5@256, "
+        "videos:random:16x4@112, videos:pieces:1x16@112 or videos:step:4@224 to decode videos on "
+        "the fly.",
         rich_help_panel=NETWORKS,
     ),
 ]

@@ -9,7 +9,6 @@ import typer
 from kinestore.pipeline.commands.console import progress, say_json
 from kinestore.pipeline.commands.options import (
     JsonOption,
-    KeyframesOption,
     KeyframeSpaceOption,
     SeedOption,
 )
@@ -36,7 +35,9 @@ def extract_command(
         typer.Option(
             "-e",
             "--extractor",
-            help="Extractor, such as motion or cnn-efficientnet-lite0; repeatable.",
+            metavar="NAME[:SETTING=VALUE,...]",
+            help="Extractor, such as motion or cnn-densenet201:sampling=first:10of100,crop=square; "
+            "repeatable.",
         ),
     ] = None,
     frames: Annotated[
@@ -44,7 +45,7 @@ def extract_command(
         typer.Option(
             metavar="FRAMES",
             help="Clips of frames to store, such as segments:8x5@256 (8 segments of 5 frames, 256 "
-            "pixels), even:16@224 or first:40@112; repeatable.",
+            "pixels), even:16@224, step:4@224, first:10of40@112 or pieces:4x16@112; repeatable.",
         ),
     ] = None,
     weights: Annotated[
@@ -58,10 +59,17 @@ def extract_command(
     sampling: Annotated[
         str | None,
         typer.Option(
-            help="Frames that extractors see: keyframes or uniform. [default: each extractor's own]"
+            metavar="KIND",
+            help="Frames that extractors see: keyframes, uniform, step:4, first:40, first:10of100, "
+            "random:16, or for networks on clips pieces:8. [default: each extractor's own]",
         ),
     ] = None,
-    keyframes: KeyframesOption = 8,
+    keyframes: Annotated[
+        int | None,
+        typer.Option(
+            help="Number of keyframes of a clip. [default: 8; r3d 3, videomae 16]",
+        ),
+    ] = None,
     keyframe_space: KeyframeSpaceOption = "luma",
     seed: SeedOption = 0,
     prompts: Annotated[

@@ -14,7 +14,7 @@ _PART_FOLDERS = ("clips", "failures", "views", "frames")
 def check_extractors(names: Sequence[str]) -> None:
     """Raise UsageError for an unknown extractor."""
     for name in names:
-        module_of(name)
+        module_of(name.partition(":")[0])
 
 
 def check_writable(store: Storage) -> None:

@@ -66,7 +66,8 @@ def extract(
     Args:
         videos: A folder, a manifest or a video, as in `find_videos`.
         store: Folder of the store; made if absent.
-        extractors: Names from `extractors.names()`, such as ["cnn-efficientnet-lite0", "motion"].
+        extractors: Names from `extractors.names()`, such as ["cnn-efficientnet-lite0", "motion"],
+            with settings as in `read_extractor`, such as "r3d:sampling=random,frames=16".
         frames: Formats of clips of frames to store, as in `parse_clip_formats`, such as
             ["segments:8x5@256"].
         workers: Worker processes; None takes one for each GPU, or for each core where there is
@@ -171,6 +172,12 @@ def _outputs(
 ) -> dict[str, Output]:
     """Return the outputs by name: clips of frames, then embeddings."""
     formats = parse_clip_formats(frames)
+    for one in formats.values():
+        if one.sampling == "random":
+            raise UsageError(
+                f"frames={one.name!r}: random clips are drawn anew in each epoch, and none is "
+                f"kept; train with the input videos:{one.name} instead"
+            )
     if formats:
         require_local(storage)
     embeddings = embedding_outputs(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from kinestore.extractors import Extractor, ExtractorOptions, FrameChoice, create_from_options
 from kinestore.pipeline.extraction.config import Weights
+from kinestore.pipeline.extraction.extractor_settings import read_extractor
 from kinestore.pipeline.video.clip_format import ClipFormat
 from kinestore.store import Source, UsageError, ViewSpec
 from kinestore.store.io.addresses import local_path
@@ -48,34 +49,37 @@ def embedding_outputs(
 ) -> dict[str, EmbeddingOutput]:
     """Make each extractor once, so that a wrong name or weight fails before a video is read.
 
+    Names may have settings, as `read_extractor` reads them, before which `frame_choice` gives way.
     With `spec_only`, other machines embed the clips, and may have the GPU that this one has not.
 
     Raises:
         UsageError: If a name, the weights, the device or the frames do not fit.
         KinestoreError: If there are no weights on this machine and none can be downloaded.
     """
-    paths = _by_name(names, weights)
+    chosen = {name: read_extractor(name, frame_choice or FrameChoice()) for name in names}
+    paths = _by_name([one.name for one in chosen.values()], weights)
     outputs = {}
-    for name in names:
+    for name, one in chosen.items():
         options = ExtractorOptions(
-            weights=paths.get(name),
+            weights=paths.get(one.name),
             device=device,
-            frame_choice=frame_choice or FrameChoice(),
+            frame_choice=one.frame_choice,
             prompts=tuple(prompts),
+            crop=one.crop,
             spec_only=spec_only,
         )
-        spec = create_from_options(name, options).spec
+        spec = create_from_options(one.name, options).spec
         outputs[name] = EmbeddingOutput(spec=spec, options=replace(options, spec_only=False))
     return outputs
 
 
 def parse_weights(texts: Sequence[str], names: Sequence[str]) -> dict[str, str]:
-    """Parse PATH, for the only extractor, or NAME=PATH for each.
+    """Parse PATH, for the only extractor, or NAME=PATH for each; names may have settings.
 
     Raises:
         UsageError: If a text does not say whose weights they are.
     """
-    paths = {}
+    paths, names = {}, list(dict.fromkeys(name.partition(":")[0] for name in names))
     for text in texts:
         name, equals, path = text.partition("=")
         if equals and name in names:
@@ -119,7 +123,7 @@ def _by_name(names: Sequence[str], weights: Weights | None) -> dict[str, Path]:
     if weights is None:
         return {}
     if not isinstance(weights, Mapping):
-        if len(names) != 1:
+        if len(set(names)) != 1:
             raise UsageError(
                 f"weights {weights}: with several extractors, give a mapping from name to path"
             )

@@ -53,7 +53,9 @@ def extracted_for(
 
 def _frames_format(name: str) -> str:
     where, _, text = name.partition(":")
-    return parse_frames_name(text).name if where == "frames" else text
+    if where == "frames":
+        return parse_frames_name(text).name
+    return "first:1@16" if text.startswith("random:") else text  # the videos are read instead
 
 
 def _check_views(inputs: Sequence[str], names: Sequence[str], config: ExtractionConfig) -> None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from kinestore.heads import predict_logits
+from kinestore.heads.support.step_mask import join_mask, takes_joined_mask
 from kinestore.heads.support.validation import to_features
 from kinestore.pipeline.models.build import build_trained
 from kinestore.pipeline.models.clip_logits import ClipLogits, ModelInput
@@ -53,10 +54,12 @@ class HeadModel:
                 f"{type(data).__name__}: {self._run.head} takes features, as `Store.load` gives "
                 "them, an array of rows, or a store"
             )
-        ready = to_features(self._standardized(data.features))
+        ready = join_mask(to_features(self._standardized(data.features)), data.mask)
+        masked = data.mask is not None
 
         def logits(client: int | None, numbers: NDArray[np.int64]) -> Tensor:
-            return predict_logits(self._build(client), ready[numbers])
+            model = self._build(client)
+            return predict_logits(takes_joined_mask(model) if masked else model, ready[numbers])
 
         return ClipLogits(rows=data, logits=logits)
 

@@ -53,7 +53,8 @@ class TrainedLayout:
             UsageError: If the store does not keep so many segments of a video.
         """
         clips = self.clips
-        if clips.startswith("frames:") and self.format.sampling == "segments":
+        by_parts = self.format.sampling in ("segments", "pieces")
+        if clips.startswith("frames:") and by_parts:
             counts = (self.num_segments * views.num_clips, self.length)
             wanted = replace(self.format, counts=counts)
             kept = {spec.name for spec in store.kinds_of_frames()}

@@ -9,11 +9,12 @@ from torch import Tensor, nn
 
 from kinestore.federated.standardization import federated_standardizer
 from kinestore.heads import FeatureSamples, predict_logits
+from kinestore.heads.support.step_mask import join_mask, takes_joined_mask
 from kinestore.heads.support.validation import check_rows, to_features, to_labels
 from kinestore.pipeline.training.data import PreparedData
 from kinestore.pipeline.training.folds import keep_labeled
 from kinestore.pipeline.training.model_spec import read_head
-from kinestore.store import Features
+from kinestore.store import Features, UsageError
 
 
 class FeatureData:
@@ -40,6 +41,7 @@ class FeatureData:
     ) -> None:
         self.rows = keep_labeled(features)
         self.num_unlabeled = len(features.labels) - len(self.rows.labels)
+        _check_mask(self.rows)
         self._head, self._seed, self._device = read_head(head), seed, device
         self._standardize = standardize
 
@@ -56,12 +58,13 @@ class FeatureData:
 
     def new_model(self) -> nn.Module:
         """Build the head before training, on its device."""
-        return self._head.create(self.rows, seed=self._seed).to(self._device)
+        model = self._head.create(self.rows, seed=self._seed).to(self._device)
+        return model if self.rows.mask is None else takes_joined_mask(model)
 
     def check(self, model: nn.Module) -> None:
         """Refuse rows that are not finite or that the head does not take."""
         to_features(self.rows.features)
-        first = to_features(self.rows.features[:1])
+        first = self._with_mask(to_features(self.rows.features[:1]), slice(1))
         check_rows(model.cpu(), first, to_labels(self.rows.labels[:1]))
 
     def prepare(
@@ -73,12 +76,11 @@ class FeatureData:
         """Standardize by the statistics of rows."""
         if self._standardize == "none":
             measured = []
+        features, rows = _frames_alone(self.rows, parts if measured is None else measured)
         standardizer, traffic = federated_standardizer(
-            self.rows.features,
-            parts if measured is None else measured,
-            num_receivers=sum(len(part) > 0 for part in parts),
+            features, rows, num_receivers=sum(len(part) > 0 for part in parts)
         )
-        ready = to_features(standardizer.apply(self.rows.features))
+        ready = self._with_mask(to_features(standardizer.apply(self.rows.features)), slice(None))
         labels = to_labels(self.rows.labels)
 
         def logits(model: nn.Module, numbers: NDArray[np.int64]) -> Tensor:
@@ -91,3 +93,31 @@ class FeatureData:
             standardizer=standardizer,
             traffic=traffic,
         )
+
+    def _with_mask(self, ready: Tensor, rows: slice) -> Tensor:
+        return join_mask(ready, None if self.rows.mask is None else self.rows.mask[rows])
+
+
+def _check_mask(rows: Features) -> None:
+    """Refuse a clip without a frame in its sequence, by the name of its file."""
+    if rows.mask is not None and not (has_frame := rows.mask.any(1)).all():
+        clip = int(np.flatnonzero(~has_frame)[0])
+        raise UsageError(
+            f"{rows.uris[clip]}: every step of its sequence is masked, as of "
+            f"{np.count_nonzero(~has_frame)} clips; extract it again, or leave it out"
+        )
+
+
+def _frames_alone(
+    rows: Features, parts: Sequence[NDArray[np.int64]]
+) -> tuple[NDArray[np.float32], Sequence[NDArray[np.int64]]]:
+    """Return what is measured: rows and their numbers, or the frames of masked sequences."""
+    if rows.mask is None:
+        return rows.features, parts
+    ends = rows.mask.sum(1).cumsum()
+    starts = ends - rows.mask.sum(1)
+    numbers = [
+        np.concatenate([np.arange(starts[row], ends[row]) for row in part]) if len(part) else part
+        for part in parts
+    ]
+    return rows.features[rows.mask], numbers

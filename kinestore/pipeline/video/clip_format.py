@@ -11,19 +11,34 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from kinestore.extractors import evenly_spaced
 from kinestore.pipeline.video.decoded_video import DecodedVideo
 from kinestore.pipeline.video.open_video import MAX_PIXELS
-from kinestore.pipeline.video.samplers import center_segments, first_frames
+from kinestore.pipeline.video.samplers import (
+    center_segments,
+    consecutive_clips,
+    evenly_spaced,
+    first_frames,
+    stepped_frames,
+    uniform_clips,
+)
 from kinestore.store import FramesSpec, UsageError
 
 _CODE_VERSION = 1
 """Incremented whenever the same video would give other bytes."""
 
+_NUMBER = "([0-9]{1,6})"
 _GRAMMAR = re.compile(
-    r"(?:(segments):([0-9]{1,6})x([0-9]{1,6})|(even|first):([0-9]{1,6}))"
-    r"@([0-9]{1,6})(?:x([0-9]{1,6}))?"
+    f"(?:(segments|pieces|random):{_NUMBER}x{_NUMBER}|(first):{_NUMBER}of{_NUMBER}"
+    f"|(even|first|step|random):{_NUMBER})@{_NUMBER}(?:x{_NUMBER})?"
 )
+
+_COUNT_NAMES = {
+    "segments": ("segments", "length"),
+    "pieces": ("pieces", "length"),
+    "first": ("frames", "longest"),
+    "random": ("frames", "stride"),
+}
+"""Names of the two counts in the settings; a single count is "frames"."""
 
 MAX_CLIP_FRAMES = 1024
 MIN_SIDE, MAX_SIDE = 16, 1024
@@ -41,8 +56,12 @@ class ClipFormat:
 
     Attributes:
         sampling: "segments" (consecutive frames at the center of each of equal segments, as in
-            `samplers.center_segments`), "even" (from the first to the last) or "first".
-        counts: Segments and frames of each; or the frames alone.
+            `samplers.center_segments`), "even" (from the first to the last), "first", "step"
+            (`samplers.stepped_frames` as released), "pieces" (pieces that do not overlap, at the
+            center of each of equal runs of them) or "random" (a clip at a random place for each
+            epoch, and the center one for testing).
+        counts: Segments or pieces, and frames of each; the frames alone; or the frames, and of
+            "first" the longest sequence, of "random" their stride.
         size: Width and height.
     """
 
@@ -53,6 +72,8 @@ class ClipFormat:
     batch = 1  # taking frames of several clips together is not faster
 
     def __post_init__(self) -> None:
+        if self.sampling == "first" and self.counts[0] > self.counts[-1]:
+            raise UsageError(f"frames={self.name!r}: takes more frames than the longest has")
         if not 1 <= self.num_frames <= MAX_CLIP_FRAMES:
             raise UsageError(
                 f"frames={self.name!r}: must be 1 to {MAX_CLIP_FRAMES} frames, and are "
@@ -71,20 +92,29 @@ class ClipFormat:
     @property
     def num_frames(self) -> int:
         """T."""
-        return int(np.prod(self.counts))
+        by_parts = self.sampling in ("segments", "pieces")
+        return int(np.prod(self.counts)) if by_parts else self.counts[0]
+
+    @property
+    def segments(self) -> tuple[int, int]:
+        """Segments of a clip and frames of each, as a network takes them."""
+        if self.sampling in ("segments", "pieces"):
+            return self.counts[0], self.counts[1]
+        in_a_row = self.sampling in ("first", "random")
+        return (1, self.num_frames) if in_a_row else (self.num_frames, 1)
 
     @property
     def name(self) -> str:
         """The format as users write it, always spelled in the same way."""
         width, height = self.size
-        counts = "x".join(map(str, self.counts))
+        counts = ("of" if self.sampling == "first" else "x").join(map(str, self.counts))
         return f"{self.sampling}:{counts}@{width}" + (f"x{height}" if height != width else "")
 
     @property
     def spec(self) -> FramesSpec:
         """The store's name and settings of such clips."""
         width, height = self.size
-        names = ("segments", "length") if len(self.counts) == 2 else ("frames",)
+        names = _COUNT_NAMES[self.sampling] if len(self.counts) == 2 else ("frames",)
         return FramesSpec(
             kind=self.name.replace(":", "-").replace("@", "-"),
             shape=(self.num_frames, height, width, 3),
@@ -105,12 +135,32 @@ class ClipFormat:
 
     def indices(self, num_frames: int) -> NDArray[np.int64]:
         """Return which of a video's frames the clip has: non-decreasing, int64, shape (T,)."""
+        count, last = self.counts[0], self.counts[-1]
+        match self.sampling:
+            case "segments" | "pieces":
+                return self.parts(num_frames, count=count).ravel()
+            case "even":
+                return evenly_spaced(num_frames, count)
+            case "step":
+                return stepped_frames(num_frames, count=count, as_released=True)
+            case "random":
+                return uniform_clips(
+                    num_frames, num_clips=1, length=count, stride=self.stride
+                ).ravel()
+        return first_frames(num_frames, max_length=last, count=count)[0]
+
+    def parts(self, num_frames: int, *, count: int) -> NDArray[np.int64]:
+        """Return the frames of the centers of `count` segments, or runs of pieces: (count, L)."""
+        length = self.counts[1]
         if self.sampling == "segments":
-            segments, length = self.counts
-            return center_segments(num_frames, num_segments=segments, length=length).ravel()
-        if self.sampling == "even":
-            return evenly_spaced(num_frames, self.num_frames)
-        return first_frames(num_frames, max_length=self.num_frames)[0]
+            return center_segments(num_frames, num_segments=count, length=length)
+        pieces = consecutive_clips(num_frames, length=length)
+        return pieces[center_segments(len(pieces), num_segments=count).ravel()]
+
+    @property
+    def stride(self) -> int:
+        """Distance of the frames of a random clip."""
+        return self.counts[1] if len(self.counts) == 2 else 1
 
     def frames_of(self, video: DecodedVideo) -> NDArray[np.uint8]:
         """Return the clip of a video: RGB, upright, uint8, shape (T, H, W, 3).
@@ -142,9 +192,10 @@ class ClipFormat:
 
 
 def parse_clip_formats(texts: Sequence[str]) -> dict[str, ClipFormat]:
-    """Parse `segments:SxL@SIZE`, `even:T@SIZE` or `first:T@SIZE` to formats by name.
+    """Parse `segments:SxL@SIZE`, `even:T@SIZE`, `first:T@SIZE`, `step:T@SIZE` to formats by name.
 
-    SIZE is a side in pixels, or WIDTHxHEIGHT.
+    Also `first:NofL@SIZE`, `pieces:PxL@SIZE`, `random:L@SIZE` and `random:LxSTRIDE@SIZE`. SIZE
+    is a side in pixels, or WIDTHxHEIGHT.
 
     Raises:
         UsageError: If a text has another form, or is out of bounds.
@@ -174,15 +225,20 @@ def _parse(text: str) -> ClipFormat:
     match = _GRAMMAR.fullmatch(text)
     if match is None:
         raise UsageError(
-            f"frames={text!r}: must be segments:SxL@SIZE, even:T@SIZE or first:T@SIZE, with SIZE a "
-            "side in pixels or WIDTHxHEIGHT, such as segments:8x5@256"
+            f"frames={text!r}: must be segments:SxL@SIZE, even:T@SIZE, step:T@SIZE, first:T@SIZE, "
+            "first:NofL@SIZE or pieces:PxL@SIZE, with SIZE a side in pixels or WIDTHxHEIGHT, such "
+            "as segments:8x5@256"
         )
-    segments, *counts, sampling, count, width, height = match.groups()
-    return ClipFormat(
-        sampling=segments or sampling,
-        counts=tuple(map(int, counts if segments else [count])),
-        size=(int(width), int(height or width)),
-    )
+    *found, width, height = match.groups()
+    sampling, *counts = (one for one in found if one is not None)
+    numbers = tuple(map(int, counts))
+    if sampling == "random" and 0 in numbers:
+        raise UsageError(f"frames={text!r}: its numbers must be 1 or more")
+    if sampling == "random" and numbers[1:] == (1,):
+        numbers = numbers[:1]  # one spelling
+    if sampling == "first" and len(set(numbers)) == 1:
+        numbers = numbers[:1]
+    return ClipFormat(sampling=sampling, counts=numbers, size=(int(width), int(height or width)))
 
 
 def covering_size(picture: tuple[int, int], *, size: tuple[int, int]) -> tuple[int, int]:

@@ -189,8 +189,11 @@ def test_grey_frames_are_refused(tmp_path: Path) -> None:
     ("text", "num_clips", "said"),
     [
         ("frame", 1, "input='frame': must be frames, frames:NAME or videos:segments:8x5@256"),
-        ("videos", 1, "input='videos': must say which segments to draw, as videos:segments"),
-        ("videos:even:8@64", 1, "must say which segments to draw"),
+        ("videos", 1, "input='videos': must say which frames to decode, as videos:segments"),
+        ("videos:even:8@64", 2, "clips=2: videos:even:8@64 has one clip of each video"),
+        ("videos:step:4@64", 3, "clips=3: videos:step:4@64 has one clip of each video"),
+        ("videos:first:11of10@64", 1, "'first:11of10@64': takes more frames than the longest has"),
+        ("videos:random:4x0@64", 1, "'random:4x0@64': its numbers must be 1 or more"),
         ("videos:segments:8@64", 1, "frames='segments:8@64': must be segments:SxL@SIZE"),
         (
             "frames",
@@ -237,3 +240,50 @@ def test_items_read_ahead_come_in_order_and_errors_at_their_item() -> None:
         next(results)
     assert max(asked) < 12
     assert list(prefetch(load, [], num_workers=2)) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        # 30 frames: step = 30 // 3 = 10, times 10 - 1 = 9
+        ("step:4@32", [0, 9, 18, 27]),
+        ("first:3@32", [0, 1, 2]),
+        ("first:4of40@32", [0, 10, 20, 29]),  # the last is past the end
+        ("even:3@32", [0, 14, 29]),
+        # 7 pieces: 7 * 1 // 4 = 1 and 7 * 3 // 4 = 5
+        ("pieces:2x4@32", [4, 5, 6, 7, 20, 21, 22, 23]),
+        ("pieces:1x16@32", list(range(16))),
+    ],
+)
+def test_other_frames_are_the_same_kept_and_streamed(
+    tmp_path: Path, text: str, wanted: list[int]
+) -> None:
+    store = numbered_store(tmp_path / "videos", text)
+    kept, streamed = open_source(store, "frames", num_clips=1), StreamedVideos(store, taken(text))
+    assert (kept.num_segments, kept.length) == (streamed.num_segments, streamed.length)
+    clip_id = by_name(store, "0.mp4")
+    (clip,) = streamed.testing(clip_id, num_clips=1)
+    assert numbers(clip) == wanted
+    np.testing.assert_array_equal(kept.testing(clip_id, num_clips=1)[0], clip)
+    if not text.startswith("pieces"):
+        np.testing.assert_array_equal(streamed.training(clip_id, seed=5), clip)
+
+
+def test_streamed_pieces_are_drawn_whole_and_dealt_in_turn(store: Store) -> None:
+    source = open_source(store, "videos:pieces:1x8@32", num_clips=3)
+    clip_id = by_name(store, "0.mp4")  # three pieces, and six frames more
+    assert [numbers(clip)[0] for clip in source.testing(clip_id, num_clips=3)] == [0, 8, 16]
+    drawn = [numbers(source.training(clip_id, seed=seed)) for seed in range(30)]
+    assert {frames[0] for frames in drawn} == {0, 8, 16}
+    assert all(frames == list(range(frames[0], frames[0] + 8)) for frames in drawn)
+
+
+def test_streamed_random_clips_are_drawn_by_seed(store: Store) -> None:
+    source = open_source(store, "videos:random:4x3@32", num_clips=3)
+    clip_id = by_name(store, "0.mp4")
+    # 30 - 9 = 21 starts, evenly from the first to the last
+    assert [numbers(clip)[0] for clip in source.testing(clip_id, num_clips=3)] == [0, 10, 20]
+    drawn = [numbers(source.training(clip_id, seed=seed)) for seed in range(40)]
+    assert all(np.diff(frames).tolist() == [3, 3, 3] for frames in drawn)
+    assert len({frames[0] for frames in drawn}) > 10
+    assert drawn[7] == numbers(source.training(clip_id, seed=7))

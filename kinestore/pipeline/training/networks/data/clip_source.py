@@ -113,7 +113,10 @@ def segments_of(spec: FramesSpec) -> tuple[int, int]:
         case {"kind": "segments", "segments": int(segments), "length": int(length)}:
             if segments * length == num_frames:
                 return segments, length
-        case {"kind": "first"}:
+        case {"kind": "pieces", "pieces": int(pieces), "length": int(length)}:
+            if pieces * length == num_frames:
+                return pieces, length
+        case {"kind": "first" | "random"}:
             return 1, num_frames
     return num_frames, 1
 
@@ -124,7 +127,8 @@ def open_source(store: Store, text: str, *, num_clips: int) -> ClipSource:
     Args:
         store: Where they are, or where their videos are known.
         text: "frames", or "frames:NAME" where there are several kinds; or "videos:" with what
-            `extract --frames` takes, as "videos:segments:8x5@256".
+            `extract --frames` takes, as "videos:segments:8x5@256", or a random clip, as
+            "videos:random:16x4@112".
         num_clips: N, 1 or more.
 
     Raises:
@@ -135,11 +139,16 @@ def open_source(store: Store, text: str, *, num_clips: int) -> ClipSource:
         return StoredClips(store.frames(rest or _only_kind(store)), num_clips=num_clips)
     if where != "videos":
         raise UsageError(f"input={text!r}: must be frames, frames:NAME or videos:segments:8x5@256")
-    if not rest.startswith("segments:"):
+    if not rest:
         raise UsageError(
-            f"input={text!r}: must say which segments to draw, as videos:segments:8x5@256"
+            f"input={text!r}: must say which frames to decode, as videos:segments:8x5@256"
         )
     (taken,) = parse_clip_formats([rest]).values()
+    if num_clips > 1 and taken.sampling in ("even", "step", "first"):
+        raise UsageError(
+            f"clips={num_clips}: {text} has one clip of each video; leave it out, or take "
+            "segments, pieces or random"
+        )
     return StreamedVideos(store, taken)
 
 

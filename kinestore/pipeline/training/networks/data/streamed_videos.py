@@ -16,7 +16,13 @@ from kinestore.pipeline.video.frame_conversion import RgbConverter
 from kinestore.pipeline.video.identity import identify, unchanged
 from kinestore.pipeline.video.local_copy import is_remote, local_video
 from kinestore.pipeline.video.reader import VideoReader
-from kinestore.pipeline.video.samplers import FrameIndices, center_segments, random_segments
+from kinestore.pipeline.video.samplers import (
+    FrameIndices,
+    consecutive_clips,
+    random_clip,
+    random_segments,
+    uniform_clips,
+)
 from kinestore.store import Store, UsageError
 
 ClipPixels = NDArray[np.uint8]
@@ -37,8 +43,8 @@ class StreamedVideos:
     """
 
     def __init__(self, store: Store, taken: ClipFormat) -> None:
-        self.name = f"videos:{taken.name}"
-        self.num_segments, self.length = taken.counts
+        self.name, self._format = f"videos:{taken.name}", taken
+        self.num_segments, self.length = taken.segments
         self.size = taken.size[::-1]
         columns = ["clip_id", "uri", "num_frames"]
         rows = store.clips().select(columns).to_pylist()
@@ -59,31 +65,49 @@ class StreamedVideos:
             )
 
     def training(self, clip_id: str, *, seed: int) -> ClipPixels:
-        """Read one clip, at a random place of each segment: uint8, shape (T, H, W, 3).
+        """Read one clip: uint8, shape (T, H, W, 3).
+
+        Its segments, pieces or random clip are drawn by the seed; other frames are always the same.
 
         Raises:
             VideoError: If the video is gone, or has changed and cannot be decoded.
         """
-        indices = random_segments(
-            self._num_frames[clip_id],
-            num_segments=self.num_segments,
-            length=self.length,
-            seed=seed,
-        )
+        num_frames, counts = self._num_frames[clip_id], self._format.counts
+        match self._format.sampling:
+            case "segments":
+                indices = random_segments(
+                    num_frames, num_segments=self.num_segments, length=self.length, seed=seed
+                )
+            case "pieces":
+                pieces = consecutive_clips(num_frames, length=self.length)
+                drawn = random_segments(len(pieces), num_segments=self.num_segments, seed=seed)
+                indices = pieces[drawn.ravel()]
+            case "random":
+                indices = random_clip(
+                    num_frames, length=counts[0], stride=self._format.stride, seed=seed
+                )
+            case _:
+                indices = self._format.indices(num_frames)
         return self._decode(clip_id, indices.ravel())
 
     def testing(self, clip_id: str, *, num_clips: int) -> ClipPixels:
-        """Read clips from the centers of N * S segments, in turn: uint8, shape (N, T, H, W, 3).
+        """Read clips for testing, the same each time: uint8, shape (N, T, H, W, 3).
+
+        They have the centers of N * S segments or runs of pieces, in turn; or start evenly.
 
         Raises:
             VideoError: As `training` does.
         """
-        indices = center_segments(
-            self._num_frames[clip_id],
-            num_segments=self.num_segments * num_clips,
-            length=self.length,
-        )
-        by_clip = indices.reshape(self.num_segments, num_clips, self.length).swapaxes(0, 1)
+        num_frames, counts = self._num_frames[clip_id], self._format.counts
+        if self._format.sampling == "random":
+            by_clip = uniform_clips(
+                num_frames, num_clips=num_clips, length=counts[0], stride=self._format.stride
+            )
+        elif self._format.sampling in ("segments", "pieces"):
+            parts = self._format.parts(num_frames, count=self.num_segments * num_clips)
+            by_clip = parts.reshape(self.num_segments, num_clips, self.length).swapaxes(0, 1)
+        else:
+            by_clip = self._format.indices(num_frames)
         pictures = self._decode(clip_id, by_clip.ravel())
         return pictures.reshape(num_clips, -1, *pictures.shape[1:])
 
