@@ -1,11 +1,10 @@
 """torchvision's ResNet with Bottleneck blocks, the backbone of networks on frames."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
+from kinestore.heads.support.state_dict import COUNTER, find_misfit, without_prefix
 from kinestore.store import UsageError
 from kinestore.store.io.tensors import read_tensors
 
@@ -14,9 +13,6 @@ RESNET50 = (3, 4, 6, 3)
 
 _CLASSIFIERS = {"fc", "new_fc", "fc_cls", "cls_head", "classifier", "head", "last_linear"}
 """Modules after the backbone, as torchvision, TSN, MMAction2 and others name them."""
-
-_COUNTER = "num_batches_tracked"
-"""A tensor that files of early versions of torch do not have, and that nothing here reads."""
 
 MOST_BLOCKS, MOST_WIDTH = 100, 1024
 """Limits far above any published network, since the settings of a run are not trusted."""
@@ -57,29 +53,16 @@ def residual_network(
     trunk = ResNet(block, list(layers), num_classes=1, width_per_group=width)
     if weights is None:
         return trunk
-    classifier = {name: array for name, array in trunk.state_dict().items() if _is_top(name)}
-    try:
-        trunk.load_state_dict({**_backbone(state, trunk.state_dict()), **classifier})
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())[:300]
-        raise UsageError(f"weights {weights}: do not fit the network ({reason})") from error
+    own = {name: array for name, array in trunk.state_dict().items() if not _is_top(name)}
+    found = without_prefix(state, [name for name in own if not name.endswith(COUNTER)])
+    found = {name: array for name, array in found.items() if not _is_top(name)}
+    if (fault := find_misfit(found, own)) is not None:
+        raise UsageError(
+            f"weights {weights}: do not fit the network: {fault}; give weights of a ResNet with "
+            f"layers={tuple(layers)} and width={width}"
+        )
+    trunk.load_state_dict(found, strict=False)
     return trunk
-
-
-def _backbone(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors of a file but for classifiers, under the names of the network.
-
-    Args:
-        state: The tensors of the file.
-        own: Those of the network.
-    """
-    wanted = {name for name in own if not _is_top(name) and not name.endswith(_COUNTER)}
-    stem = "conv1.weight"
-    prefixes = [name.removesuffix(stem) for name in state if name.endswith(stem)]
-    whole = [each for each in prefixes if all(each + name in state for name in wanted)]
-    prefix = whole[0] if len(whole) == 1 else ""
-    found = {name.removeprefix(prefix): array for name, array in state.items()}
-    return {name: array for name, array in found.items() if not _is_top(name)}
 
 
 def _is_top(name: str) -> bool:

@@ -277,7 +277,7 @@ def test_a_backbone_with_other_parts_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "trunk.pth"
     for extra in ("layer1.1.conv1.weight", "neck.weight", "backbone.bn1.weight"):
         torch.save({**trunk_state(), extra: torch.ones(2)}, path)
-        with pytest.raises(UsageError, match=f"do not fit the network .*{extra}"):
+        with pytest.raises(UsageError, match=f"do not fit the network: .*{extra}"):
             create(
                 "correlation", num_classes=3, seed=0, layers=(1, 1, 1, 1), width=16, weights=path
             )

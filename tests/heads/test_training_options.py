@@ -56,7 +56,7 @@ def by_torch(
     features, labels = rows(seed)
     for _ in range(STEPS):
         steps.zero_grad()
-        criterion(model(features), labels).backward()
+        torch.autograd.backward(criterion(model(features), labels))
         before_step(model)
         steps.step()
     return model
@@ -73,7 +73,7 @@ def sgd(**how: Any) -> Callable[[nn.Module], torch.optim.Optimizer]:
     def build(model: nn.Module) -> torch.optim.Optimizer:
         large = [p for p in model.parameters() if p.ndim > 1]
         small = [p for p in model.parameters() if p.ndim <= 1]
-        groups = [{"params": large, "weight_decay": DECAY}, {"params": small}]
+        groups: list[dict[str, Any]] = [{"params": large, "weight_decay": DECAY}, {"params": small}]
         return torch.optim.SGD(groups, lr=RATE, **how)
 
     return build
@@ -135,7 +135,7 @@ def test_the_classifiers_multiplier_by_a_step_of_sgd_by_hand(seed: int) -> None:
     settings: dict[str, Any] = {"optimizer": "sgd", "momentum": 0.0, "weight_decay": 0.0}
     moved = learnt(seed, epochs=1, classifier_lr=5.0, **settings)
     first, (features, labels) = net(seed), rows(seed)
-    nn.functional.cross_entropy(first(features), labels).backward()
+    torch.autograd.backward(nn.functional.cross_entropy(first(features), labels))
     for name, weight in first.named_parameters():
         assert weight.grad is not None
         rate = RATE * (5 if name.startswith("3.") else 1)
@@ -158,7 +158,7 @@ def test_a_frozen_trunk_gives_the_classifier_the_features_of_evaluation(seed: in
     settings: dict[str, Any] = {"optimizer": "sgd", "momentum": 0.0, "weight_decay": 0.0}
     moved = learnt(seed, epochs=1, freeze="trunk", **settings)
     first, (features, labels) = net(seed).eval(), rows(seed)
-    nn.functional.cross_entropy(first(features), labels).backward()
+    torch.autograd.backward(nn.functional.cross_entropy(first(features), labels))
     grad = first.get_parameter("3.weight").grad
     assert grad is not None
     wanted = first.get_parameter("3.weight").detach() - RATE * grad
@@ -185,7 +185,7 @@ def test_training_with_a_multiplier_and_a_frozen_trunk_goes_on_to_the_same_bits(
         assert torch.equal(tensor, rest.model.state_dict()[name]), name
 
 
-CLASSIFIERS = {
+CLASSIFIERS: dict[str, dict[str, Any]] = {
     "mlp": {"in_features": 6},
     "gated_fusion": {"in_features": 6, "widths": (3, 3)},
     "temporal_rnn": {"in_features": 6},

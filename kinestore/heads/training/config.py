@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from kinestore.heads.training.lr_schedule import RateSchedule, read_schedule
 from kinestore.store import UsageError
@@ -46,6 +47,8 @@ class TrainingConfig:
             1. The losses that are reported are without it.
         standardize: "train" to scale features by statistics of the training clips, or "none" to
             take them as they are stored. Colors of frames are always scaled alike.
+        weights: A file of weights or a finished run to start from, for the jobs; None for random
+            weights.
         device: "auto" for a GPU if there is one, "cpu" or "cuda".
     """
 
@@ -67,9 +70,12 @@ class TrainingConfig:
     class_weights: str | None = None
     label_smoothing: float = 0.0
     standardize: str = "train"
+    weights: str | Path | None = None
     device: str = "cpu"
 
     def __post_init__(self) -> None:
+        if self.weights is not None:  # a text, as config.json holds it
+            object.__setattr__(self, "weights", str(self.weights))
         for name, least in {"epochs": 0, "batch_size": 1, "accumulate": 1}.items():
             if getattr(self, name) < least:
                 raise UsageError(f"{name}={getattr(self, name)}: must be {least} or more")

@@ -1,14 +1,12 @@
 """Options of `train` and `federate` that say which clips a model learns from."""
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
 from kinestore.pipeline.commands.option_groups import Group
 from kinestore.store import UsageError
-from kinestore.store.io.addresses import local_path
 
 if TYPE_CHECKING:
     from kinestore.pipeline.training.config import EvaluationConfig
@@ -78,19 +76,10 @@ class FrameOptions(Group):
             rich_help_panel=NETWORKS,
         ),
     ] = None
-    weights: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="PATH",
-            parser=local_path,
-            help="Weights to start from: of such a network, or of its backbone. [default: random]",
-            rich_help_panel=NETWORKS,
-        ),
-    ] = None
 
     def clips_of(self, store: "Store") -> "FrameClips | None":
         """Return clips of frames with these options, or None where none was given."""
-        given = (self.size, self.flip_pair or None, self.test_clips, self.test_crops, self.weights)
+        given = (self.size, self.flip_pair or None, self.test_clips, self.test_crops)
         if all(value is None for value in given):
             return None
         from kinestore.pipeline.training.config import EvaluationViews
@@ -104,7 +93,6 @@ class FrameOptions(Group):
             size=self.size,
             flip_pairs=self.flip_pair or (),
             views=views,
-            weights=self.weights,
         )
 
 

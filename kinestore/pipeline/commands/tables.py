@@ -102,6 +102,8 @@ def run_table(summary: Mapping[str, Any], out: "Path") -> RenderableType:
     }.items():
         if listed := summary.get(name):
             rows.append((f"{len(listed)} {kind}", _first_of(listed)))
+    if taken := summary.get("weights_taken"):
+        rows.append(("weights taken", taken))
     if spent := summary.get("privacy"):
         epsilon = "infinity" if spent["epsilon"] is None else f"{spent['epsilon']:.3g}"
         rows.append(("privacy of the model", f"epsilon {epsilon} for delta 1e-5"))

@@ -5,6 +5,7 @@ Options that were not given are None, since the defaults of heads, networks and 
 
 import os
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,6 +13,7 @@ import typer
 from kinestore.pipeline.commands.data_options import NETWORKS
 from kinestore.pipeline.commands.option_groups import Group
 from kinestore.store import UsageError
+from kinestore.store.io.addresses import local_path
 
 if TYPE_CHECKING:
     from kinestore.heads import TrainingConfig
@@ -87,6 +89,16 @@ class LearningOptions(Group):
             metavar="NAME",
             help="Scale stored features by statistics of the training clips (train), or take them "
             "as they are (none). [default: train]",
+        ),
+    ] = None
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH",
+            parser=local_path,
+            help="Weights to start from: a file, or a finished run, of such a model, or of the "
+            "backbone of a network. A classifier of other classes starts from random weights. "
+            "[default: all random]",
         ),
     ] = None
     freeze: Annotated[

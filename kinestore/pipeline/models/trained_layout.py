@@ -166,7 +166,6 @@ def build_trained_network(
             num_classes=len(run.classes),
             source=layout,
             size=layout.size,
-            weights=None,
             seed=0,
         )
 

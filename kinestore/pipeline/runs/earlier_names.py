@@ -15,6 +15,7 @@ _ADDED_SETTINGS: dict[str, object] = {
     "freeze": None,
     "label_smoothing": 0.0,
     "standardize": "train",
+    "weights": None,
 }
 """What earlier versions did, under the settings that they did not have."""
 
@@ -24,6 +25,8 @@ def with_current_names(values: dict[str, object]) -> dict[str, object]:
     renamed = _renamed(values, _CURRENT)
     if isinstance(settings := renamed.get("settings"), dict):
         renamed["settings"] = _ADDED_SETTINGS | _renamed(settings, _CURRENT_SETTINGS)
+        if "weights" in renamed:
+            renamed["settings"] |= {"weights": renamed.pop("weights")}
     return renamed
 
 

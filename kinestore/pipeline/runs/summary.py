@@ -89,8 +89,9 @@ class RunSummary:
         best_epochs: Best epoch of each fold that has a validation part; of a central run.
         num_changed: Clips left out because their video is gone or changed; of clips of frames.
         processes: Number of processes; of clips of frames.
-        device: Kind of device; of clips of frames.
+        device: Kind of device.
         clips_per_s: Training clips a second; of clips of frames.
+        weights_taken: One sentence on what was taken of weights to start from; None without any.
         untrained_classes: One sentence for each class that a fold tests or validates on but does
             not train on; None where there is none.
         federation: Figures of a federated run.
@@ -119,6 +120,7 @@ class RunSummary:
     processes: int | None = None
     device: str | None = None
     clips_per_s: float | None = None
+    weights_taken: str | None = None
     untrained_classes: list[str] | None = None
     federation: FederatedFigures | None = None
 

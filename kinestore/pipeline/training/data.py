@@ -49,6 +49,10 @@ class TrainingData(Protocol):
     def num_changed(self) -> int | None:
         """Clips left out because their video is gone or changed; None for stored features."""
 
+    @property
+    def weights_taken(self) -> str | None:
+        """A sentence on what `new_model` took of weights to start from; None without any."""
+
     def describe(self) -> dict[str, object]:
         """Return the entries of config.json that say how clips are presented."""
 

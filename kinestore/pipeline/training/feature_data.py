@@ -8,12 +8,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from kinestore.federated.standardization import federated_standardizer
-from kinestore.heads import FeatureSamples, predict_logits
+from kinestore.heads import HEAD_TRAINING, FeatureSamples, TrainingConfig, predict_logits
 from kinestore.heads.support.step_mask import join_mask, takes_joined_mask
 from kinestore.heads.support.validation import check_rows, to_features, to_labels
 from kinestore.pipeline.training.data import PreparedData
 from kinestore.pipeline.training.folds import keep_labeled
 from kinestore.pipeline.training.model_spec import read_head
+from kinestore.pipeline.training.start_weights import read_start
 from kinestore.store import Features, UsageError
 
 
@@ -25,7 +26,7 @@ class FeatureData:
         head: One of `heads.names()`, with settings as `model_spec` reads them.
         seed: Seed of the first weights, 0 or more.
         device: Where the head is trained.
-        standardize: As in `TrainingConfig`.
+        training: How it is trained: its weights to start from, and whether features are scaled.
     """
 
     num_changed: int | None = None
@@ -37,13 +38,20 @@ class FeatureData:
         head: str,
         seed: int,
         device: torch.device,
-        standardize: str = "train",
+        training: TrainingConfig = HEAD_TRAINING,
     ) -> None:
         self.rows = keep_labeled(features)
         self.num_unlabeled = len(features.labels) - len(self.rows.labels)
         _check_mask(self.rows)
         self._head, self._seed, self._device = read_head(head), seed, device
-        self._standardize = standardize
+        self._standardize = training.standardize
+        self._start = None if training.weights is None else read_start(training.weights)
+        self.weights_taken: str | None = None
+        if self._start is not None and self._start.features not in (None, self.rows.views):
+            raise UsageError(
+                f"weights {self._start.path}: were trained on {', '.join(self._start.features)}, "
+                f"and these are {', '.join(self.rows.views)}; give weights of the same features"
+            )
 
     def describe(self) -> dict[str, object]:
         """Return the entry of config.json from which the head can be built again."""
@@ -58,8 +66,11 @@ class FeatureData:
 
     def new_model(self) -> nn.Module:
         """Build the head before training, on its device."""
-        model = self._head.create(self.rows, seed=self._seed).to(self._device)
-        return model if self.rows.mask is None else takes_joined_mask(model)
+        head = self._head.create(self.rows, seed=self._seed)
+        if self._start is not None:
+            self.weights_taken = self._start.load_into(head, classes=self.rows.classes)
+        head = head.to(self._device)
+        return head if self.rows.mask is None else takes_joined_mask(head)
 
     def check(self, model: nn.Module) -> None:
         """Refuse rows that are not finite or that the head does not take."""

@@ -121,11 +121,12 @@ def train(
                 fold_top1=fold_top1(rows, folds, results),
                 best_epochs=best_epochs(folds, results),
                 num_changed=clips.num_changed,
+                weights_taken=clips.weights_taken,
                 untrained_classes=untrained_classes(rows, folds),
                 classes=rows.classes,
                 config=asked,
                 processes=processes.count if of_frames else None,
-                device=processes.device.type if of_frames else None,
+                device=processes.device.type,
                 clips_per_s=trainer.clips_per_s if of_frames else None,
                 versions=versions(),
                 seconds=round(time.perf_counter() - started, 3),
@@ -156,6 +157,11 @@ def open_data(
     Raises:
         UsageError: If they do not fit.
     """
+    if training.freeze and training.weights is None:
+        raise UsageError(
+            f"freeze={training.freeze!r}: the trunk would stay as it is drawn at random; give "
+            "weights to start from"
+        )
     if isinstance(data, FrameClips):
         return ClipData(data, head=head, training=training, seed=seed, processes=processes)
     if training.activation_checkpointing:
@@ -168,5 +174,5 @@ def open_data(
         head=head,
         seed=seed,
         device=processes.device,
-        standardize=training.standardize,
+        training=training,
     )

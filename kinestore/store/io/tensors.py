@@ -7,6 +7,7 @@ import stat
 import warnings
 import zipfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,8 @@ WRAPPERS = (
     "state_dict_ema",
     "model_ema",
     "ema",
+    "ema_state_dict",
+    "model_ema_state_dict",
 )
 """Keys under which training scripts save the state dict, a running mean of it last."""
 
@@ -46,7 +49,27 @@ _MOST_SHARED, _SMALL_BYTES = 4, 1 << 20
 """Times its size, and bytes besides, that the tensors of a file may take: some are saved twice."""
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TensorFile:
+    """The named tensors of a file.
+
+    Attributes:
+        tensors: Tensors by plain name.
+        taken: The key under which they were; "" for none.
+        passed_over: Keys of further copies beside it, such as a running mean.
+    """
+
+    tensors: dict[str, Tensor]
+    taken: str = ""
+    passed_over: tuple[str, ...] = ()
+
+
 def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of `read_tensor_file`."""
+    return read_tensor_file(path).tensors
+
+
+def read_tensor_file(path: Path) -> TensorFile:
     """Read a safetensors file, or a state dict that torch saved (`weights_only`).
 
     Raises:
@@ -113,7 +136,7 @@ def _torch_load(path: Path, size: int) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True)
 
 
-def _named_tensors(state: Any, *, size: int) -> dict[str, Tensor]:
+def _named_tensors(state: Any, *, size: int) -> TensorFile:
     """Return the state dict of what was read, by plain names.
 
     Args:
@@ -123,11 +146,12 @@ def _named_tensors(state: Any, *, size: int) -> dict[str, Tensor]:
     Raises:
         ValueError: If it is no state dict, or its tensors claim more memory than the file has.
     """
+    copies: list[str] = []
     for _ in range(_MOST_NESTED):
-        inner = [state[name] for name in WRAPPERS if isinstance(state, dict) and name in state]
-        inner = [each for each in inner if isinstance(each, dict)]
+        inner = [n for n in WRAPPERS if isinstance(state, dict) and isinstance(state.get(n), dict)]
+        copies = copies or inner
         if inner:
-            state = inner[0]
+            state = state[inner[0]]
     if not isinstance(state, dict):
         raise ValueError("")
     total = 0
@@ -140,7 +164,11 @@ def _named_tensors(state: Any, *, size: int) -> dict[str, Tensor]:
         total += claimed
     if total > _MOST_SHARED * size + _SMALL_BYTES:
         raise ValueError(f"its tensors claim {total} bytes, too much for a file of {size} bytes")
-    return {name: tensor.detach() for name, tensor in _without_prefixes(state).items()}
+    return TensorFile(
+        tensors={name: tensor.detach() for name, tensor in _without_prefixes(state).items()},
+        taken=copies[0] if copies else "",
+        passed_over=tuple(copies[1:]),
+    )
 
 
 def _is_plain(tensor: object) -> bool:
@@ -155,7 +183,8 @@ def _is_plain(tensor: object) -> bool:
 
 
 def _without_prefixes(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """Remove prefixes that every name has."""
+    """Remove prefixes that every name has, and the counter of torch's `AveragedModel`."""
+    state = {name: tensor for name, tensor in state.items() if name != "n_averaged"}
     for prefix in _PREFIXES * 2:
         if state and all(name.startswith(prefix) and name != prefix for name in state):
             state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}

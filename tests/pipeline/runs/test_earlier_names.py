@@ -57,6 +57,7 @@ def test_the_names_of_networks_are_read_too() -> None:
         "looks": {"clips": 2, "crops": 3},
         "swaps": ["a,b"],
         "settings": {"recompute": True},
+        "weights": "old.pth",
     }
     assert with_current_names(earlier) == {
         "test_views": {"clips": 2, "crops": 3},
@@ -68,5 +69,6 @@ def test_the_names_of_networks_are_read_too() -> None:
             "freeze": None,
             "label_smoothing": 0.0,
             "standardize": "train",
+            "weights": "old.pth",
         },
     }

@@ -187,7 +187,7 @@ def test_the_learning_rate_of_clients_follows_the_rounds(seed: int) -> None:
             slopes = torch.autograd.grad(loss, list(model.parameters()))
             with torch.no_grad():
                 for weight, slope in zip(model.parameters(), slopes, strict=True):
-                    weight -= rate * slope
+                    weight.sub_(rate * slope)
     torch.testing.assert_close(done.state, dict(model.state_dict()), rtol=0, atol=1e-6)
 
 

@@ -168,6 +168,8 @@ def federate(
                 **scores.fractions(),
                 **counts_of(clips, scored, last, crossed=crossed),
                 num_changed=clips.num_changed,
+                weights_taken=clips.weights_taken,
+                device=processes.device.type,
                 untrained_classes=untrained_classes(
                     rows, [result.partition.trained_fold for result in scored]
                 ),

@@ -1,20 +1,22 @@
-"""Networks by name, for given clips, with random weights or weights from a file."""
+"""Networks by name, for given clips, with random weights or weights to start from."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from torch import Tensor, nn
 
 from kinestore import heads
+from kinestore.heads.support.state_dict import find_misfit
 from kinestore.pipeline.training.model_spec import read_choice
 from kinestore.pipeline.training.networks.data.clip_source import ClipLayout
+from kinestore.pipeline.training.start_weights import StartWeights
 from kinestore.store import UsageError
-from kinestore.store.io.tensors import read_tensors
 
 FROM_THE_JOB = ("num_classes", "num_segments", "num_frames", "size", "weights")
 """Settings of networks that the clips and other options decide."""
 
-RUN_PREFIX, _RUN_ONLY = "head.", ("standardise.mean", "standardise.std")
-"""Names of the tensors of a model in a run folder."""
+BACKBONE = "the backbone; all else starts from random weights"
+"""Part of the sentence on what was taken of weights of a backbone."""
 
 
 def takes_segments(text: str) -> bool:
@@ -23,56 +25,76 @@ def takes_segments(text: str) -> bool:
 
 
 def build_net(
-    text: str, *, num_classes: int, source: ClipLayout, size: int, weights: Path | None, seed: int
+    text: str, *, num_classes: int, source: ClipLayout, size: int, seed: int
 ) -> nn.Module:
-    """Build a network.
+    """Build a network with random weights.
 
     Args:
         text: Such as "c3d" or "differential:dropout=0.8".
         num_classes: 1 or more.
         source: The clips that it takes.
         size: Side of its input in pixels.
-        weights: A file with all tensors of such a network, as a run folder's model.safetensors;
-            or of its backbone, as torchvision's of ImageNet. None for random weights.
-        seed: Seed of random weights.
+        seed: Seed of the weights.
 
     Raises:
-        UsageError: If the network, a setting or the file does not fit.
+        UsageError: If the network or a setting does not fit.
     """
+    name, settings = _settings(text, num_classes=num_classes, source=source, size=size)
+    return heads.create(name, seed=seed, **settings)
+
+
+def start_net(
+    text: str,
+    *,
+    classes: Sequence[str],
+    source: ClipLayout,
+    size: int,
+    start: StartWeights,
+    seed: int,
+) -> tuple[nn.Module, str]:
+    """Build a network with weights of a file or run: all, all but the classifier, or its backbone.
+
+    Args:
+        text: Such as "c3d" or "differential:dropout=0.8".
+        classes: Of its outputs.
+        source: The clips that it takes.
+        size: Side of its input in pixels.
+        start: Of such a network, or of its backbone, as torchvision's of ImageNet.
+        seed: Seed of what is not taken.
+
+    Returns:
+        The network, and a sentence on what was taken.
+
+    Raises:
+        UsageError: If the network, a setting or the weights do not fit.
+    """
+    name, settings = _settings(text, num_classes=len(classes), source=source, size=size)
+    net = heads.create(name, seed=seed, **settings)
+    own = net.state_dict().keys()
+    # under any prefix
+    is_own = any(key.endswith(tuple(f".{one}" for one in own)) or key in own for key in start.state)
+    if "weights" in heads.settings_of(name) and not is_own:
+        net = heads.create(name, seed=seed, weights=start.path, **settings)
+        return net, f"{start.path}: {BACKBONE}{start.note}"
+    return net, start.load_into(net, classes=classes)
+
+
+def _settings(
+    text: str, *, num_classes: int, source: ClipLayout, size: int
+) -> tuple[str, dict[str, object]]:
+    """Return the name of a network and all its settings but weights."""
     name, settings = read_choice(text, heads.settings_of, hidden=FROM_THE_JOB)
     if not heads.takes_frames(name):
         others = ", ".join(name for name in heads.names() if heads.takes_frames(name))
         raise UsageError(f"head={name!r}: takes embeddings, and these are frames; take {others}")
-    declared = heads.settings_of(name)
     known = {
         "num_classes": num_classes,
         "num_segments": source.num_segments,
         "num_frames": source.num_segments * source.length,
         "size": size,
     }
-    settings |= {key: value for key, value in known.items() if key in declared}
-    net = heads.create(name, seed=seed, **settings)
-    if weights is None:
-        return net
-    state = read_weights(weights)
-    if "weights" in declared and not state.keys() & net.state_dict().keys():
-        return heads.create(name, seed=seed, weights=weights, **settings)
-    check_state(net, state, weights)
-    net.load_state_dict(state)
-    return net
-
-
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """Read a file's named tensors, without running any pickle.
-
-    Raises:
-        UsageError: If it is absent, or no file of tensors.
-    """
-    return {
-        name.removeprefix(RUN_PREFIX): tensor
-        for name, tensor in read_tensors(path).items()
-        if name not in _RUN_ONLY
-    }
+    declared = heads.settings_of(name)
+    return name, settings | {key: value for key, value in known.items() if key in declared}
 
 
 def check_state(net: nn.Module, state: dict[str, Tensor], path: Path) -> None:
@@ -81,16 +103,5 @@ def check_state(net: nn.Module, state: dict[str, Tensor], path: Path) -> None:
     Raises:
         UsageError: If one is missing, unknown or misshapen.
     """
-    own = net.state_dict()
-    for what, names in {
-        "lacks": own.keys() - state.keys(),
-        "has an unknown": state.keys() - own.keys(),
-        "has another shape of": {
-            name for name in own.keys() & state.keys() if own[name].shape != state[name].shape
-        },
-    }.items():
-        if names:
-            raise UsageError(
-                f"weights {path}: do not fit the network: the file {what} {min(names)!r}"
-                + (f" and {len(names) - 1} more" if len(names) > 1 else "")
-            )
+    if (fault := find_misfit(state, net.state_dict())) is not None:
+        raise UsageError(f"weights {path}: do not fit the network: {fault}")

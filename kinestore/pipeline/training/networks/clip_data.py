@@ -5,7 +5,6 @@ Shape legend: n clips, V views of a clip, K classes.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -20,7 +19,12 @@ from kinestore.pipeline.training.config import CENTER_VIEW, EvaluationViews
 from kinestore.pipeline.training.data import PreparedData
 from kinestore.pipeline.training.folds import keep_labeled
 from kinestore.pipeline.training.networks.activation_checkpointing import checkpoint_stages
-from kinestore.pipeline.training.networks.build_network import build_net, takes_segments
+from kinestore.pipeline.training.networks.build_network import (
+    BACKBONE,
+    build_net,
+    start_net,
+    takes_segments,
+)
 from kinestore.pipeline.training.networks.data.clip_samples import ClipSamples
 from kinestore.pipeline.training.networks.data.clip_source import ClipSource, open_source
 from kinestore.pipeline.training.networks.data.transforms import (
@@ -30,6 +34,7 @@ from kinestore.pipeline.training.networks.data.transforms import (
     read_flip_pairs,
 )
 from kinestore.pipeline.training.networks.malloc import keep_freed_memory
+from kinestore.pipeline.training.start_weights import read_start
 from kinestore.store import Features, Store, UsageError
 from kinestore.store.load import describe_clips
 
@@ -48,7 +53,6 @@ class FrameClips:
             side where it is None.
         flip_pairs: Pairs of classes, as "left,right", that flipping exchanges.
         views: Views of a test video whose logits are averaged.
-        weights: Weights to start from, as `build_net` reads them.
     """
 
     store: Store
@@ -56,7 +60,6 @@ class FrameClips:
     size: int | None = None
     flip_pairs: Sequence[str] = ()
     views: EvaluationViews = CENTER_VIEW
-    weights: Path | None = None
 
 
 class ClipData:
@@ -87,6 +90,8 @@ class ClipData:
                 f"standardize={training.standardize!r}: is for stored features, and colors of "
                 "frames are always scaled alike; leave it out"
             )
+        self._start = None if training.weights is None else read_start(training.weights)
+        self.weights_taken: str | None = None
         self._source = open_source(given.store, given.clips, num_clips=given.views.num_clips)
         found = rows_of_source(given.store, self._source)
         self.rows = keep_labeled(found)
@@ -108,24 +113,34 @@ class ClipData:
 
     def describe(self) -> dict[str, object]:
         """Return the entries of config.json that say how clips are presented."""
-        views, weights = self._given.views, self._given.weights
+        views = self._given.views
         return {
             "size": self._size,
             "flip_pairs": list(self._given.flip_pairs),
             "test_views": {"clips": views.num_clips, "crops": views.num_crops},
-            "weights": None if weights is None else str(weights),
         }
 
     def new_model(self) -> nn.Module:
         """Build the network before training, on its device."""
-        network = build_net(
-            self._head,
-            num_classes=len(self.rows.classes),
-            source=self._source,
-            size=self._size,
-            weights=self._given.weights,
-            seed=self._seed,
-        )
+        classes, source, size = self.rows.classes, self._source, self._size
+        if self._start is None:
+            network = build_net(
+                self._head, num_classes=len(classes), source=source, size=size, seed=self._seed
+            )
+        else:
+            network, self.weights_taken = start_net(
+                self._head,
+                classes=classes,
+                source=source,
+                size=size,
+                start=self._start,
+                seed=self._seed,
+            )
+            if self._training.freeze and BACKBONE in self.weights_taken:
+                raise UsageError(
+                    f"freeze={self._training.freeze!r}: would leave random parts of the network "
+                    f"as they are ({self.weights_taken}); leave it out, or give weights of all"
+                )
         if self._training.activation_checkpointing:
             checkpoint_stages(network, self._first_clip().cpu())
         return network.to(self._processes.device)

@@ -14,9 +14,10 @@ from kinestore.heads._resnet import residual_network
 from kinestore.heads.training.processes import ONE_PROCESS
 from kinestore.pipeline.runs.predictions import read_predictions
 from kinestore.pipeline.training.config import EvaluationViews
-from kinestore.pipeline.training.networks.build_network import build_net
+from kinestore.pipeline.training.networks.build_network import build_net, start_net
 from kinestore.pipeline.training.networks.clip_data import ClipData, FrameClips
 from kinestore.pipeline.training.networks.data.clip_source import open_source
+from kinestore.pipeline.training.start_weights import read_start
 from kinestore.store import KinestoreError, Store, UsageError
 from tests.helpers.filmed import coloured_store, numbered_store
 from tests.helpers.jobs import network_config, train_network, watch
@@ -72,17 +73,11 @@ def test_a_net_learns_what_its_clips_show(store: Store, tmp_path: Path, seed: in
 def test_the_saved_net_says_what_the_run_says(store: Store, tmp_path: Path) -> None:
     train(store, tmp_path)
     source = open_source(store, "frames", num_clips=1)
-    net = build_net(
-        NET,
-        num_classes=3,
-        source=source,
-        size=35,
-        weights=tmp_path / "model.safetensors",
-        seed=9,
-    ).eval()
+    start, classes = read_start(tmp_path), ["blue", "green", "red"]
+    net, _ = start_net(NET, classes=classes, source=source, size=35, start=start, seed=9)
+    net.eval()
     arrays = load_file(tmp_path / "model.safetensors")
     mean, std = (arrays[f"standardise.{name}"].float()[:, None, None] for name in ("mean", "std"))
-    classes = ["blue", "green", "red"]
     said = read_predictions(tmp_path)
     for clip_id, predicted, confidence in zip(
         said.clip_ids, said.predicted, said.confidence, strict=True
@@ -100,7 +95,7 @@ def test_kept_and_streamed_clips_are_scored_alike(tmp_path: Path) -> None:
     store = numbered_store(tmp_path / "videos", "segments:2x5@40", num_frames=[12, 15, 18, 21, 9])
     weights = tmp_path / "start.safetensors"
     source = open_source(store, "frames", num_clips=1)
-    net = build_net(NET, num_classes=2, source=source, size=35, weights=None, seed=0)
+    net = build_net(NET, num_classes=2, source=source, size=35, seed=0)
     save_file(net.state_dict(), weights)
     still = network_config(epochs=1, learning_rate=1e-30, momentum=0, batch_size=4)
     told = []
@@ -279,7 +274,12 @@ class TestWeights:
 
     def net(self, store: Store, weights: Path | None, seed: int = 0) -> nn.Module:
         source = open_source(store, "frames", num_clips=1)
-        return build_net(NET, num_classes=3, source=source, size=35, weights=weights, seed=seed)
+        if weights is None:
+            return build_net(NET, num_classes=3, source=source, size=35, seed=seed)
+        start = read_start(weights)
+        return start_net(
+            NET, classes=["a", "b", "c"], source=source, size=35, start=start, seed=seed
+        )[0]
 
     @pytest.mark.parametrize("name", ["w.safetensors", "w.pt"])
     def test_a_nets_own_tensors_are_loaded(self, store: Store, tmp_path: Path, name: str) -> None:
