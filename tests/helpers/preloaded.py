@@ -22,7 +22,7 @@ import kinestore.pipeline.extraction.extract_videos, kinestore.pipeline.projecti
 import kinestore.pipeline.export, kinestore.pipeline.verification
 import kinestore.pipeline.training.federated.federate, kinestore.pipeline.training.train
 import kinestore.pipeline.runs.writer, kinestore.pipeline.plotting
-import h5py, matplotlib.figure, sklearn.model_selection
+import h5py, matplotlib.figure, sklearn.manifold, sklearn.model_selection, sklearn.neighbors, umap
 """
 
 _SERVER = (
