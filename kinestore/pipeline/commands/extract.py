@@ -79,6 +79,14 @@ def extract_command(
             help="Text file with one prompt a line, for clip-text. [default: made from labels]",
         ),
     ] = None,
+    splits: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FILE",
+            help="Official list of training or test clips beside a folder of videos, or a folder "
+            "of lists: of UCF101, HMDB51, Kinetics or Something-Something; repeatable.",
+        ),
+    ] = None,
     device: Annotated[str, typer.Option(help="Device: auto, cpu or cuda.")] = "auto",
     workers: Annotated[
         int | None,
@@ -119,6 +127,7 @@ def extract_command(
             weights=parse_weights(weights or [], extractor or []),
             frame_choice=choice,
             prompts=prompts,
+            splits=tuple(splits or ()),
             device=device,
             scheduler=scheduler,
             limit=limit,

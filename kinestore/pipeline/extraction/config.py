@@ -22,6 +22,7 @@ class ExtractionConfig:
         frame_choice: Which frames of a clip the extractors see; None for each extractor's default.
         prompts: A text file with one prompt a line for `clip-text` to choose from; None makes one
             from each label.
+        splits: Official files of training and test clips that mark the videos, as in `mark_splits`.
         device: "auto", "cpu" or "cuda".
         scheduler: Address of a running Dask scheduler whose workers see the same paths, such as
             "tcp://10.0.0.1:8786"; None starts workers on this machine.
@@ -33,6 +34,7 @@ class ExtractionConfig:
     weights: Weights | None = None
     frame_choice: FrameChoice | None = None
     prompts: str | Path | None = None
+    splits: tuple[str, ...] = ()
     device: str = "auto"
     scheduler: str | None = None
     limit: int | None = None

@@ -40,6 +40,7 @@ from kinestore.pipeline.json_text import json_text
 from kinestore.pipeline.notes import tell
 from kinestore.pipeline.video.clip_format import parse_clip_formats
 from kinestore.pipeline.video.find_videos import find_videos
+from kinestore.pipeline.video.split_files import mark_splits
 from kinestore.progress import Progress, no_progress
 from kinestore.store import Source, Store, UsageError
 from kinestore.store.frames import require_local
@@ -95,6 +96,8 @@ def extract(
     if storage.kind(STORE_MARKER) is None:
         check_writable(storage)
     found = find_videos(videos)
+    if config.splits:
+        found = mark_splits(found, config.splits)
     tell(found.notes)
     sources = found.sources[: config.limit]
     outputs = _outputs(extractors, frames, found.sources, storage=storage, config=config)

@@ -113,12 +113,12 @@ def _left_out(folder: Storage, listing: Listing) -> list[str]:
     if hidden := listing.hidden:
         notes.append(
             f"{where}: hidden files and folders, and those of the system, are left out: "
-            f"{_some(hidden)}"
+            f"{some_names(hidden)}"
         )
     if repeated := listing.repeated:
         notes.append(
             f"{where}: links to a folder that is read by another name, or that holds this one, "
-            f"are left out: {_some(repeated)}"
+            f"are left out: {some_names(repeated)}"
         )
     if others := listing.others:
         listed = ", ".join(f"{s or 'no suffix'} {n}" for s, n in others.most_common(8))
@@ -129,7 +129,8 @@ def _left_out(folder: Storage, listing: Listing) -> list[str]:
     return notes
 
 
-def _some(names: Sequence[str], most: int = 5) -> str:
+def some_names(names: Sequence[str], most: int = 5) -> str:
+    """Return some names in quotes, and the number of the others."""
     listed = ", ".join(map(shown, sorted(names)[:most]))
     return listed if len(names) <= most else f"{listed} and {len(names) - most} more"
 

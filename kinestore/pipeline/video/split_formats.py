@@ -1,0 +1,205 @@
+"""Official files of training and test clips: UCF101, HMDB51, Kinetics, Something-Something.
+
+A file's format is known by its content; whether it lists training or test clips, where its lines do
+not say it, by its name.
+"""
+
+import csv
+import io
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from kinestore.pipeline.video.labels import tidy
+from kinestore.store import UsageError
+from kinestore.store.io.addresses import open_storage
+
+MAX_SPLIT_FILE_BYTES = 256 << 20
+
+_MARKS = {
+    "train": ("train", "training"),
+    "val": ("val", "valid", "validate", "validation"),
+    "test": ("test", "testing"),
+}
+_MEANINGS = {word: mark for mark, words in _MARKS.items() for word in words}
+_FORMATS = (
+    "UCF101's trainlist01.txt, testlist01.txt and classInd.txt, HMDB51's CLASS_test_split1.txt, "
+    "Kinetics' csv or json, and Something-Something's json"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListedClip:
+    """A clip as a file lists it.
+
+    Attributes:
+        names: Names that its file may have, without suffix, the most exact first.
+        folder: Folder that it lies in, if the file says it.
+        split: "train", "val" or "test"; None for a clip that this division does not use.
+        label: Its class, or None.
+    """
+
+    names: tuple[str, ...]
+    folder: str | None = None
+    split: str | None
+    label: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitFile:
+    """Content of one file.
+
+    Attributes:
+        address: The file.
+        number: Number of the division, as 1 of trainlist01.txt; None where there is one alone.
+        clips: In the file's order.
+        classes: Class names that it lists; by their number, where the file is classInd.txt.
+    """
+
+    address: str
+    number: int | None
+    clips: list[ListedClip]
+    classes: Mapping[str, str]
+
+
+def read_split_file(path: str) -> SplitFile:
+    """Read a file; its format follows from its content.
+
+    Raises:
+        UsageError: If it cannot be read or is of another format.
+    """
+    storage = open_storage(path)
+    address = storage.address
+    try:
+        if storage.kind() != "file":
+            raise UsageError(f"splits {address}: no such file")
+        if storage.size() > MAX_SPLIT_FILE_BYTES:
+            raise UsageError(f"splits {address}: is larger than {MAX_SPLIT_FILE_BYTES >> 20} MiB")
+        with storage.open() as handle:
+            text = handle.read(MAX_SPLIT_FILE_BYTES + 1).decode("utf-8-sig")
+        name = address.rpartition("/")[2]
+        return _read(address, name, text)
+    except (OSError, ValueError, RecursionError, csv.Error) as error:
+        if isinstance(error, UsageError):
+            raise
+        reason = " ".join(str(error).split())[:200]
+        raise UsageError(f"splits {address}: cannot be read ({reason})") from error
+
+
+def _read(address: str, name: str, text: str) -> SplitFile:
+    number = re.search(r"(?:list|split)_?0*([1-9][0-9]{0,2})(?=\D|$)", name, re.IGNORECASE)
+    classes: Mapping[str, str] = {}
+    start = text.lstrip()[:1]
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    header = [cell.strip().lower() for cell in lines[0].split(",")] if lines else []
+    clips: list[ListedClip] = []
+    if start in ("[", "{"):
+        clips, classes = _from_json(address, name, json.loads(text))
+    elif "youtube_id" in header and "split" in header:
+        clips = list(_kinetics(address, text))
+    elif lines and all(re.fullmatch(r"[0-9]+\s+\S+", line) for line in lines):
+        classes = dict(line.split(None, 1) for line in lines)
+    elif lines and all(re.fullmatch(r"\S+/\S+\.\w+(\s+[0-9]+)?", line) for line in lines):
+        clips = list(_ucf101(address, name, lines))
+    elif lines and all(re.fullmatch(r"[^/\s]+\.\w+\s+[012]", line) for line in lines):
+        clips = list(_hmdb51(name, lines))
+    else:
+        raise UsageError(f"splits {address}: is none of the known formats: {_FORMATS}")
+    return SplitFile(
+        address=address, number=int(number[1]) if number else None, clips=clips, classes=classes
+    )
+
+
+def _ucf101(address: str, name: str, lines: list[str]) -> Iterator[ListedClip]:
+    split = _split_of_name(address, name)
+    for line in lines:
+        folder, _, file = line.split()[0].rpartition("/")
+        label = tidy(folder.rpartition("/")[2])
+        yield ListedClip(names=(_stem(file),), folder=label, split=split, label=label)
+
+
+def _hmdb51(name: str, lines: list[str]) -> Iterator[ListedClip]:
+    label = re.fullmatch(r"(.+)_test_split[0-9]+\.txt", name, re.IGNORECASE)
+    for line in lines:
+        file, mark = line.split()
+        yield ListedClip(
+            names=(_stem(file),),
+            folder=label and label[1],
+            split=(None, "train", "test")[int(mark)],
+            label=label and label[1],
+        )
+
+
+def _kinetics(address: str, text: str) -> Iterator[ListedClip]:
+    rows = csv.DictReader(io.StringIO(text, newline=""), strict=True, skipinitialspace=True)
+    rows.fieldnames = [name.strip().lower() for name in rows.fieldnames or []]
+    for row in rows:
+        identity, mark = (row["youtube_id"] or "").strip(), (row["split"] or "").strip()
+        where = f"splits {address}: line {rows.line_num}"
+        if not identity:
+            raise UsageError(f"{where} names no youtube_id")
+        if mark.lower() not in _MEANINGS:
+            raise UsageError(f"{where}: split {mark!r}: must be one of {', '.join(_MEANINGS)}")
+        times = [(row.get(name) or "").strip() for name in ("time_start", "time_end")]
+        exact = [
+            f"{identity}_{int(float(a)):06d}_{int(float(b)):06d}" for a, b in [times] if a and b
+        ]
+        label = tidy(row.get("label") or "") or None
+        yield ListedClip(names=(*exact, identity), split=_MEANINGS[mark.lower()], label=label)
+
+
+def _from_json(address: str, name: str, value: Any) -> tuple[list[ListedClip], Mapping[str, str]]:
+    if isinstance(value, dict) and value and all(_is_number(one) for one in value.values()):
+        return [], {str(number): label for label, number in value.items()}
+    if isinstance(value, list) and all(isinstance(one, dict) and "id" in one for one in value):
+        return list(_something(address, name, value)), {}
+    described = isinstance(value, dict) and all(
+        isinstance(one, dict) and "subset" in one for one in value.values()
+    )
+    if described and value:
+        return [_kinetics_json(address, key, one) for key, one in value.items()], {}
+    raise UsageError(f"splits {address}: is none of the known formats: {_FORMATS}")
+
+
+def _is_number(value: object) -> bool:
+    return type(value) is int or (isinstance(value, str) and value.isascii() and value.isdigit())
+
+
+def _something(address: str, name: str, rows: list[Mapping[str, Any]]) -> Iterator[ListedClip]:
+    split = _split_of_name(address, name)
+    for row in rows:
+        template = row.get("template") or row.get("label")
+        plain = re.sub(r"[\[\]]", "", template) if isinstance(template, str) else ""
+        yield ListedClip(names=(str(row["id"]),), split=split, label=tidy(plain) or None)
+
+
+def _kinetics_json(address: str, identity: str, row: Mapping[str, Any]) -> ListedClip:
+    mark, entry = str(row["subset"]).lower(), row.get("annotations")
+    if mark not in _MEANINGS:
+        raise UsageError(
+            f"splits {address}: subset {mark!r}: must be one of {', '.join(_MEANINGS)}"
+        )
+    entry = entry if isinstance(entry, dict) else {}
+    label, segment = entry.get("label"), entry.get("segment")
+    exact = []
+    if isinstance(segment, list) and len(segment) == 2:
+        exact = [f"{identity}_{int(float(segment[0])):06d}_{int(float(segment[1])):06d}"]
+    plain = tidy(label) if isinstance(label, str) else ""
+    return ListedClip(names=(*exact, identity), split=_MEANINGS[mark], label=plain or None)
+
+
+def _split_of_name(address: str, name: str) -> str:
+    """Return the part that a file's name says, in any case."""
+    words = re.findall("train|valid|val(?![a-z])|test", name.lower())
+    found = {_MEANINGS[word] for word in words}
+    if len(found) != 1:
+        raise UsageError(
+            f"splits {address}: its name must say train, validation or test, since its lines do not"
+        )
+    return found.pop()
+
+
+def _stem(file: str) -> str:
+    return file.rpartition(".")[0] or file
