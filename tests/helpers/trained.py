@@ -21,6 +21,7 @@ FILES = {
     "predictions.parquet",
     "training_clips.parquet",
     "summary.json",
+    "state-0.safetensors",
     "curves.png",
     "confusion.png",
 }

@@ -24,9 +24,10 @@ def with_current_names(values: dict[str, object]) -> dict[str, object]:
     """Return the entries of a run's file under the names of this version."""
     renamed = _renamed(values, _CURRENT)
     if isinstance(settings := renamed.get("settings"), dict):
-        renamed["settings"] = _ADDED_SETTINGS | _renamed(settings, _CURRENT_SETTINGS)
-        if "weights" in renamed:
-            renamed["settings"] |= {"weights": renamed.pop("weights")}
+        current = _ADDED_SETTINGS | _renamed(settings, _CURRENT_SETTINGS)
+        if "weights" in renamed:  # of networks, beside the settings
+            current["weights"] = renamed.pop("weights")
+        renamed["settings"] = current
     return renamed
 
 

@@ -8,11 +8,11 @@ summary.json        results; written last: a run that has it is finished
 curves.png, confusion.png
 A federated run also has communication.json, client_partition.parquet, partition.png and
 clients.png; private parameters of clients are in the model as client.NUMBER.*. A run that is not
-finished has checkpoint-FOLD.safetensors.
+finished has checkpoint-FOLD.safetensors; the last of them stays as state-FOLD.safetensors, from
+which a run with more epochs or rounds goes on.
 """
 
 import csv
-import json
 import platform
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -28,7 +28,7 @@ from kinestore.heads import Scores, Standardizer
 from kinestore.pipeline.json_text import json_text
 from kinestore.pipeline.plotting.run_charts import LinePanel, draw_confusion, draw_curves
 from kinestore.pipeline.runs.client_partition import CLIENT_PARTITION, EARLIER_CLIENT_PARTITION
-from kinestore.pipeline.runs.earlier_names import with_current_names
+from kinestore.pipeline.runs.going_on import goes_on
 from kinestore.pipeline.runs.predictions import PREDICTIONS, Predictions, write_predictions
 from kinestore.pipeline.runs.reader import is_run, read_object
 from kinestore.pipeline.runs.summary import RunSummary
@@ -37,8 +37,6 @@ from kinestore.pipeline.spreadsheet import text_cell
 from kinestore.store import UsageError
 from kinestore.store.io.addresses import local_path
 from kinestore.store.io.atomic import is_temporary, naming, write_text, written_whole
-from kinestore.store.io.local_storage import LocalStorage
-from kinestore.store.io.validated_read import read_json
 
 _METRICS = "metrics.csv"
 _RESULTS = (
@@ -56,7 +54,7 @@ _RESULTS = (
     "communication.json",
 )
 _PACKAGES = ("kinestore", "numpy", "scikit-learn", "torch")
-_CHECKPOINTS = "checkpoint-*.safetensors"
+_CHECKPOINTS, _STATES = "checkpoint-*.safetensors", "state-*.safetensors"
 
 
 class Run:
@@ -89,7 +87,7 @@ class Run:
                     raise
 
     def checkpoint(self, number: int) -> Path:
-        """Return the file for a fold's state, which is removed when the run is finished."""
+        """Return the file for a fold's state; it has another name when the run is finished."""
         return self.path / _CHECKPOINTS.replace("*", str(number))
 
     def write_json(self, name: str, values: Mapping[str, Any]) -> None:
@@ -132,10 +130,10 @@ class Run:
         draw_confusion(self.path / "confusion.png", scores.confusion, classes=classes)
 
     def finish(self, summary: RunSummary, predictions: Predictions) -> None:
-        """Write the predictions and, last, the summary; then remove the checkpoints."""
+        """Write the predictions and, last, the summary; then rename the checkpoints."""
         write_predictions(self.path, predictions)
         _write_json(self.path / "summary.json", summary.to_json())
-        _remove(self.path.glob(_CHECKPOINTS))
+        _rename(self.path, "checkpoint-", "state-")
 
 
 def open_run(
@@ -153,8 +151,8 @@ def open_run(
         out: The folder; its parents are made.
         config: Settings, JSON values, with the job's name under "job".
         columns: Header of metrics.csv.
-        resume: Keep the checkpoints of an earlier run of the same config; metrics.csv is written
-            again.
+        resume: Keep the checkpoints of an earlier run of the same config, or of one with fewer
+            epochs or rounds; metrics.csv is written again.
 
     Raises:
         UsageError: If something else is there, or a run that cannot be resumed.
@@ -166,16 +164,20 @@ def open_run(
         raise UsageError(f"out={path}: holds something that is no run; name a new or empty folder")
     path.mkdir(parents=True, exist_ok=True)
     if resume and is_run(path):
-        _check_same(path, config)
+        if goes_on(path, config):
+            (path / "summary.json").unlink(missing_ok=True)  # no longer of what config.json says
+            _write_json(path / "config.json", config)
+        _rename(path, "state-", "checkpoint-")
     else:
         _write_json(path / "config.json", config)
         _remove(path.glob(_CHECKPOINTS))
+        _remove(path.glob(_STATES))
     _remove(path / name for name in _RESULTS)
     return Run(path, columns=columns)
 
 
 def read_finished(out: str | Path, config: Mapping[str, Any]) -> RunSummary | None:
-    """Return the summary of a finished run, or None where there is no such run.
+    """Return the summary of a finished run; None where there is none, or one to go on from.
 
     Raises:
         UsageError: If there is one with other settings.
@@ -183,7 +185,8 @@ def read_finished(out: str | Path, config: Mapping[str, Any]) -> RunSummary | No
     path = local_path(out)
     if not (path / "summary.json").exists() or not is_run(path):
         return None
-    _check_same(path, config)
+    if goes_on(path, config):
+        return None
     return RunSummary.from_json(read_object(path, "summary.json"), path)
 
 
@@ -199,18 +202,6 @@ def _version(package: str) -> str:
         return "not installed"
 
 
-def _check_same(path: Path, config: Mapping[str, Any]) -> None:
-    """Raise UsageError for an existing run with other settings."""
-    before = with_current_names(read_json(LocalStorage(path), "config.json"))
-    now = json.loads(json_text(config))
-    for key in sorted(now.keys() | before.keys()):
-        if before.get(key) != now.get(key):
-            raise UsageError(
-                f"{path}: is a run with {key}={before.get(key)!r}, not {now.get(key)!r}; repeat "
-                "its command as it was, or run without --resume"
-            )
-
-
 def _is_empty(folder: Path) -> bool:
     """Whether a folder holds nothing but what a killed job left unfinished."""
     return all(is_temporary(path.name) for path in folder.iterdir())
@@ -219,6 +210,11 @@ def _is_empty(folder: Path) -> bool:
 def _remove(paths: Iterable[Path]) -> None:
     for path in list(paths):
         path.unlink(missing_ok=True)
+
+
+def _rename(folder: Path, old: str, new: str) -> None:
+    for path in list(folder.glob(f"{old}*.safetensors")):
+        path.replace(path.with_name(new + path.name.removeprefix(old)))
 
 
 def _write_json(path: Path, values: Mapping[str, Any]) -> None:

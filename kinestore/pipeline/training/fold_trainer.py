@@ -145,6 +145,7 @@ class FoldTrainer:
             self._write(fold, record)
             advance(1)
         patience, written = (self._patience if len(fold.validation) else None), time.monotonic()
+        num_written = len(fit.records)
         while not fit.is_over(epochs=num_epochs, patience=patience):
             started = time.perf_counter()
             epoch = training.epoch(len(fit.records) + 1, np.arange(len(samples)))
@@ -152,11 +153,13 @@ class FoldTrainer:
             fit.add(self._record(model, fold, epoch, ready), model.state_dict())
             if self._run is not None and time.monotonic() - written >= CHECKPOINT_SECONDS:
                 write_fit(checkpoint, fit, training.state())
-                written = time.monotonic()
+                written, num_written = time.monotonic(), len(fit.records)
             self._write(fold, fit.records[-1])
             self._num_clips += len(samples)
             self._seconds += seconds
             advance(1, f"{len(samples) / seconds:.3g} clips/s")
+        if self._run is not None and num_written < len(fit.records):
+            write_fit(checkpoint, fit, training.state())
         advance(self._config.epochs - len(fit.records))
         if len(fold.validation):
             fit.check_best()
