@@ -20,6 +20,7 @@ from kinestore.pipeline.training.networks.data import transforms
 from kinestore.pipeline.video.decoded_video import DecodedVideo
 from kinestore.pipeline.video.errors import VideoError
 from kinestore.pipeline.video.local_copy import local_video
+from kinestore.pipeline.video.segment import split_uri
 from kinestore.store import UsageError
 from kinestore.store.io.addresses import local_path
 
@@ -97,7 +98,7 @@ def explain(
 
     Args:
         run: A finished run of a network on frames.
-        video: A file, or an address that `extract` takes.
+        video: A file, or an address that `extract` takes; a segment may follow, as "#t=1.5,4".
         out: A .png of all frames, or a .gif that plays them; its folder is made if absent.
         label: Class to explain; None for the predicted one.
         layer: Layer of the maps: "res2" to "res5", for c3d "conv1" to "conv5"; None for the last.
@@ -170,7 +171,7 @@ def _read_clip(video: str | Path, trained: TrainedNetwork) -> InputClip:
     """Decode a video, and choose, crop and scale the frames that the network takes."""
     layout = trained.layout
     with local_video(str(video), {}) as path:
-        decoded = DecodedVideo(path)
+        decoded = DecodedVideo(path, segment=split_uri(str(video))[1])
         try:
             frames = layout.center_clip(layout.format.frames_of(decoded))
         except RuntimeError as error:  # what torch raises on a bad picture

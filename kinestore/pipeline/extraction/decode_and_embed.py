@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from kinestore.pipeline.video.decoded_video import DecodedVideo
 from kinestore.pipeline.video.errors import VideoError, with_uri
 from kinestore.pipeline.video.identity import unchanged
 from kinestore.pipeline.video.local_copy import local_video
+from kinestore.pipeline.video.segment import Segment, split_uri
 
 Producer = Extractor | ClipFormat
 """Makes an embedding, or a clip of frames, from a decoded video."""
@@ -78,9 +80,11 @@ def _decode(
     report(DecodeStarted(index))
     seconds: dict[str, float] = {}
     try:
-        with local_video(request.uri, seconds) as path, _same_bytes(path, request.clip_id):
+        segment = split_uri(request.uri)[1]
+        same = partial(_same_bytes, clip_id=request.clip_id, segment=segment)
+        with local_video(request.uri, seconds) as path, same(path):
             with _timed(seconds, "decode"):
-                video = DecodedVideo(path)
+                video = DecodedVideo(path, segment=segment)
             clip = _DecodedClip(
                 uri=request.uri, result=ClipResult(info=video.info, seconds=seconds)
             )
@@ -96,8 +100,10 @@ def _decode(
     return clip
 
 
-def _same_bytes(path: Path, clip_id: str | None) -> contextlib.AbstractContextManager[None]:
-    return contextlib.nullcontext() if clip_id is None else unchanged(path, clip_id)
+def _same_bytes(
+    path: Path, *, clip_id: str | None, segment: Segment | None
+) -> contextlib.AbstractContextManager[None]:
+    return contextlib.nullcontext() if clip_id is None else unchanged(path, clip_id, segment)
 
 
 def _prepare(name: str, producer: Producer, video: DecodedVideo, clip: _DecodedClip) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from kinestore.pipeline.extraction.tasks import ClipTask, OutputSpec, Shard, failure_rows
 from kinestore.pipeline.video.errors import VideoError
 from kinestore.pipeline.video.identity import identify
+from kinestore.pipeline.video.segment import split_uri
 from kinestore.progress import Progress
 from kinestore.store import RESOLVED, Clip, Failure, FramesSpec, Source, Store, VideoInfo
 from kinestore.store.io.validated_read import MAX_ATTEMPT
@@ -42,7 +43,7 @@ class Inputs:
 
 
 def identify_all(sources: Sequence[Source], target: Store, progress: Progress) -> Inputs:
-    """Hash every video; one that cannot be read becomes a failure.
+    """Hash every file once; a video that cannot be read becomes a failure.
 
     What interrupts this, such as Ctrl-C, interrupts the hashing of the largest file too.
     """
@@ -51,15 +52,17 @@ def identify_all(sources: Sequence[Source], target: Store, progress: Progress) -
     hashing = _Hashing()
     pool = ThreadPoolExecutor(max_workers=4)
     try:
-        futures = [pool.submit(hashing.identify, source) for source in sources]
-        for done, (source, future) in enumerate(zip(sources, futures, strict=True)):
+        parts = [split_uri(source.uri) for source in sources]
+        by_file = {file: pool.submit(hashing.identify, file) for file in dict(parts)}
+        for done, (source, (file, segment)) in enumerate(zip(sources, parts, strict=True)):
+            future = by_file[file]
             while not _is_done(future):
                 progress("hashing", done, len(sources), note=hashing.note())
             found = future.result()
             if isinstance(found, VideoError):
                 unreadable[source.uri] = found
             else:
-                clips[found].append(source)
+                clips[segment.clip_id(found) if segment else found].append(source)
             progress("hashing", done + 1, len(sources))
     finally:
         hashing.stopped.set()
@@ -86,9 +89,9 @@ class _Hashing:
         self._lock = threading.Lock()
         self._num_bytes = 0
 
-    def identify(self, source: Source) -> str | VideoError:
+    def identify(self, file: str) -> str | VideoError:
         try:
-            return identify(source.uri, self._add)
+            return identify(file, self._add)
         except VideoError as error:
             return error
 

@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinestore.pipeline.previews.captions import captions
-from kinestore.pipeline.video.decoded_video import decode_frames
+from kinestore.pipeline.video.decoded_video import DecodedVideo, decode_frames
 from kinestore.pipeline.video.identity import unchanged
 from kinestore.pipeline.video.local_copy import is_remote, local_video
+from kinestore.pipeline.video.segment import split_uri
 from kinestore.progress import Progress
 from kinestore.store import KinestoreError, Store
 
@@ -87,9 +88,13 @@ def unfetched(store: Store, clip_ids: Collection[str]) -> str:
 
 def _thumbnail(clip_id: str, uri: str, frame: int) -> tuple[str, bytes | None]:
     """Return the clip, and its picture where there can be one."""
+    segment = split_uri(uri)[1]
     with contextlib.suppress(KinestoreError, OSError), local_video(uri, {}) as path:
-        with unchanged(path, clip_id):
-            picture = decode_frames(path, [frame]).rgb[0]
+        with unchanged(path, clip_id, segment):
+            if segment is None:
+                picture = decode_frames(path, [frame]).rgb[0]
+            else:
+                picture = DecodedVideo(path, segment=segment).rgb([frame])[0]
         return clip_id, _webp(picture)
     return clip_id, None
 

@@ -25,6 +25,7 @@ from kinestore.pipeline.video.luma_thumbnails import LumaThumbnails
 from kinestore.pipeline.video.orientation import Orientations
 from kinestore.pipeline.video.reader import VideoReader
 from kinestore.pipeline.video.seek_index import SeekIndex
+from kinestore.pipeline.video.segment import Segment, frames_of
 from kinestore.store import UsageError, VideoInfo
 
 BUFFER_BYTES = 256 << 20
@@ -130,7 +131,8 @@ class DecodedVideo:
     """One decode of a video, from which each extractor takes its frames.
 
     Pictures stay as decoded (YUV), in at most `buffer_bytes`. Of a longer video only thumbnails
-    and the seek index are kept; a request then decodes again.
+    and the seek index are kept; a request then decodes again. The clip of a segment is its frames
+    alone, counted from 0, with their times in the file.
 
     Attributes:
         info: Properties of the decoded video.
@@ -142,8 +144,14 @@ class DecodedVideo:
         VideoError: If the video cannot be read.
     """
 
-    def __init__(self, path: str | Path, *, buffer_bytes: int = BUFFER_BYTES) -> None:
-        self._path = path
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        buffer_bytes: int = BUFFER_BYTES,
+        segment: Segment | None = None,
+    ) -> None:
+        self._path, self._segment = path, segment
         self._keyframes: dict[tuple[int, str, int], NDArray[np.int64]] = {}
         self._pictures: list[av.VideoFrame] | None = []
         self._seek_index = SeekIndex()
@@ -151,9 +159,10 @@ class DecodedVideo:
         times: list[float] = []
         with VideoReader(path) as reader:
             width, height = reader.size
-            if reader.stream.frames * width * height * 3 // 2 > buffer_bytes:  # it will not fit
+            claimed = reader.stream.frames if segment is None else 0
+            if claimed * width * height * 3 // 2 > buffer_bytes:  # it will not fit
                 self._pictures = None
-            for _, time_s, frame in reader:
+            for _, time_s, frame in frames_of(reader, segment):
                 times.append(time_s)
                 self._thumbnails.add(frame)
                 if self._pictures is None:
@@ -165,9 +174,9 @@ class DecodedVideo:
                     pictures, self._pictures = self._pictures, None
                     for early in pictures:
                         self._seek_index.add(early)
-            self.info = reader.info()
+            self.info = reader.info() if segment is None else reader.info_of(len(times))
             self.upright_size = reader.upright_size
-            self._seekable = not reader.without_times
+            self._seekable = not reader.without_times and segment is None
         _require_frames(times, path)
         self.num_frames = len(times)
         self.pts_s = np.array(times, dtype=np.float64)
@@ -202,8 +211,8 @@ class DecodedVideo:
 
     @cached_property
     def clip_id(self) -> str:
-        """Identity of the file's bytes, as in the store."""
-        return identify(str(self._path))
+        """Identity of the file's bytes, and of the segment, as in the store."""
+        return identify(f"{self._path}{self._segment or ''}")
 
     def keyframes(self, *, num_keyframes: int, space: str, seed: int) -> NDArray[np.int64]:
         """Return keyframes; the same request is computed once for all callers.
@@ -252,11 +261,12 @@ class DecodedVideo:
             yield index, frame
         if not missing:
             return
-        for index, _, frame in iter_frames(self._path):
-            if index in missing:
-                yield index, frame
-            if index >= max(missing):
-                return
+        with VideoReader(self._path) as reader:
+            for index, _, frame in frames_of(reader, self._segment):
+                if index in missing:
+                    yield index, frame
+                if index >= max(missing):
+                    return
 
     def _seek(self, wanted: list[int]) -> Iterator[tuple[int, av.VideoFrame]]:
         runs = self._seek_index.runs(wanted) if self._seekable else None

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from kinestore.pipeline.video.errors import VideoError, unreadable, with_uri
 from kinestore.pipeline.video.open_video import check_regular_file
+from kinestore.pipeline.video.segment import Segment, split_uri
 from kinestore.store.io.addresses import open_storage
 
 CHUNK_BYTES = 1 << 20
@@ -16,14 +17,17 @@ CHUNK_BYTES = 1 << 20
 def identify(uri: str, on_bytes: Callable[[int], None] | None = None) -> str:
     """Return the clip's identity: the first 32 hex digits of the SHA-256 of the file's bytes.
 
+    That of a segment is a hash of the file's identity and of the segment.
+
     Args:
-        uri: A path, or an address.
+        uri: A path, or an address; a segment may follow, as in `segment.split_uri`.
         on_bytes: Receives the number of bytes of each chunk; what it raises ends the hashing.
 
     Raises:
         VideoError: If it is not a regular file, cannot be read, or grows while it is read.
     """
-    storage = open_storage(uri)
+    file, segment = split_uri(uri)
+    storage = open_storage(file)
     try:
         if storage.local_root is not None:
             check_regular_file(storage.local_root)
@@ -40,12 +44,13 @@ def identify(uri: str, on_bytes: Callable[[int], None] | None = None) -> str:
         raise unreadable(uri, error) from error
     except VideoError as error:
         raise with_uri(error, storage.address, uri) from error
-    return digest.hexdigest()[:32]
+    file_id = digest.hexdigest()[:32]
+    return file_id if segment is None else segment.clip_id(file_id)
 
 
 @contextlib.contextmanager
-def unchanged(path: Path, clip_id: str) -> Iterator[None]:
-    """Reject what is read in the block if it was not the bytes of this identity.
+def unchanged(path: Path, clip_id: str, segment: Segment | None = None) -> Iterator[None]:
+    """Reject what is read in the block if it was not the bytes of this identity, or segment.
 
     The file is hashed again after the block, which finds everything that was written, appended or
     removed since it was hashed first. Its size and times show what changed during the block.
@@ -57,15 +62,20 @@ def unchanged(path: Path, clip_id: str) -> Iterator[None]:
     try:
         yield
     except VideoError as error:
-        _require(path, clip_id, before, cause=error)
+        _require(path, clip_id, before, segment, cause=error)
         raise
-    _require(path, clip_id, before)
+    _require(path, clip_id, before, segment)
 
 
 def _require(
-    path: Path, clip_id: str, before: tuple[int, ...], *, cause: VideoError | None = None
+    path: Path,
+    clip_id: str,
+    before: tuple[int, ...],
+    segment: Segment | None,
+    *,
+    cause: VideoError | None = None,
 ) -> None:
-    if _state(path) != before or identify(str(path)) != clip_id:
+    if _state(path) != before or identify(f"{path}{segment or ''}") != clip_id:
         message = f"{path}: changed after it was hashed; try again when nothing writes to it"
         raise VideoError("changing", message) from cause
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from kinestore.pipeline.video.errors import VideoError, unreadable, with_uri
+from kinestore.pipeline.video.segment import split_uri
 from kinestore.store import KinestoreError
 from kinestore.store.io.addresses import open_storage
 
@@ -13,7 +14,7 @@ from kinestore.store.io.addresses import open_storage
 def is_remote(uri: str) -> bool:
     """Return whether a video lies in an object store."""
     with contextlib.suppress(KinestoreError):
-        return open_storage(uri).local_root is None
+        return open_storage(split_uri(uri)[0]).local_root is None
     return True  # reading it gives the error
 
 
@@ -22,13 +23,13 @@ def local_video(uri: str, seconds: dict[str, float]) -> Iterator[Path]:
     """Yield a local file with the video; a copy is removed afterwards.
 
     Args:
-        uri: A path, or an address.
+        uri: A path, or an address; a segment may follow.
         seconds: Receives the time for copying, as "fetch".
 
     Raises:
         VideoError: If it cannot be copied. Errors raised in the block name the address.
     """
-    storage = open_storage(uri)
+    storage = open_storage(split_uri(uri)[0])
     started = time.perf_counter()
     with contextlib.ExitStack() as stack:
         try:

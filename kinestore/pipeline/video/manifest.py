@@ -11,6 +11,7 @@ import pyarrow as pa
 from kinestore.pipeline.notes import shown
 from kinestore.pipeline.video.labels import Values, folded, tidy
 from kinestore.pipeline.video.manifest_parquet import read_parquet
+from kinestore.pipeline.video.manifest_segments import SEGMENT_COLUMNS, segment_of_row
 from kinestore.pipeline.video.manifest_text import Table, read_delimited, read_lines
 from kinestore.pipeline.video.suffixes import suffix_of
 from kinestore.store import Source, StoreError, UsageError
@@ -74,7 +75,9 @@ def _is_header(names: Sequence[str]) -> bool:
 
 def _meant(name: str) -> str:
     """The known column that a header's cell means, or its text without blanks."""
-    plain = folded(name)
+    plain, spaced = folded(name), tidy(name).casefold().replace(" ", "_")
+    if spaced in SEGMENT_COLUMNS:
+        return spaced
     return plain if plain in KNOWN_COLUMNS else tidy(name)
 
 
@@ -137,11 +140,17 @@ def _sources(table: Table, columns: Columns, manifest: Storage) -> tuple[list[So
         row += [None] * (len(table.columns) - len(row))
         _check_row(row, number, table, columns, manifest)
         known = {name: cleaner.clean(row[columns.known[name]]) for name, cleaner in values.items()}
+        segment = segment_of_row(row, columns.extra, f"{manifest.address}: line {number}")
         source = Source(
-            uri=_located(str(row[columns.known["video"]]), manifest),
+            uri=_located(str(row[columns.known["video"]]), manifest) + str(segment or ""),
             extra={name: row[place] or "" for name, place in columns.extra.items()},
             **known,
         )
+        if segment is not None and source.uri in found:
+            raise UsageError(
+                f"{manifest.address}: line {number} names the segment {source.uri} a second time; "
+                "leave one out"
+            )
         num_repeated += source.uri in found
         if found.setdefault(source.uri, source) != source:
             raise UsageError(

@@ -132,6 +132,12 @@ class VideoReader:
         fps, duration_s = self._times.rate_and_duration_s()
         return self._info(self._times.num_frames, fps, duration_s, warning=self.warning)
 
+    def info_of(self, num_frames: int) -> VideoInfo:
+        """Return the properties of a segment of so many frames; the pass may have ended with it."""
+        fps, _ = self._times.rate_and_duration_s()
+        warning = "; ".join(self._damage()) or None
+        return self._info(num_frames, fps, num_frames / fps if fps else 0.0, warning=warning)
+
     @property
     def warning(self) -> str | None:
         """Damage found by a pass that was iterated to its end, in words; None if there is none."""
@@ -146,6 +152,11 @@ class VideoReader:
                 f"the header claims {self._claimed_s():.1f} s and frames end at "
                 f"{self._times.last_s:.1f}"
             )
+        return "; ".join([*found, *self._damage()]) or None
+
+    def _damage(self) -> list[str]:
+        """Return the damage of what was read so far."""
+        found = []
         if self._lost_packets:
             found.append(f"{self._lost_packets} packets could not be decoded")
         if self._damaged_frames:
@@ -154,7 +165,7 @@ class VideoReader:
             found.append(f"presentation times run backwards {self._times.num_backwards} times")
         if len(self._sizes) > 1:
             found.append(f"pictures come in {len(self._sizes)} sizes; all are made the first's")
-        return "; ".join(found) or None
+        return found
 
     def _claimed_frames(self) -> int:
         """Return the frames that the header claims; those that an edit list leaves out are not."""

@@ -23,6 +23,7 @@ from kinestore.pipeline.video.samplers import (
     random_segments,
     uniform_clips,
 )
+from kinestore.pipeline.video.segment import frames_of, split_uri
 from kinestore.store import Store, UsageError
 
 ClipPixels = NDArray[np.uint8]
@@ -115,13 +116,13 @@ class StreamedVideos:
         """Decode frames and scale them one by one, in little memory."""
         pictures = np.empty((len(indices), *self.size, 3), np.uint8)
         wanted, last = set(indices.tolist()), int(indices.max())
-        convert = RgbConverter()
+        convert, segment = RgbConverter(), split_uri(self._uris[clip_id])[1]
         with (
             local_video(self._uris[clip_id], {}) as path,
-            unchanged(path, clip_id),
+            unchanged(path, clip_id, segment),
             VideoReader(path) as reader,
         ):
-            for index, _, frame in reader:
+            for index, _, frame in frames_of(reader, segment):
                 if index in wanted:
                     # Turned pictures are views, which are not contiguous.
                     rgb = np.ascontiguousarray(convert(frame, reader.upright_size))
