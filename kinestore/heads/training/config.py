@@ -49,6 +49,8 @@ class TrainingConfig:
             take them as they are stored. Colors of frames are always scaled alike.
         weights: A file of weights or a finished run to start from, for the jobs; None for random
             weights.
+        recipe: Name of the recipe that the settings were taken from, with what was given instead;
+            decides nothing.
         device: "auto" for a GPU if there is one, "cpu" or "cuda".
     """
 
@@ -71,6 +73,7 @@ class TrainingConfig:
     label_smoothing: float = 0.0
     standardize: str = "train"
     weights: str | Path | None = None
+    recipe: str | None = None
     device: str = "cpu"
 
     def __post_init__(self) -> None:

@@ -21,10 +21,12 @@ from kinestore.pipeline.commands.options import (
     SeedOption,
     StoreArgument,
 )
+from kinestore.pipeline.commands.recipe_option import takes_recipe
 from kinestore.pipeline.commands.tables import run_table
 from kinestore.pipeline.commands.training_options import LearningOptions
 
 
+@takes_recipe("federate")
 @takes_groups
 def federate_command(
     store: StoreArgument,

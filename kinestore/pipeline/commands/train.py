@@ -21,10 +21,12 @@ from kinestore.pipeline.commands.options import (
     SeedOption,
     StoreArgument,
 )
+from kinestore.pipeline.commands.recipe_option import takes_recipe
 from kinestore.pipeline.commands.tables import run_table
 from kinestore.pipeline.commands.training_options import LearningOptions, is_first_process
 
 
+@takes_recipe("train")
 @takes_groups
 def train_command(
     store: StoreArgument,

@@ -23,6 +23,14 @@ if TYPE_CHECKING:
 class LearningOptions(Group):
     """Options of everything that learns, each a field of `TrainingConfig`."""
 
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Settings of a paper, such as flamest or stc, for the options that are not given; "
+            "docs/training.md lists all. [default: none]",
+        ),
+    ] = None
     batch_size: Annotated[
         int | None,
         typer.Option(help="Clips in a step. [default: 32; for heads in federate 128]"),

@@ -16,6 +16,7 @@ _ADDED_SETTINGS: dict[str, object] = {
     "label_smoothing": 0.0,
     "standardize": "train",
     "weights": None,
+    "recipe": None,
 }
 """What earlier versions did, under the settings that they did not have."""
 

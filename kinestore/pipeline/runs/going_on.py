@@ -13,19 +13,22 @@ from kinestore.store.io.local_storage import LocalStorage
 from kinestore.store.io.validated_read import read_json
 
 
-def goes_on(path: Path, config: Mapping[str, Any]) -> bool:
+def goes_on(path: Path, asked: Mapping[str, Any]) -> bool:
     """Return whether a command continues a run with more epochs or rounds; False for the same run.
 
     Args:
         path: Folder of an existing run.
-        config: Settings of the command.
+        asked: Settings of the command.
 
     Raises:
         UsageError: If the run has other settings, or cannot be continued to the same bits as one
             longer run.
     """
     before = with_current_names(read_json(LocalStorage(path), "config.json"))
-    now = json.loads(json_text(config))
+    now = json.loads(json_text(asked))
+    for config in (before, now):
+        if isinstance(settings := config.get("settings"), dict):
+            settings.pop("recipe", None)  # decides nothing
     unit, was, wanted = _length(before, now)
     longer = isinstance(was, int) and isinstance(wanted, int) and wanted > was
     known = _with_length(before, wanted) if longer else before

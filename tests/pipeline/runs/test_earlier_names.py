@@ -70,5 +70,6 @@ def test_the_names_of_networks_are_read_too() -> None:
             "label_smoothing": 0.0,
             "standardize": "train",
             "weights": "old.pth",
+            "recipe": None,
         },
     }

@@ -53,6 +53,7 @@ def test_every_option_reaches_the_run(store: Store, tmp_path: Path) -> None:
         "label_smoothing": 0.1,
         "standardize": "train",
         "weights": None,
+        "recipe": None,
         "precision": "float32",
         "class_weights": None,
         "device": "cpu",
