@@ -1,7 +1,7 @@
 """Training settings of a head or of a network on frames."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from kinestore.heads.training.lr_schedule import RateSchedule, read_schedule
@@ -73,7 +73,7 @@ class TrainingConfig:
     label_smoothing: float = 0.0
     standardize: str = "train"
     weights: str | Path | None = None
-    recipe: str | None = None
+    recipe: str | None = field(default=None, repr=False)
     device: str = "cpu"
 
     def __post_init__(self) -> None:

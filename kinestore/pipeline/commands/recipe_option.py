@@ -1,4 +1,4 @@
-"""The option `--recipe`: a paper's settings in the place of options that were not given."""
+"""The option `--recipe`: a paper's settings for options that were not given."""
 
 from collections.abc import Callable, Mapping
 from functools import wraps
