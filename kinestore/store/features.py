@@ -29,6 +29,8 @@ class Features:
         missing: clip_ids left out because a view lacks them.
         widths: Features that each of `views` gives, in order; together D.
         pools: Pooling over time of each of `views`; "" where a view holds vectors.
+        label_sets: All labels of each row whose clip has several, and () for the others, length N;
+            such a row's label is -1, and all its labels are among `classes`. Empty if no clip has.
         mask: True where a step of a sequence has a frame, bool, shape (N, T); None if all have.
     """
 
@@ -44,6 +46,7 @@ class Features:
     widths: list[int] = field(default_factory=list)
     pools: list[str] = field(default_factory=list)
     mask: NDArray[np.bool_] | None = None
+    label_sets: list[tuple[str, ...]] = field(default_factory=list)
 
     @property
     def feature_names(self) -> list[str]:
@@ -60,7 +63,7 @@ class Features:
 
     def select(self, rows: NDArray[np.int64]) -> "Features":
         """Return only these rows, in this order; classes and views stay."""
-        listed = ("clip_ids", "groups", "splits", "uris")
+        listed = ["clip_ids", "groups", "splits", "uris", *(["label_sets"] * bool(self.label_sets))]
         chosen: dict[str, Any] = {
             name: [getattr(self, name)[row] for row in rows] for name in listed
         }

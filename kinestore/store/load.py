@@ -3,6 +3,7 @@
 Shape legend: N clips, T frames, D features.
 """
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -83,7 +84,9 @@ def describe_clips(
         pools: Pooling of each view, "" for none; may be left out where there is none at all.
     """
     kept = [rows[clip] for clip in clip_ids]
-    classes = sorted({row["label"] for row in kept if row["label"] is not None})
+    sets = [_several(row.get("labels")) for row in kept]
+    single = {row["label"] for row in kept if row["label"] is not None}
+    classes = sorted(single.union(*sets))
     number = {label: index for index, label in enumerate(classes)}
     return Features(
         features=values,
@@ -97,4 +100,17 @@ def describe_clips(
         missing=sorted(set(rows).difference(clip_ids)),
         widths=list(widths),
         pools=list(pools),
+        label_sets=sets if any(sets) else [],
     )
+
+
+def _several(text: str | None) -> tuple[str, ...]:
+    """Return the labels of a JSON list of several; other text is the user's own."""
+    if not text or not text.startswith("["):
+        return ()
+    try:
+        labels = json.loads(text)
+    except (ValueError, RecursionError):
+        return ()
+    valid = isinstance(labels, list) and all(isinstance(label, str) for label in labels)
+    return tuple(labels) if valid and len(labels) > 1 else ()

@@ -97,7 +97,8 @@ class PartFolder:
         """Read all parts as one table, oldest first; without parts it is empty."""
         tables = list(self.tables(schema, columns))
         if not tables:
-            return schema.empty_table().select(columns or schema.names)
+            wanted = columns or schema.names
+            return schema.empty_table().select([n for n in wanted if n in schema.names])
         return pa.concat_tables(tables, promote_options="default")
 
 

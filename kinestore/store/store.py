@@ -91,8 +91,8 @@ class Store:
         return kept.sort_by([("clip_id", "ascending"), ("uri", "ascending")])
 
     def sources(self) -> list[Mapping[str, Any]]:
-        """Return clip_id, uri, label, group and split of each source; the newest come last."""
-        columns = ["clip_id", "uri", "label", "group", "split"]
+        """Return clip_id, uri, label(s), group and split of each source; the newest come last."""
+        columns = ["clip_id", "uri", "label", "group", "split", "labels"]
         rows = self._folders.folder("clips").read(schema.CLIPS, columns).to_pylist()
         newest = {row["uri"]: number for number, row in enumerate(rows)}
         return [rows[number] for number in sorted(newest.values())]

@@ -40,7 +40,12 @@ class Fold:
 
 
 def keep_labeled(features: Features) -> Features:
-    """Return the rows that have a label; raise UsageError for fewer than two classes."""
+    """Return the rows that have a label.
+
+    Raises:
+        UsageError: If a clip has several labels, or there are fewer than two classes.
+    """
+    _refuse_several(features)
     kept = np.flatnonzero(features.labels >= 0)
     num_classes = len(np.unique(features.labels[kept]))
     if num_classes < 2:
@@ -49,6 +54,18 @@ def keep_labeled(features: Features) -> Features:
             "extract with class folders or a file of labels"
         )
     return features.select(kept)
+
+
+def _refuse_several(features: Features) -> None:
+    several = [row for row, labels in enumerate(features.label_sets) if labels]
+    if several:
+        first = several[0]
+        listed = ", ".join(map(repr, features.label_sets[first][:5]))
+        raise UsageError(
+            f"labels: {len(several)} of {len(features.labels)} clips have several, such as "
+            f"{features.uris[first]} ({listed}), and training takes one of a clip; give each one "
+            "label in the manifest and extract again, which computes nothing twice"
+        )
 
 
 def choose_folds(

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from kinestore.pipeline.notes import shown
 from kinestore.pipeline.video.labels import Values, folded, tidy
+from kinestore.pipeline.video.manifest_labels import LABELS, LabelLists
 from kinestore.pipeline.video.manifest_parquet import read_parquet
 from kinestore.pipeline.video.manifest_segments import SEGMENT_COLUMNS, segment_of_row
 from kinestore.pipeline.video.manifest_text import Table, read_delimited, read_lines
@@ -76,8 +77,8 @@ def _is_header(names: Sequence[str]) -> bool:
 def _meant(name: str) -> str:
     """The known column that a header's cell means, or its text without blanks."""
     plain, spaced = folded(name), tidy(name).casefold().replace(" ", "_")
-    if spaced in SEGMENT_COLUMNS:
-        return spaced
+    if spaced in SEGMENT_COLUMNS or plain == LABELS:
+        return spaced if spaced in SEGMENT_COLUMNS else LABELS
     return plain if plain in KNOWN_COLUMNS else tidy(name)
 
 
@@ -94,6 +95,8 @@ def _columns(table: Table, address: str) -> tuple[Columns, list[str]]:
     named = {name: place for place, name in enumerate(names) if name}
     _check_names([name for name in names if name], address)
     known = {name: named.pop(name) for name in KNOWN_COLUMNS if name in named}
+    if "label" in known and LABELS in named:
+        raise UsageError(f"{address}: has the columns 'label' and 'labels'; leave one out")
     notes += _missed(known, list(named), address)
     return Columns(known=known, extra=named), notes
 
@@ -119,6 +122,8 @@ def _missed(known: dict[str, int], extra: Sequence[str], address: str) -> list[s
     """Notes on columns whose names are near a known one, or which may hold the labels."""
     notes = []
     lost = [name for name in KNOWN_COLUMNS if name not in known]
+    if LABELS in extra:
+        lost.remove("label")
     for name in extra:
         if near := difflib.get_close_matches(folded(name), lost, n=1, cutoff=0.75):
             notes.append(
@@ -133,6 +138,7 @@ def _missed(known: dict[str, int], extra: Sequence[str], address: str) -> list[s
 
 def _sources(table: Table, columns: Columns, manifest: Storage) -> tuple[list[Source], list[str]]:
     values = {name: Values(name) for name in columns.known if name != "video"}
+    labels, place_of_labels = LabelLists(manifest.address), columns.extra.get(LABELS)
     found: dict[str, Source] = {}
     num_repeated = num_short = 0
     for number, row in table.rows:
@@ -140,10 +146,13 @@ def _sources(table: Table, columns: Columns, manifest: Storage) -> tuple[list[So
         row += [None] * (len(table.columns) - len(row))
         _check_row(row, number, table, columns, manifest)
         known = {name: cleaner.clean(row[columns.known[name]]) for name, cleaner in values.items()}
+        extra = {name: row[place] or "" for name, place in columns.extra.items()}
+        if place_of_labels is not None:
+            known["label"], extra[LABELS] = labels.read(row[place_of_labels])
         segment = segment_of_row(row, columns.extra, f"{manifest.address}: line {number}")
         source = Source(
             uri=_located(str(row[columns.known["video"]]), manifest) + str(segment or ""),
-            extra={name: row[place] or "" for name, place in columns.extra.items()},
+            extra=extra,
             **known,
         )
         if segment is not None and source.uri in found:
@@ -158,6 +167,12 @@ def _sources(table: Table, columns: Columns, manifest: Storage) -> tuple[list[So
             )
     where = manifest.address
     notes = [note for cleaner in values.values() for note in cleaner.notes(where)]
+    notes += labels.notes()
+    if joined := next((s.label for s in found.values() if "|" in (s.label or "")), None):
+        notes.append(
+            f"{where}: {shown(joined)} is read as one label; name the column 'labels' to have "
+            "several of a video, with '|' between them"
+        )
     if num_repeated:
         notes.append(f"{where}: rows that repeat a video, and are read once: {num_repeated}")
     if num_short:

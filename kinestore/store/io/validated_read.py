@@ -70,7 +70,7 @@ def read_part(
         storage: Where the part lies.
         name: Its name there.
         schema: Columns that it must have, with their types; others must be text.
-        columns: Columns of the schema to read; None reads all, also the others.
+        columns: Columns to read, if they are there; None reads all, also those not in the schema.
 
     Raises:
         StoreError: If it is not such a part, in one sentence without a remedy.
@@ -81,7 +81,8 @@ def read_part(
         with pq.ParquetFile(storage.parquet_source(name)) as part:
             _check_columns(where, part.schema_arrow, schema)
             check_claims(where, part.metadata, schema, size=size)
-            wanted = columns or part.schema_arrow.names
+            there = part.schema_arrow.names
+            wanted = [name for name in columns or there if name in there]
             source = storage.parquet_source(name)
             check_text(where, source, part.metadata, part.schema_arrow, wanted, size=size)
             table = part.read(columns=wanted, use_threads=False)
