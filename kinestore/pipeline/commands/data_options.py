@@ -103,9 +103,10 @@ class EvaluationOptions(Group):
     split: Annotated[
         str | None,
         typer.Option(
-            metavar="column",
-            help="Use the split column: train on clips marked 'train', test on those marked "
-            "'test'. [default: yes, if clips are marked; else test on 20 % of each class]",
+            metavar="NAME",
+            help="Clips to test: column for those that the split column marks 'test', or "
+            "random:0.3 for this share, drawn by the seed. [default: column, if clips are marked; "
+            "else test on 20 % of each class]",
         ),
     ] = None
     cv: Annotated[

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from kinestore.pipeline.commands.console import progress, say, say_json
+from kinestore.pipeline.commands.console import progress
 from kinestore.pipeline.commands.data_options import (
     EvaluationOptions,
     FrameOptions,
@@ -17,12 +17,13 @@ from kinestore.pipeline.commands.options import (
     HeadOption,
     JsonOption,
     RemoteVideosOption,
+    RepeatsOption,
     RunOption,
     SeedOption,
     StoreArgument,
 )
 from kinestore.pipeline.commands.recipe_option import takes_recipe
-from kinestore.pipeline.commands.tables import run_table
+from kinestore.pipeline.commands.run_once_or_more import run_and_say
 from kinestore.pipeline.commands.training_options import LearningOptions
 
 
@@ -67,6 +68,7 @@ def federate_command(
         int, typer.Option(help="Training clips that a client needs to take part.")
     ] = 3,
     seed: SeedOption = 0,
+    repeats: RepeatsOption = None,
     checkpoint_every: Annotated[int, typer.Option(help="Rounds between checkpoints.")] = 10,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue from the run folder's last checkpoint.")
@@ -85,27 +87,30 @@ def federate_command(
     opened = Store(store, remote_videos=remote_videos)
     data = choose_data(opened, head, features, frames.clips_of(opened), clips)
     training = learning.config(default_client_training(data), epochs=local_epochs)
+    federation = FederationConfig(
+        strategy=strategy,
+        num_clients=clients,
+        rounds=rounds,
+        partition=partition,
+        clients_per_round=clients_per_round,
+        min_clips=min_clips,
+        checkpoint_every=checkpoint_every,
+        resume=resume,
+    )
     with progress() as shown:
-        summary = federate(
-            data,
-            out=out,
-            head=head,
-            federation=FederationConfig(
-                strategy=strategy,
-                num_clients=clients,
-                rounds=rounds,
-                partition=partition,
-                clients_per_round=clients_per_round,
-                min_clips=min_clips,
-                checkpoint_every=checkpoint_every,
-                resume=resume,
+        run_and_say(
+            lambda out, seed: federate(
+                data,
+                out=out,
+                head=head,
+                federation=federation,
+                evaluation=evaluation.config(),
+                training=training,
+                seed=seed,
+                progress=shown,
             ),
-            evaluation=evaluation.config(),
-            training=training,
+            out=out,
             seed=seed,
-            progress=shown,
+            repeats=repeats,
+            as_json=as_json,
         )
-    if as_json:
-        say_json(summary.to_json())
-    else:
-        say(run_table(summary.to_json(), out))

@@ -56,4 +56,12 @@ KeyframeSpaceOption = Annotated[
     str,
     typer.Option(help="Feature space for keyframe clustering: luma (brightness) or cnn."),
 ]
+RepeatsOption = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        help="Run N times with the seeds SEED, SEED + 1, ..., into RUN/repeat-0, ..., and give "
+        "mean and spread. [default: once]",
+    ),
+]
 SeedOption = Annotated[int, typer.Option(help="Random seed, 0 or more.")]

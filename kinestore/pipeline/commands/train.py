@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from kinestore.pipeline.commands.console import progress, say, say_json
+from kinestore.pipeline.commands.console import progress
 from kinestore.pipeline.commands.data_options import (
     EvaluationOptions,
     FrameOptions,
@@ -17,13 +17,14 @@ from kinestore.pipeline.commands.options import (
     HeadOption,
     JsonOption,
     RemoteVideosOption,
+    RepeatsOption,
     RunOption,
     SeedOption,
     StoreArgument,
 )
 from kinestore.pipeline.commands.recipe_option import takes_recipe
-from kinestore.pipeline.commands.tables import run_table
-from kinestore.pipeline.commands.training_options import LearningOptions, is_first_process
+from kinestore.pipeline.commands.run_once_or_more import run_and_say
+from kinestore.pipeline.commands.training_options import LearningOptions
 
 
 @takes_recipe("train")
@@ -46,6 +47,7 @@ def train_command(
         typer.Option(help="Number of epochs. [default: 40 for heads, 60 for networks]"),
     ] = None,
     seed: SeedOption = 0,
+    repeats: RepeatsOption = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue from the run folder's checkpoints.")
     ] = False,
@@ -63,18 +65,19 @@ def train_command(
     data = choose_data(opened, head, features, frames.clips_of(opened), clips)
     training = learning.config(default_training(data), epochs=epochs, class_weights=class_weights)
     with progress() as shown:
-        summary = train(
-            data,
+        run_and_say(
+            lambda out, seed: train(
+                data,
+                out=out,
+                head=head,
+                evaluation=evaluation.config(),
+                training=training,
+                seed=seed,
+                resume=resume,
+                progress=shown,
+            ),
             out=out,
-            head=head,
-            evaluation=evaluation.config(),
-            training=training,
             seed=seed,
-            resume=resume,
-            progress=shown,
+            repeats=repeats,
+            as_json=as_json,
         )
-    if is_first_process():
-        if as_json:
-            say_json(summary.to_json())
-        else:
-            say(run_table(summary.to_json(), out))

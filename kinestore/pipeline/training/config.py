@@ -1,5 +1,6 @@
 """Settings of training jobs, as the command line and Python set them."""
 
+import math
 from dataclasses import dataclass
 
 from kinestore.store import UsageError
@@ -13,7 +14,8 @@ class EvaluationConfig:
     it has both "train" and "test"; else a fifth of each class is tested.
 
     Attributes:
-        split: "column" to require the split column.
+        split: "column" to require the split column; "random:0.3" to test this share of each class,
+            drawn by the seed, whatever the split column says.
         cv: "group" to leave one group out at a time.
         folds: Number of stratified folds, 2 or more.
         validation: Share of each fold's training clips to use for validation, above 0 and below 1:
@@ -34,14 +36,30 @@ class EvaluationConfig:
                 f"split={self.split!r}, cv={self.cv!r}, folds={self.folds}: give one of them at "
                 "most"
             )
-        if self.split not in (None, "column"):
-            raise UsageError(f"split={self.split!r}: must be 'column'")
+        _ = self.random_share
         if self.cv not in (None, "group"):
             raise UsageError(f"cv={self.cv!r}: must be 'group'; for stratified folds give folds=5")
         if self.validation is not None and not 0 < self.validation < 1:
             raise UsageError(f"validation={self.validation}: must be above 0 and below 1")
         if self.patience is not None and self.patience < 1:
             raise UsageError(f"patience={self.patience}: must be 1 or more")
+
+    @property
+    def random_share(self) -> float | None:
+        """The share of clips that is drawn for the test, or None where they are not drawn so."""
+        if self.split in (None, "column"):
+            return None
+        kind, _, text = str(self.split).partition(":")
+        try:
+            share = float(text or "nan")
+        except ValueError:
+            share = math.nan
+        if kind != "random" or not 0 < share < 1:
+            raise UsageError(
+                f"split={self.split!r}: must be 'column', or 'random:0.3' with a share above 0 and "
+                "below 1"
+            )
+        return share
 
 
 @dataclass(frozen=True, kw_only=True)

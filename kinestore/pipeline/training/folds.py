@@ -107,6 +107,9 @@ def _divide(
     if evaluation.folds is not None:
         stratified = by_stratified_folds(features, num_folds=evaluation.folds, seed=seed)
         return f"{evaluation.folds} stratified folds", stratified
+    if (share := evaluation.random_share) is not None:
+        drawn = by_random_share(features, share=share, seed=seed)
+        return f"random division, {share:g} of the clips tested", [drawn]
     if evaluation.split == "column" or not all_alike(features.splits):
         column, fold = by_split_column(features)
         tell(column.notes())
@@ -154,6 +157,24 @@ def by_hold_out(features: Features, *, seed: int) -> Fold:
         )
     first = by_stratified_folds(features, num_folds=_HOLD_OUT_PARTS, seed=seed)[0]
     return replace(first, name="test")
+
+
+def by_random_share(features: Features, *, share: float, seed: int) -> Fold:
+    """Hold out a share of the rows, of each class alike, drawn by the seed.
+
+    Args:
+        features: Labeled rows.
+        share: Fraction of the rows, above 0 and below 1.
+        seed: 0 or more.
+    """
+    count = len(features.labels)
+    num_held = min(max(1, round(share * count)), count - 1)
+    rng = np.random.default_rng(derive_seed("split", seed))
+    shuffled = rng.permutation(count)
+    by_class = shuffled[np.argsort(features.labels[shuffled], kind="stable")]
+    places = (np.arange(num_held) * count + rng.integers(count)) // num_held
+    test = np.sort(by_class[places])
+    return Fold(name="test", train=np.setdiff1d(np.arange(count), test), test=test)
 
 
 def by_stratified_folds(features: Features, *, num_folds: int, seed: int) -> list[Fold]:

@@ -1,0 +1,58 @@
+"""Running a training job once, or with several seeds, and printing what came of it."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import RenderableType
+
+from kinestore.pipeline.commands.console import say, say_json, text_table
+from kinestore.pipeline.commands.tables import run_table
+from kinestore.pipeline.commands.training_options import is_first_process
+
+if TYPE_CHECKING:
+    from kinestore.pipeline.runs.summary import RunSummary
+    from kinestore.pipeline.training.repeats import RepeatedRuns
+
+
+def run_and_say(
+    job: Callable[[Path, int], "RunSummary"],
+    *,
+    out: Path,
+    seed: int,
+    repeats: int | None,
+    as_json: bool,
+) -> None:
+    """Run a job, and print its result in the first process.
+
+    Args:
+        job: Trains into a run folder with a seed.
+        out: The run folder, or the folder of several.
+        seed: 0 or more, of the first run.
+        repeats: Number of runs; None for one, into `out` itself.
+        as_json: Whether to print JSON.
+    """
+    if repeats is None:
+        summary = job(out, seed).to_json()
+        shown = run_table(summary, out)
+    else:
+        from kinestore.pipeline.training.repeats import repeat
+
+        found = repeat(job, out=out, repeats=repeats, seed=seed, writes=is_first_process())
+        summary, shown = found.to_json(), repeats_table(found)
+    if is_first_process():
+        if as_json:
+            say_json(summary)
+        else:
+            say(shown)
+
+
+def repeats_table(found: "RepeatedRuns") -> RenderableType:
+    """Return a table with mean, sample standard deviation and maximum of each figure."""
+    rows = [
+        (name, *(f"{value:.3f}" for value in (spread.mean, spread.std, spread.max)))
+        for name, spread in found.figures.items()
+    ]
+    title = f"{len(found.seeds)} runs in {found.path}, seeds {found.seeds[0]} to {found.seeds[-1]}"
+    columns = ("", "mean", "standard deviation (n - 1)", "maximum")
+    return text_table(columns, rows, title=title, right=columns[1:])
