@@ -180,9 +180,9 @@ def score(
             processes=ONE_PROCESS,
         )
 
-    return HeldOut(
-        labels=torch.from_numpy(samples.labels), predict=predict, parts=tested
-    ).client_accuracies(network, history.state, history.private, num_clients=CLIENTS)
+    held_out = HeldOut(labels=torch.from_numpy(samples.labels), predict=predict, parts=tested)
+    scores = held_out.score_clients(network, history.state, history.private, num_clients=CLIENTS)
+    return [one.top1 / one.num_clips for one in scores.clients]
 
 
 def interval(differences: Sequence[float]) -> tuple[float, float]:

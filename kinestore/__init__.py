@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     )
     from kinestore.heads import HEAD_TRAINING, NETWORK_TRAINING, TrainingConfig
     from kinestore.pipeline.decode import Frames, VideoError, decode_frames, probe
+    from kinestore.pipeline.describe import ModelCost, describe
     from kinestore.pipeline.explain import explain
     from kinestore.pipeline.explain.explain_video import Explanation, VideoPeak
     from kinestore.pipeline.export import Exported, export
@@ -103,6 +104,7 @@ __all__ = [
     "FramesSpec",
     "History",
     "KinestoreError",
+    "ModelCost",
     "PredictedClips",
     "Progress",
     "ReportResult",
@@ -129,6 +131,7 @@ __all__ = [
     "ViewSpec",
     "compare",
     "decode_frames",
+    "describe",
     "evaluate",
     "explain",
     "export",
@@ -175,6 +178,7 @@ _HOMES = {
     "HEAD_TRAINING": "kinestore.heads",
     "History": "kinestore.federated.simulation",
     "KinestoreError": "kinestore.store",
+    "ModelCost": "kinestore.pipeline.describe",
     "NETWORK_TRAINING": "kinestore.heads",
     "Progress": "kinestore.progress",
     "ReportResult": "kinestore.pipeline.report.write_report",
@@ -202,6 +206,7 @@ _HOMES = {
     "ViewSpec": "kinestore.store",
     "compare": "kinestore.pipeline.report",
     "decode_frames": "kinestore.pipeline.decode",
+    "describe": "kinestore.pipeline.describe",
     "evaluate": "kinestore.pipeline.models",
     "explain": "kinestore.pipeline.explain",
     "export": "kinestore.pipeline.export",

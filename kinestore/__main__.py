@@ -21,6 +21,7 @@ import typer
 
 from kinestore.pipeline.commands.console import complain, say
 from kinestore.pipeline.commands.demo import demo_command
+from kinestore.pipeline.commands.describe import describe_command
 from kinestore.pipeline.commands.extract import extract_command
 from kinestore.pipeline.commands.federate import federate_command
 from kinestore.pipeline.commands.models import evaluate_command, predict_command
@@ -38,7 +39,7 @@ from kinestore.pipeline.commands.train import train_command
 from kinestore.pipeline.commands.visualize import explain_command, keyframes_command, umap_command
 from kinestore.pipeline.commands.weights import weights_app
 from kinestore.pipeline.printable import printable
-from kinestore.pipeline.system_errors import describe
+from kinestore.pipeline.system_errors import describe_error
 from kinestore.store.errors import KinestoreError, UsageError
 
 INTERRUPTED = 130
@@ -91,6 +92,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "compare": compare_command,
     "explain": explain_command,
     "umap": umap_command,
+    "describe": describe_command,
 }
 """Commands, in the order of `kinestore --help`."""
 
@@ -115,7 +117,7 @@ def main() -> None:
             end_now(STOPPED)
         raise
     except (KinestoreError, OSError) as error:
-        sentence = describe(error) if isinstance(error, OSError) else str(error)
+        sentence = describe_error(error) if isinstance(error, OSError) else str(error)
         if isinstance(error.__context__, KeyboardInterrupt):
             end_now(f"kinestore: {printable(sentence)}")
         complain(sentence)

@@ -4,6 +4,7 @@ The file name is the registry: the part of a name before the first hyphen is the
 makes the extractor, in `build(name, options)`; the module lists its names in `NAMES`.
 """
 
+from kinestore.extractors._architecture import Architecture, architecture_of
 from kinestore.extractors._base import Extractor, ExtractorOptions, PreparedClip, embed_clip
 from kinestore.extractors._clip import ClipFrames
 from kinestore.extractors._frame_selection import SPACES, FrameChoice, clip_seed
@@ -26,12 +27,14 @@ from kinestore.extractors._samplers import (
 
 __all__ = [
     "SPACES",
+    "Architecture",
     "ClipFrames",
     "Extractor",
     "ExtractorOptions",
     "FrameChoice",
     "FrameIndices",
     "PreparedClip",
+    "architecture_of",
     "center_crop",
     "center_segments",
     "clip_seed",

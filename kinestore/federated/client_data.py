@@ -10,9 +10,12 @@ import torch
 from torch import nn
 
 from kinestore.heads import TrainingConfig
-from kinestore.heads.training.loop import Diverged, OnGradients, Training
+from kinestore.heads.training.loop import Diverged, Epoch, OnGradients, Training
 from kinestore.heads.training.processes import ONE_PROCESS, Processes
 from kinestore.heads.training.samples import Samples
+
+NO_EPOCH = Epoch(number=0, loss=math.nan, accuracy=math.nan, top5=math.nan)
+"""Figures of a client that did not train."""
 
 
 class LocalData(Protocol):
@@ -28,7 +31,7 @@ class LocalData(Protocol):
         seed: int,
         on_gradients: OnGradients | None,
         lr_factor: float = 1.0,
-    ) -> float:
+    ) -> Epoch:
         """Train the model in place, on these samples alone, and leave it in evaluation mode.
 
         Args:
@@ -38,7 +41,7 @@ class LocalData(Protocol):
             lr_factor: Factor of the learning rate in this round, above 0 and up to 1.
 
         Returns:
-            Mean cross-entropy of the last pass over the samples; NaN without any.
+            Figures of the last pass over the samples; NaN without any.
         """
 
     def identity(self) -> str:
@@ -69,7 +72,7 @@ class LocalSamples:
         seed: int,
         on_gradients: OnGradients | None,
         lr_factor: float = 1.0,
-    ) -> float:
+    ) -> Epoch:
         """Train with a fresh optimizer; a model that diverges is left full of NaN.
 
         No server accepts such an update.
@@ -82,17 +85,17 @@ class LocalSamples:
             processes=self.processes,
             on_gradients=on_gradients,
         )
-        loss = math.nan
+        last = NO_EPOCH
         try:
             for number in range(1, self.config.epochs + 1):
-                loss = training.epoch(number, np.arange(len(self.samples))).loss
+                last = training.epoch(number, np.arange(len(self.samples)))
         except Diverged:
-            loss = math.nan
+            last = NO_EPOCH
             with torch.no_grad():
                 for parameter in model.parameters():
                     parameter.fill_(math.nan)
         model.eval()
-        return loss
+        return last
 
     def identity(self) -> str:
         """Return a hash of every value and setting."""

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from kinestore.federated.client_data import LocalData
 from kinestore.federated.stages import clip_step
 from kinestore.federated.state import Arrays, ClientState, ClientUpdate, ProximalTerm
-from kinestore.heads import TrainingConfig
+from kinestore.heads import Epoch, TrainingConfig
 from kinestore.heads.support.seeds import derive_seed
 from kinestore.heads.training.loop import OnGradients
 
@@ -50,12 +50,12 @@ class LocalResult:
     Attributes:
         update: Sent to the server.
         state: Kept for the client's next round.
-        loss: Mean cross-entropy of the last local epoch; NaN without any.
+        last: Figures of the last local epoch; NaN without any.
     """
 
     update: ClientUpdate
     state: ClientState
-    loss: float
+    last: Epoch
 
 
 def local_update(
@@ -81,7 +81,7 @@ def local_update(
     """
     model.load_state_dict({**arrays, **state.private})
     shared = {name: weight for name, weight in model.named_parameters() if name in arrays}
-    loss = data.fit(
+    last = data.fit(
         model,
         seed=derive_seed("client", config.seed, config.round_number, config.client),
         on_gradients=_gradient_of(config.term, shared, arrays, state.correction),
@@ -91,7 +91,7 @@ def local_update(
         name: array.detach().to("cpu", copy=True) for name, array in model.state_dict().items()
     }
     return divide_result(
-        learnt, arrays, config, state, shared=shared, num_samples=len(data), loss=loss
+        learnt, arrays, config, state, shared=shared, num_samples=len(data), last=last
     )
 
 
@@ -103,7 +103,7 @@ def divide_result(
     *,
     shared: Collection[str],
     num_samples: int,
-    loss: float,
+    last: Epoch,
 ) -> LocalResult:
     """Divide a client's whole state dict into what it sends and what it keeps.
 
@@ -114,7 +114,7 @@ def divide_result(
         state: Kept from the client's last round.
         shared: Names of the shared parameters.
         num_samples: Rows that the client trained on.
-        loss: As `LocalResult` has it.
+        last: As `LocalResult` has it.
     """
     sent = {name: learnt[name] for name in arrays}
     return LocalResult(
@@ -123,7 +123,7 @@ def divide_result(
             private={name: array for name, array in learnt.items() if name not in arrays},
             correction=_next_correction(config, sent, shared, arrays, state.correction),
         ),
-        loss=loss,
+        last=last,
     )
 
 

@@ -5,6 +5,7 @@ Shape legend: N samples, n of them, K classes.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -12,10 +13,48 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from kinestore.federated.state import Arrays
+from kinestore.heads import among_best
 from kinestore.store import UsageError
 
 Predict = Callable[[nn.Module, NDArray[np.int64]], Tensor]
 """Logits (n, K) that a model gives the samples of these numbers, int64, shape (n,)."""
+
+
+class ClientHits(NamedTuple):
+    """Samples of one client that a model predicted correctly.
+
+    Attributes:
+        client: The client's number.
+        num_clips: Samples that were scored.
+        top1: Those whose highest logit is their class.
+        top5: Those whose class is among the five highest logits.
+    """
+
+    client: int
+    num_clips: int
+    top1: int
+    top5: int
+
+    @classmethod
+    def of(cls, client: int, found: NDArray[np.bool_]) -> "ClientHits":
+        """Count hits, shape (2, n)."""
+        top1, top5 = (int(kind.sum()) for kind in found)
+        return cls(client=client, num_clips=found.shape[1], top1=top1, top5=top5)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelScores:
+    """Accuracies after a round.
+
+    Attributes:
+        top1: Fraction of the samples, or the plain mean over clients with their own models.
+        top5: The same for the five highest logits.
+        clients: Hits of each client, where samples belong to clients.
+    """
+
+    top1: float
+    top5: float
+    clients: tuple[ClientHits, ...]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -45,46 +84,58 @@ class HeldOut:
                     f"{len(self.labels) - 1}"
                 )
 
-    def accuracy(
-        self, model: nn.Module, arrays: Arrays, numbers: NDArray[np.int64] | None = None
-    ) -> float:
-        """Return the top-1 of this state dict on all samples, or on some; NaN without any.
+    def score(self, model: nn.Module, arrays: Arrays) -> ModelScores:
+        """Return the accuracies of one state dict on all samples, and its hits by client.
 
         Args:
             model: A network to work in.
             arrays: State dict to load.
-            numbers: int64, shape (n,).
         """
-        if numbers is None:
-            numbers = np.arange(len(self.labels))
-        if not len(numbers):
-            return float("nan")
-        model.load_state_dict(dict(arrays))
-        predicted = self.predict(model, numbers).argmax(1)
-        return float((predicted == self.labels[numbers]).double().mean())
+        found = self._find(model, arrays, np.arange(len(self.labels)))
+        return ModelScores(
+            top1=_share(found[0]),
+            top5=_share(found[1]),
+            clients=tuple(
+                ClientHits.of(client, found[:, part])
+                for client, part in enumerate(self.parts or ())
+            ),
+        )
 
-    def client_accuracies(
+    def score_clients(
         self, model: nn.Module, common: Arrays, private: Mapping[int, Arrays], *, num_clients: int
-    ) -> list[float]:
-        """Return the top-1 of each client's own model on its own samples.
+    ) -> ModelScores:
+        """Return plain means over the clients, each with its own model on its own samples.
 
         Args:
             model: A network to work in.
             common: State dict of a client without private tensors of its own.
             private: Private tensors of the clients that have some.
             num_clients: C.
-
-        Returns:
-            C fractions, NaN for a client without samples.
         """
-        return [
-            self.accuracy(
-                model,
-                {**common, **private.get(client, {})},
-                None if self.parts is None else self.parts[client],
-            )
-            for client in range(num_clients)
-        ]
+        every = np.arange(len(self.labels))
+        hits, shares = [], []
+        for client in range(num_clients):
+            part = every if self.parts is None else self.parts[client]
+            found = self._find(model, {**common, **private.get(client, {})}, part)
+            hits.append(ClientHits.of(client, found))
+            shares.append([_share(kind) for kind in found])
+        top1, top5 = zip(*shares, strict=True)
+        return ModelScores(top1=plain_mean(top1), top5=plain_mean(top5), clients=tuple(hits))
+
+    def _find(
+        self, model: nn.Module, arrays: Arrays, numbers: NDArray[np.int64]
+    ) -> NDArray[np.bool_]:
+        """Return whether the label is the best, and among the five best: shape (2, n)."""
+        if not len(numbers):
+            return np.zeros((2, 0), np.bool_)
+        model.load_state_dict(dict(arrays))
+        logits, labels = self.predict(model, numbers), self.labels[numbers]
+        return np.stack([(logits.argmax(1) == labels).numpy(), among_best(logits, labels, 5)])
+
+
+def _share(found: NDArray[np.bool_]) -> float:
+    """Return the fraction that is True; NaN of none."""
+    return float(found.mean(dtype=np.float64)) if len(found) else float("nan")
 
 
 def plain_mean(fractions: Sequence[float]) -> float:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from kinestore.federated.evaluation import ClientHits
 from kinestore.federated.update_validation import RejectedUpdate
 
 
@@ -16,6 +17,12 @@ class RoundRecord:
             update was used; NaN where there was none.
         accuracy: Top-1 of the new model on the test rows; where clients have private parts, the
             plain mean over clients of their own models' top-1. None without test rows.
+        top5: The same for the five highest logits.
+        test_hits: Hits of each client's test rows after the round; none without them.
+        train_top1: Accuracy on the training rows of the clients whose update was used, each row
+            taken just before its batch's last step, as `train_loss`; NaN where there was none.
+        train_top5: The same for the five highest logits.
+        train_hits: Hits of these clients' training rows at the same moment.
         others: Accuracy of the extra models that the strategy reports, by name.
         participants: Numbers of the clients that took part, rejected ones among them.
         refusals: Rejected updates, and why.
@@ -29,6 +36,11 @@ class RoundRecord:
     round: int
     train_loss: float
     accuracy: float | None
+    top5: float | None
+    test_hits: tuple[ClientHits, ...]
+    train_top1: float
+    train_top5: float
+    train_hits: tuple[ClientHits, ...]
     others: Mapping[str, float]
     participants: tuple[int, ...]
     refusals: tuple[RejectedUpdate, ...]

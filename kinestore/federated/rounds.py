@@ -15,7 +15,7 @@ from kinestore.federated.client_data import LocalData
 from kinestore.federated.client_update import LocalConfig, LocalResult, local_update
 from kinestore.federated.communication_cost import round_traffic
 from kinestore.federated.config import RoundsConfig
-from kinestore.federated.evaluation import HeldOut, plain_mean
+from kinestore.federated.evaluation import ClientHits, HeldOut
 from kinestore.federated.round_record import RoundRecord
 from kinestore.federated.run_checkpoint import RunCheckpoint
 from kinestore.federated.state import ClientState, ServerState
@@ -114,7 +114,7 @@ class RoundRunner:
         )
         return RoundRecord(
             round=number,
-            train_loss=_mean_loss([result for result in results if result.update.client in used]),
+            **_training_figures([result for result in results if result.update.client in used]),
             **self._accuracies(run, held_out),
             participants=tuple(chosen),
             refusals=tuple(rejected),
@@ -166,21 +166,22 @@ class RoundRunner:
 
     def _accuracies(self, run: RunState, held_out: HeldOut | None) -> dict[str, Any]:
         if held_out is None:
-            return {"accuracy": None, "others": {}}
+            return {"accuracy": None, "top5": None, "test_hits": (), "others": {}}
         shared = {**self.start, **run.server.arrays}
         if self.unsent:
             private = {client: state.private for client, state in run.clients.items()}
-            each = held_out.client_accuracies(
+            scores = held_out.score_clients(
                 self.model, shared, private, num_clients=len(self._clients)
             )
-            accuracy = plain_mean(each)
         else:
-            accuracy = held_out.accuracy(self.model, shared)
+            scores = held_out.score(self.model, shared)
         extra = self._algorithm.strategy.extra_models(run.server)
         return {
-            "accuracy": accuracy,
+            "accuracy": scores.top1,
+            "top5": scores.top5,
+            "test_hits": scores.clients,
             "others": {
-                name: held_out.accuracy(self.model, {**self.start, **arrays})
+                name: held_out.score(self.model, {**self.start, **arrays}).top1
                 for name, arrays in extra.items()
             },
         }
@@ -205,8 +206,28 @@ def starting_arrays(model: nn.Module) -> dict[str, Tensor]:
     return {name: array.detach().to("cpu", copy=True) for name, array in model.state_dict().items()}
 
 
-def _mean_loss(results: Sequence[LocalResult]) -> float:
-    if not results:
-        return math.nan
-    total = sum(result.loss * result.update.num_samples for result in results)
-    return total / sum(result.update.num_samples for result in results)
+def _training_figures(results: Sequence[LocalResult]) -> dict[str, Any]:
+    """Return means over the rows of these clients, and the hits of each."""
+    sizes = [result.update.num_samples for result in results]
+    means = {
+        name: math.nan
+        if not results
+        else sum(getattr(one.last, of) * size for one, size in zip(results, sizes, strict=True))
+        / sum(sizes)
+        for name, of in {
+            "train_loss": "loss",
+            "train_top1": "accuracy",
+            "train_top5": "top5",
+        }.items()
+    }
+    hits = tuple(
+        ClientHits(
+            client=one.update.client,
+            num_clips=size,
+            top1=round(one.last.accuracy * size),
+            top5=round(one.last.top5 * size),
+        )
+        for one, size in zip(results, sizes, strict=True)
+        if math.isfinite(one.last.accuracy)
+    )
+    return {**means, "train_hits": hits}

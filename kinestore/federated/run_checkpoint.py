@@ -21,7 +21,7 @@ from kinestore.store import UsageError
 from kinestore.store.io.atomic import written_whole
 from kinestore.store.io.tensors import read_checkpoint_file
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,6 @@ Shape legend: K clients, S steps, B rows of a batch, N rows of all clients.
 """
 
 import copy
-import math
 import warnings
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -19,10 +18,10 @@ from torch.func import functional_call, vmap
 from torch.nn.functional import cross_entropy
 
 from kinestore.federated.batch_plan import BatchPlan, plan_batches
-from kinestore.federated.client_data import LocalData, LocalSamples
+from kinestore.federated.client_data import NO_EPOCH, LocalData, LocalSamples
 from kinestore.federated.client_update import LocalConfig, LocalResult, divide_result
 from kinestore.federated.state import Arrays, ClientState
-from kinestore.heads import FeatureSamples, TrainingConfig
+from kinestore.heads import Epoch, FeatureSamples, TrainingConfig
 
 _PLAIN = {
     "optimizer": "adam",
@@ -122,9 +121,9 @@ class VectorizedClients:
             coefficients = [config.term.coefficient for config in configs]
             slots.set_offsets(arrays, coefficients, [state.correction for state in states])
         learnt = {name: array.cpu() for name, array in slots.train(plan).items()}
-        losses = slots.loss.tolist()
+        figures = slots.figures.T.tolist()
         return [
-            self._result(config, state, arrays, {n: a[k] for n, a in learnt.items()}, losses[k])
+            self._result(config, state, arrays, {n: a[k] for n, a in learnt.items()}, figures[k])
             for k, (config, state) in enumerate(zip(configs, states, strict=True))
         ]
 
@@ -134,7 +133,7 @@ class VectorizedClients:
         state: ClientState,
         arrays: Arrays,
         learnt: Arrays,
-        loss: float,
+        sums: Sequence[float],
     ) -> LocalResult:
         num_samples = self._sizes[config.client]
         return divide_result(
@@ -144,12 +143,12 @@ class VectorizedClients:
             state,
             shared=arrays,
             num_samples=num_samples,
-            loss=loss / num_samples if self._settings.epochs else math.nan,
+            last=_mean(sums, num_samples, epochs=self._settings.epochs),
         )
 
     def _slots_for(self, count: int) -> "_ClientSlots":
         """Return slots for so many clients, kept from one round to the next."""
-        if self._slots is None or len(self._slots.loss) != count:
+        if self._slots is None or self._slots.figures.shape[1] != count:
             self._slots = _ClientSlots(
                 self._model,
                 (self._features, self._labels),
@@ -191,7 +190,7 @@ class _ClientSlots:
         )
         self._rows = torch.zeros(count, batch_size, dtype=torch.int64, device=device)
         self._share, self._counted = self._features.new_zeros(2, count, batch_size).unbind()
-        self.loss = self._features.new_zeros(count)
+        self.figures = self._features.new_zeros(3, count)  # sums of losses, top-1 and top-5 hits
         self._coefficients = self._features.new_zeros(count) if proximal else None
         self._offsets: dict[str, Tensor] = {}
         self._graph: torch.cuda.CUDAGraph | None = None
@@ -246,7 +245,12 @@ class _ClientSlots:
             logits.flatten(0, 1), self._labels[self._rows].flatten(), reduction="none"
         ).view_as(self._share)
         (each * self._share).sum().backward()  # type: ignore[no-untyped-call]
-        self.loss += (each.detach() * self._counted).sum(1)
+        best = logits.detach().topk(min(5, logits.shape[-1]), dim=-1).indices
+        found = best == self._labels[self._rows].unsqueeze(-1)
+        for sums, values in zip(
+            self.figures, (each.detach(), found[..., 0], found.any(-1)), strict=True
+        ):
+            sums += (values * self._counted).sum(1)
         if self._coefficients is not None:
             for name, offset in self._offsets.items():
                 weight = self._weights[name]
@@ -256,7 +260,7 @@ class _ClientSlots:
         self._optimizer.step()
 
     def _forget(self) -> None:
-        self.loss.zero_()
+        self.figures.zero_()
         for state in self._optimizer.state.values():
             for value in state.values():
                 value.zero_()
@@ -278,3 +282,11 @@ class _ClientSlots:
             for name, weight in self._weights.items():
                 weight.copy_(before[name])
         self._forget()
+
+
+def _mean(sums: Sequence[float], num_samples: int, *, epochs: int) -> Epoch:
+    """Return a client's figures of its last epoch from their sums."""
+    if not epochs:
+        return NO_EPOCH
+    loss, accuracy, top5 = (value / num_samples for value in sums)
+    return Epoch(number=epochs, loss=loss, accuracy=accuracy, top5=top5)

@@ -10,6 +10,7 @@ from torch import nn
 
 from kinestore.heads._feature_layer import FeatureLayer
 from kinestore.heads._metrics import Scores, among_best, score
+from kinestore.heads._spatiotemporal_correlation import defined_products
 from kinestore.heads.support.registry import Registry
 from kinestore.heads.support.seeds import private_rng
 from kinestore.heads.support.standardizer import Standardizer
@@ -28,6 +29,7 @@ __all__ = [
     "TrainingConfig",
     "among_best",
     "create",
+    "defined_products",
     "fit",
     "names",
     "predict_logits",

@@ -29,13 +29,18 @@ class GaussianNoise(nn.Module):
 
 
 def classifier(
-    *, width: int, num_classes: int, dense: int, noise: float, dropout: float
+    *, width: int, num_classes: int, dense: int | None, noise: float, dropout: float
 ) -> nn.Sequential:
-    """Build noise, Linear, ReLU, dropout, Linear: (B, width) -> logits (B, num_classes)."""
-    check_sizes({"num_classes": num_classes, "dense": dense})
+    """Build noise, Linear, ReLU, dropout, Linear: (B, width) -> logits (B, num_classes).
+
+    Without a hidden layer, where `dense` is None, it is dropout and Linear.
+    """
+    check_sizes({"num_classes": num_classes} | ({} if dense is None else {"dense": dense}))
     check_fractions({"dropout": dropout})
     if not 0 <= noise < math.inf:
         raise UsageError(f"noise={noise}: must be 0 or more and finite")
+    if dense is None:
+        return nn.Sequential(nn.Dropout(dropout), nn.Linear(width, num_classes))
     return nn.Sequential(
         GaussianNoise(noise),
         nn.Linear(width, dense),

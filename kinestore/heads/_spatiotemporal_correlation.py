@@ -10,6 +10,7 @@ features of an offset.
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -106,6 +107,33 @@ class SpatioTemporalCorrelation(nn.Module):
             volume = correlate(units[:num_pairs], around[outside:], reach=reach)
             yield offset, _padded(volume, 0, outside)
             yield -offset, _padded(exchanged(volume), outside, 0)
+
+
+@contextmanager
+def defined_products(model: nn.Module) -> Iterator[list[int]]:
+    """Collect the multiplications of each correlation module as it is defined, while a model runs.
+
+    For every position, frame and offset, the dot products with all displacements, those outside
+    the frame and the clip included, as a padded implementation computes them.
+    """
+    products: list[int] = []
+
+    def count(part: SpatioTemporalCorrelation, given: tuple[Tensor, Tensor]) -> None:
+        maps, earlier = given
+        num_maps, channels, height, width = maps.shape
+        places = num_maps * height * width * (2 * part.max_displacement + 1) ** 2
+        products.append(places * (earlier.shape[1] + 2 * part.max_offset * channels))
+
+    handles = [
+        part.register_forward_pre_hook(count)
+        for part in model.modules()
+        if isinstance(part, SpatioTemporalCorrelation)
+    ]
+    try:
+        yield products
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def _units(maps: Tensor) -> Tensor:

@@ -32,7 +32,7 @@ def build(
     num_frames: int | None = None,
     heads: int = 4,
     layers: int = 1,
-    dense: int = 1024,
+    dense: int | None = 1024,
     feed_forward: int = 64,
     positions: str = "sinusoidal",
     attention_dropout: float = 0.3,
@@ -50,7 +50,8 @@ def build(
             others take any length.
         heads: H, 1 or more.
         layers: Encoder blocks, 1 or more.
-        dense: Width of the classifier's hidden layer, 1 or more.
+        dense: Width of the classifier's hidden layer, 1 or more; None for no hidden layer and no
+            noise, as in the paper's transfer runs (their dropout is 0.5).
         feed_forward: Width of a block's hidden layer, 1 or more.
         positions: "sinusoidal" as in Eq. 8; "learned", one vector per position, as in the
             notebooks; or "none", which ignores the order of the frames.

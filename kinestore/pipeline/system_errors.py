@@ -26,7 +26,7 @@ _REMEDIES = {
 """What an error number means to a user, with the remedy."""
 
 
-def describe(error: OSError, where: object = None) -> str:
+def describe_error(error: OSError, where: object = None) -> str:
     """Return one sentence: the file or folder, what failed, and the remedy."""
     reason = _REMEDIES.get(error.errno or 0) or error.strerror
     place = where or error.filename

@@ -48,7 +48,9 @@ def arrays_of(net: nn.Module) -> dict[str, Tensor]:
 def same(vectorized: LocalResult, alone: LocalResult) -> None:
     assert vectorized.update.client == alone.update.client
     assert vectorized.update.num_samples == alone.update.num_samples
-    assert vectorized.loss == pytest.approx(alone.loss, rel=1e-9)
+    for name in ("loss", "accuracy", "top5"):
+        own = getattr(vectorized.last, name)
+        assert own == pytest.approx(getattr(alone.last, name), rel=1e-9)
     for one, other in (
         (vectorized.update.arrays, alone.update.arrays),
         (vectorized.state.private, alone.state.private),
@@ -113,7 +115,7 @@ def test_without_an_epoch_the_weights_stay_and_there_is_no_loss() -> None:
     slots = VectorizedClients(net, clients, proximal=False, device=CPU)
     configs = [LocalConfig(client=client, round_number=1, seed=0) for client in (0, 1)]
     for result in slots.update(arrays_of(net), configs, [ClientState()] * 2):
-        assert math.isnan(result.loss)
+        assert math.isnan(result.last.loss)
         for name, array in result.update.arrays.items():
             assert torch.equal(array, net.state_dict()[name])
 

@@ -13,7 +13,7 @@ from kinestore.pipeline.explorer import write_explorer
 from kinestore.pipeline.export import export
 from kinestore.pipeline.previews.contact_sheet import contact_sheet
 from kinestore.pipeline.synthetic.motion_videos import write_video
-from kinestore.pipeline.system_errors import describe
+from kinestore.pipeline.system_errors import describe_error
 from tests.helpers.explored import twelve_clips
 from tests.helpers.jobs import federate, train
 from tests.helpers.mapped import draw, labelled, make
@@ -76,7 +76,7 @@ def test_an_earlier_file_stays_where_the_new_one_does_not_fit(
     for num_bytes in (10, len(made[name]) - 1):
         with small_disk(num_bytes), pytest.raises(OSError, match="large") as caught:
             WRITERS[name](out, video, run)
-        assert describe(caught.value).startswith(f"{out}: the file would be larger than")
+        assert describe_error(caught.value).startswith(f"{out}: the file would be larger than")
         assert contents(out.parent) == {name: b"before"}
     WRITERS[name](out, video, run)
     assert contents(out.parent).keys() == {name}
@@ -96,7 +96,7 @@ def test_a_run_that_a_full_disk_stopped_is_done_again_to_the_same_bytes(
     out = tmp_path / "run"
     with small_disk(num_bytes), pytest.raises(OSError, match="large") as caught:
         job(clips(), out=out, **settings)
-    assert describe(caught.value).startswith(f"{out}/")
+    assert describe_error(caught.value).startswith(f"{out}/")
     left = contents(out)
     varying = {"metrics.csv", "summary.json"}  # they hold seconds
     assert "summary.json" not in left and not [name for name in left if ".part-" in name]
@@ -126,5 +126,5 @@ def test_weights_that_do_not_fit_name_the_cache_and_not_the_connection(
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
     with small_disk(5000), pytest.raises(OSError, match="large") as caught:
         fetch("net", Url(source.as_uri()))
-    assert describe(caught.value).startswith(f"{tmp_path}/cache")
+    assert describe_error(caught.value).startswith(f"{tmp_path}/cache")
     assert not [name for name in contents(tmp_path) if name.startswith("cache")]

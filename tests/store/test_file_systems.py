@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kinestore.pipeline.system_errors import describe
+from kinestore.pipeline.system_errors import describe_error
 from kinestore.pipeline.verification.verify import verify
 from kinestore.store import FramesSpec, Store
 from kinestore.store.io import atomic
@@ -118,7 +118,8 @@ def test_a_rename_that_is_refused_names_the_file_and_leaves_nothing(
     monkeypatch.setattr(Path, "replace", refuse(number)(Path.replace))
     with pytest.raises(OSError, match="html") as caught:
         atomic.write_text(tmp_path / "x.html", "page")
-    assert str(tmp_path / "x.html") in describe(caught.value) and not list(tmp_path.iterdir())
+    assert str(tmp_path / "x.html") in describe_error(caught.value)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_full_disk_is_seen_before_an_array_is_mapped(
@@ -157,7 +158,7 @@ SENTENCES = {
 
 @pytest.mark.parametrize("number", SENTENCES)
 def test_a_message_says_where_it_failed_and_gives_a_remedy_that_fits(number: int) -> None:
-    sentence = describe(OSError(number, os.strerror(number), "/out/x.png"))
+    sentence = describe_error(OSError(number, os.strerror(number), "/out/x.png"))
     assert sentence.startswith("/out/x.png: ") and SENTENCES[number] in sentence
     assert ("make room" in sentence) == (number in (errno.ENOSPC, errno.EDQUOT))
 
@@ -246,10 +247,10 @@ def test_an_export_to_a_full_disk_is_one_sentence_and_leaves_the_earlier_file(
     code = (
         "import sys; from pathlib import Path; from tests.helpers.mapped import make\n"
         "from kinestore.pipeline.export import export\n"
-        "from kinestore.pipeline.system_errors import describe\n"
+        "from kinestore.pipeline.system_errors import describe_error\n"
         "out = Path(sys.argv[1]); out.write_text('before')\n"
         "try: export(make(range(3000), width=60), out=out)\n"
-        "except OSError as error: print(describe(error), out.read_text())\n"
+        "except OSError as error: print(describe_error(error), out.read_text())\n"
         "print([p.name for p in out.parent.iterdir()])"
     )
     out = tmp_path / "small" / f"x{suffix}"

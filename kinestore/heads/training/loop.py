@@ -38,11 +38,13 @@ class Epoch:
         number: 1 for the first.
         loss: Mean cross-entropy over the samples, each taken just before its batch's step.
         accuracy: Fraction of the samples predicted correctly at that same moment.
+        top5: Fraction whose class is among the five highest logits then.
     """
 
     number: int
     loss: float
     accuracy: float
+    top5: float
 
 
 class Training:
@@ -123,15 +125,16 @@ class Training:
         steps = equal_batches(len(order), config.batch_size)
         passes = [_own_passes(step, processes, config.accumulate) for step in steps]
         inputs = shown.inputs([one for step in passes for one in step], processes.device)
-        sums = torch.zeros(2, dtype=torch.float64)
+        sums = torch.zeros(3, dtype=torch.float64)
         set_training_mode(self.model, config)
         with _seeded(derive_seed("net", self._seed, number, processes.rank), processes.device):
             for step, own in zip(steps, passes, strict=True):
                 sums += self._step(step, own, shown.labels, inputs, number)
-        loss, num_correct = processes.total(sums.to(processes.device)).tolist()
+        loss, *hits = processes.total(sums.to(processes.device)).tolist()
         if not math.isfinite(loss):
             raise self._diverged(number)
-        return Epoch(number=number, loss=loss / len(rows), accuracy=num_correct / len(rows))
+        accuracy, top5 = (count / len(rows) for count in hits)
+        return Epoch(number=number, loss=loss / len(rows), accuracy=accuracy, top5=top5)
 
     def _step(
         self,
@@ -144,7 +147,7 @@ class Training:
         """Take one step on all samples of `step`; return this process's loss and hits."""
         whole = float(self._weights(labels[list(step)]).sum())
         has_some = len(step) > self._processes.rank
-        sums = torch.zeros(2, dtype=torch.float64)
+        sums = torch.zeros(3, dtype=torch.float64)
         self._optimizer.zero_grad()
         for place, positions in enumerate(own, start=1):
             with nullcontext() if place == len(own) else self._without_exchange():
@@ -227,11 +230,13 @@ def _own_passes(step: Sequence[int], processes: Processes, accumulate: int) -> l
 
 
 def _figures(logits: Tensor, wanted: Tensor, losses: Tensor, config: TrainingConfig) -> Tensor:
-    """Return the sum of the losses, without label smoothing, and the number of hits: float64."""
+    """Return the sum of the losses, without label smoothing, and top-1 and top-5 hits: float64."""
     if config.label_smoothing:
         losses = nn.functional.cross_entropy(logits, wanted, reduction="none")
     correct = (logits.argmax(1) == wanted).sum()
-    return torch.stack([losses.double().sum(), correct.double()]).cpu()
+    best = logits.topk(min(5, logits.shape[1]), dim=1).indices
+    among = (best == wanted[:, None]).any(1).sum()
+    return torch.stack([losses.double().sum(), correct.double(), among.double()]).cpu()
 
 
 def full_precision(logits: Tensor) -> Tensor:

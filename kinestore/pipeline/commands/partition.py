@@ -71,8 +71,11 @@ def partition_table(found: "DividedClips") -> RenderableType:
         rows.append(("clips that no client has", f"{found.num_unused}", ""))
     if found.num_unlabeled:
         rows.append(("left out, no label", f"{found.num_unlabeled}", ""))
-    for name, of in {"fewest": min, "median": median, "most": max}.items():
-        rows.append((f"{name} of a client", f"{of(sizes):g}", f"{of(classes):g}"))
+    rows += [
+        ("fewest of a client", f"{min(sizes)}", f"{min(classes)}"),
+        ("median of a client", f"{median(sizes):g}", f"{median(classes):g}"),
+        ("most of a client", f"{max(sizes)}", f"{max(classes)}"),
+    ]
     if len(sizes) <= _MOST_LISTED:
         each = enumerate(zip(sizes, classes, strict=True))
         rows += [(f"client {number}", str(size), str(of)) for number, (size, of) in each]

@@ -1,6 +1,6 @@
 """Tables and sentences that commands print about their results."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,6 +93,7 @@ def run_table(summary: Mapping[str, Any], out: "Path") -> RenderableType:
         clips = f"{summary['num_test']}, each tested by a model that was not trained on it"
     rows = [("clips", clips), ("test set", summary["evaluation"])]
     rows += [(name, f"{summary[name]:.3f}") for name in ("top1", "top5", "macro_f1")]
+    rows += _best_and_last_rows(summary.get("best_and_last"))
     if unused := summary.get("num_unused"):
         rows.append(("training clips that no client has", str(unused)))
     for name, kind in {
@@ -113,6 +114,33 @@ def run_table(summary: Mapping[str, Any], out: "Path") -> RenderableType:
         rows += [("sent to clients", f"{summary['bytes_down'] / 1e6:.1f} MB")]
     rows += [("seconds", f"{summary['seconds']:.1f}")]
     return text_table(("", ""), rows, title=f"run {out}")
+
+
+def _best_and_last_rows(found: Mapping[str, Any] | None) -> list[tuple[str, str]]:
+    """Return the accuracies of the last, the chosen and the best step, and convergence."""
+    if not found:
+        return []
+    unit, rows = found["unit"], []
+    for key, name in {
+        "last": "last",
+        "chosen_on_validation": "chosen on the validation clips",
+        "best_on_test": "best on the test clips, chosen after the fact",
+    }.items():
+        if score := found[key]:
+            at = _span(score["steps"].values())
+            figures = f"top-1 {score['top1']:.3f}, top-5 {score['top5']:.3f}"
+            rows.append((f"{name}: {unit} {at}", figures))
+    steps = [step for step in found["steps_to_convergence"].values() if step is not None]
+    if steps:
+        rows.append((f"{unit}s to convergence", _span(steps)))
+    return rows
+
+
+def _span(steps: Iterable[int]) -> str:
+    """Return a number, or the range of those of several folds."""
+    listed = sorted(steps)
+    low, high = listed[0], listed[-1]
+    return f"{low}" if low == high else f"{low} to {high}"
 
 
 def _first_of(sentences: Sequence[str], *, most: int = 5) -> str:

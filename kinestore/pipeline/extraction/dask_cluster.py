@@ -11,7 +11,7 @@ from distributed import Client, Future, KilledWorker, as_completed
 from kinestore.pipeline.extraction.dask_worker import run_shard
 from kinestore.pipeline.extraction.tasks import GPU, Assignment, Shard, ShardResult, failure_rows
 from kinestore.pipeline.signals import interrupts_held
-from kinestore.pipeline.system_errors import describe
+from kinestore.pipeline.system_errors import describe_error
 from kinestore.pipeline.video.errors import VideoError
 from kinestore.progress import Progress
 from kinestore.store import Store, StoreError, UsageError
@@ -128,8 +128,8 @@ def _result(future: "Future[ShardResult]", shard: Shard, target: Store) -> Shard
         result: ShardResult = future.result()
     except OSError as error:
         raise StoreError(
-            f"{describe(error, target.address)}; then run the same command again, which resumes "
-            "the job"
+            f"{describe_error(error, target.address)}; then run the same command again, which "
+            "resumes the job"
         ) from error
     except KilledWorker:
         failures = []

@@ -5,6 +5,7 @@ import math
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
+from kinestore.pipeline.runs.best_and_last import BestAndLast
 from kinestore.pipeline.runs.earlier_names import with_current_names
 from kinestore.store import UsageError
 
@@ -30,6 +31,8 @@ class FederatedFigures:
         client_top1: Accuracy of each client on its own test clips; None without any.
         client_top5: The same for the five highest logits.
         client_sizes: Training clips of each client.
+        client_best_top1: Highest accuracy of each client on its own test clips after any round,
+            chosen after the fact; None without any.
         client_num_classes: Number of classes that each client has a training clip of.
         num_unused: Training clips that the partition gives to no client.
         parameters_up: Elements of parameters sent to the server.
@@ -59,8 +62,31 @@ class FederatedFigures:
     rejected_updates: list[str]
     privacy: dict[str, float | None] | None = None
     left_out_clients: list[str] = field(default_factory=list)
+    client_best_top1: list[float | None] | None = None
     client_num_classes: list[int] | None = None
     num_unused: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunCost:
+    """The cost of a run's model.
+
+    Attributes:
+        parameters: All parameters.
+        trainable_parameters: Those that were trained.
+        sent_parameters: Those that a client sends in a round; None in a central run.
+        macs: Multiply-adds of a clip, as `ks.describe` counts them; None where they cannot be
+            counted.
+        attention_macs: Those of attention, which are not in `macs`.
+        input: Shape of the input of one clip.
+    """
+
+    parameters: int
+    trainable_parameters: int
+    sent_parameters: int | None
+    macs: int | None
+    attention_macs: int | None
+    input: list[int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +120,8 @@ class RunSummary:
         weights_taken: One sentence on what was taken of weights to start from; None without any.
         untrained_classes: One sentence for each class that a fold tests or validates on but does
             not train on; None where there is none.
+        cost: Parameters and multiply-adds of the model.
+        best_and_last: Accuracies of the last epoch or round, the chosen and the best one.
         federation: Figures of a federated run.
     """
 
@@ -122,6 +150,8 @@ class RunSummary:
     clips_per_s: float | None = None
     weights_taken: str | None = None
     untrained_classes: list[str] | None = None
+    cost: RunCost | None = None
+    best_and_last: BestAndLast | None = None
     federation: FederatedFigures | None = None
 
     def __post_init__(self) -> None:

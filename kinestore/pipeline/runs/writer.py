@@ -6,10 +6,10 @@ model.safetensors   the head as head.*, and standardise.mean and standardise.std
 predictions.parquet the prediction for each test clip
 summary.json        results; written last: a run that has it is finished
 curves.png, confusion.png
-A federated run also has communication.json, client_partition.parquet, partition.png and
-clients.png; private parameters of clients are in the model as client.NUMBER.*. A run that is not
-finished has checkpoint-FOLD.safetensors; the last of them stays as state-FOLD.safetensors, from
-which a run with more epochs or rounds goes on.
+A federated run also has client_metrics.csv, communication.json, client_partition.parquet,
+partition.png and clients.png; private parameters of clients are in the model as client.NUMBER.*. A
+run that is not finished has checkpoint-FOLD.safetensors; the last of them stays as
+state-FOLD.safetensors, from which a run with more epochs or rounds goes on.
 """
 
 import csv
@@ -39,9 +39,13 @@ from kinestore.store.io.addresses import local_path
 from kinestore.store.io.atomic import is_temporary, naming, write_text, written_whole
 
 _METRICS = "metrics.csv"
+CLIENT_METRICS = "client_metrics.csv"
+"""Accuracies by round and client."""
+
 _RESULTS = (
     "summary.json",
     _METRICS,
+    CLIENT_METRICS,
     "model.safetensors",
     PREDICTIONS,
     CLIENT_PARTITION,
@@ -57,8 +61,31 @@ _PACKAGES = ("kinestore", "numpy", "scikit-learn", "torch")
 _CHECKPOINTS, _STATES = "checkpoint-*.safetensors", "state-*.safetensors"
 
 
+class _Table:
+    """An open CSV file; each row is on disk as soon as `add` returns."""
+
+    def __init__(self, path: Path, columns: Sequence[str]) -> None:
+        self._path = path
+        self._file = path.open("w", newline="", encoding="utf-8")
+        self._rows = csv.DictWriter(self._file, columns)
+        self.add([{column: column for column in columns}])
+
+    def add(self, rows: Iterable[Mapping[str, float | str | None]]) -> None:
+        """Append rows; None becomes an empty cell."""
+        with naming(self._path, nameless=True):
+            for row in rows:
+                cells = {n: text_cell(v) if isinstance(v, str) else v for n, v in row.items()}
+                self._rows.writerow(cells)
+            self._file.flush()
+
+    def close(self) -> None:
+        """Close the file, by whose name an error is reported."""
+        with naming(self._path, nameless=True):
+            self._file.close()
+
+
 class Run:
-    """An open run folder; use it in a `with` block, which closes metrics.csv.
+    """An open run folder; use it in a `with` block, which closes its tables.
 
     Attributes:
         path: The folder.
@@ -66,9 +93,7 @@ class Run:
 
     def __init__(self, path: Path, *, columns: Sequence[str]) -> None:
         self.path = path
-        self._file = (path / _METRICS).open("w", newline="", encoding="utf-8")
-        self._rows = csv.DictWriter(self._file, columns)
-        self.add({column: column for column in columns})
+        self._tables = {_METRICS: _Table(path / _METRICS, columns)}
 
     def __enter__(self) -> "Run":
         return self
@@ -79,9 +104,9 @@ class Run:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        with naming(self.path / _METRICS, nameless=True):
+        for table in self._tables.values():
             try:
-                self._file.close()
+                table.close()
             except OSError:
                 if error is None:
                     raise
@@ -96,10 +121,14 @@ class Run:
 
     def add(self, row: Mapping[str, float | str | None]) -> None:
         """Append a row of metrics, on disk as soon as this returns; None becomes an empty cell."""
-        with naming(self.path / _METRICS, nameless=True):
-            cells = {n: text_cell(v) if isinstance(v, str) else v for n, v in row.items()}
-            self._rows.writerow(cells)
-            self._file.flush()
+        self._tables[_METRICS].add([row])
+
+    def add_clients(self, rows: Sequence[Mapping[str, float | str | None]]) -> None:
+        """Append rows to client_metrics.csv, which the first row's names are the header of."""
+        if rows and CLIENT_METRICS not in self._tables:
+            self._tables[CLIENT_METRICS] = _Table(self.path / CLIENT_METRICS, list(rows[0]))
+        if rows:
+            self._tables[CLIENT_METRICS].add(rows)
 
     def write_model(
         self,

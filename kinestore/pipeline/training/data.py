@@ -6,7 +6,7 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from kinestore.federated.communication_cost import Traffic
 from kinestore.federated.evaluation import Predict
@@ -55,6 +55,9 @@ class TrainingData(Protocol):
 
     def describe(self) -> dict[str, object]:
         """Return the entries of config.json that say how clips are presented."""
+
+    def example(self) -> Tensor:
+        """Return an input of one clip, of which only the shape counts."""
 
     def new_model(self) -> nn.Module:
         """Build the model before training, the same each time, on its device."""

@@ -64,6 +64,10 @@ class FeatureData:
             }
         }
 
+    def example(self) -> Tensor:
+        """Return the shape of one row, on the meta device."""
+        return torch.empty(1, *self.rows.features.shape[1:], device="meta")
+
     def new_model(self) -> nn.Module:
         """Build the head before training, on its device."""
         head = self._head.create(self.rows, seed=self._seed)

@@ -17,7 +17,7 @@ from kinestore.store import KinestoreError, UsageError
 from kinestore.store.io.atomic import written_whole
 from kinestore.store.io.tensors import read_checkpoint_file
 
-FIT_FORMAT = 2
+FIT_FORMAT = 3
 
 _BEST, _MODEL, _OPTIMIZER = "best.", "model.", "optimizer."
 
@@ -34,6 +34,8 @@ class EpochRecord:
         validation_loss: Mean cross-entropy after the epoch, or None without a validation part.
         validation_accuracy: Accuracy after the epoch, or None.
         test_accuracy: Accuracy after the epoch; NaN without test clips.
+        train_top5: Accuracy of the five highest logits on the training clips, as `train_accuracy`.
+        test_top5: The same on the test clips after the epoch; NaN without test clips.
     """
 
     fold: str
@@ -43,6 +45,8 @@ class EpochRecord:
     validation_loss: float | None
     validation_accuracy: float | None
     test_accuracy: float
+    train_top5: float
+    test_top5: float
 
 
 @dataclass(kw_only=True, eq=False)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sklearn.utils.class_weight import compute_class_weight
 from torch import Tensor, nn
 
-from kinestore.heads import Epoch, Standardizer, TrainingConfig
+from kinestore.heads import Epoch, Standardizer, TrainingConfig, among_best
 from kinestore.heads.training.loop import Training
 from kinestore.heads.training.processes import Processes
 from kinestore.pipeline.runs.writer import Run
@@ -186,9 +186,12 @@ class FoldTrainer:
             labels = torch.from_numpy(self._data.rows.labels[fold.validation])
             loss = nn.functional.cross_entropy(logits, labels).item()
             accuracy = self._accuracy(logits, fold.validation)
-        tested = float("nan")
+        tested = tested_top5 = float("nan")
         if len(fold.test):
-            tested = self._accuracy(ready.predict(model, fold.test), fold.test)
+            logits = ready.predict(model, fold.test)
+            tested = self._accuracy(logits, fold.test)
+            labels = torch.from_numpy(self._data.rows.labels[fold.test])
+            tested_top5 = float(among_best(logits, labels, 5).mean())
         return EpochRecord(
             fold=fold.name,
             epoch=epoch.number,
@@ -197,6 +200,8 @@ class FoldTrainer:
             validation_loss=loss,
             validation_accuracy=accuracy,
             test_accuracy=tested,
+            train_top5=epoch.top5,
+            test_top5=tested_top5,
         )
 
     def _accuracy(self, logits: Tensor, rows: NDArray[np.int64]) -> float:

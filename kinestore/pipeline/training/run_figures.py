@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from kinestore.pipeline.plotting.run_charts import LinePanel
+from kinestore.pipeline.runs.best_and_last import BestAndLast, FoldCurve, summarize_curves
 from kinestore.pipeline.runs.predictions import Predictions
 from kinestore.pipeline.training.data import TrainingData
 from kinestore.pipeline.training.fit_state import EpochRecord
@@ -63,6 +64,25 @@ def fold_top1(
         fold.name: float((result.logits.argmax(1).numpy() == rows.labels[fold.test]).mean())
         for fold, result in zip(folds, results, strict=True)
     }
+
+
+def best_and_last_epochs(
+    folds: Sequence[Fold], results: Sequence[TrainedFold]
+) -> BestAndLast | None:
+    """Return the accuracies of the last epoch, the chosen one, and the best on the test clips."""
+    return summarize_curves(
+        [
+            FoldCurve(
+                name=fold.name,
+                num_test=len(fold.test),
+                top1=[epoch.test_accuracy for epoch in result.epochs],
+                top5=[epoch.test_top5 for epoch in result.epochs],
+                chosen=result.best_epoch if len(fold.validation) else None,
+            )
+            for fold, result in zip(folds, results, strict=True)
+        ],
+        unit="epoch",
+    )
 
 
 def best_epochs(folds: Sequence[Fold], results: Sequence[TrainedFold]) -> dict[str, int]:

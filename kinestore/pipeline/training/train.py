@@ -7,6 +7,7 @@ from pathlib import Path
 
 from kinestore.heads import HEAD_TRAINING, NETWORK_TRAINING, TrainingConfig
 from kinestore.heads.training.processes import Processes, join_processes
+from kinestore.pipeline.costs.run_cost import cost_of_model
 from kinestore.pipeline.runs.summary import RunSummary
 from kinestore.pipeline.runs.training_clips import write_training_clips
 from kinestore.pipeline.runs.writer import open_run, read_finished, versions
@@ -18,6 +19,7 @@ from kinestore.pipeline.training.fold_trainer import FoldTrainer
 from kinestore.pipeline.training.folds import choose_folds, score_folds
 from kinestore.pipeline.training.networks.clip_data import ClipData, FrameClips
 from kinestore.pipeline.training.run_figures import (
+    best_and_last_epochs,
     best_epochs,
     counts,
     epoch_panels,
@@ -120,6 +122,8 @@ def train(
                 **counts(clips, folds),
                 fold_top1=fold_top1(rows, folds, results),
                 best_epochs=best_epochs(folds, results),
+                cost=cost_of_model(saved.model, clips.example()),
+                best_and_last=best_and_last_epochs(folds, results),
                 num_changed=clips.num_changed,
                 weights_taken=clips.weights_taken,
                 untrained_classes=untrained_classes(rows, folds),

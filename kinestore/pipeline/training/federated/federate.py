@@ -14,6 +14,7 @@ from kinestore.federated.round_record import RoundRecord
 from kinestore.federated.simulation import CheckpointConfig
 from kinestore.heads import NETWORK_TRAINING, TrainingConfig
 from kinestore.heads.training.processes import join_processes
+from kinestore.pipeline.costs.run_cost import cost_of_model
 from kinestore.pipeline.plotting.partition_chart import draw_partition
 from kinestore.pipeline.plotting.run_charts import draw_clients
 from kinestore.pipeline.runs.client_partition import write_client_partition
@@ -23,6 +24,8 @@ from kinestore.pipeline.runs.training_clips import write_training_clips
 from kinestore.pipeline.runs.writer import Run, open_run, read_finished, versions
 from kinestore.pipeline.training.config import EvaluationConfig, FederationConfig
 from kinestore.pipeline.training.federated.figures import (
+    best_and_last_of,
+    client_rows,
     communication_of,
     counts_of,
     federated_figures,
@@ -59,6 +62,9 @@ _COLUMNS = (
     "bytes_up",
     "bytes_down",
     "seconds",
+    "top5",
+    "train_top1",
+    "train_top5",
 )
 
 _FOUR_CLIENTS = FederationConfig()
@@ -175,6 +181,10 @@ def federate(
                 ),
                 classes=rows.classes,
                 config=asked,
+                cost=cost_of_model(
+                    last.model, clips.example(), sent=communication["shared_parameters"]
+                ),
+                best_and_last=best_and_last_of(scored),
                 federation=federated_figures(trainer, results, scored, predictions, communication),
                 versions=versions(),
                 seconds=round(time.perf_counter() - started, 3),
@@ -224,6 +234,7 @@ def _writer(
             others = ";".join(f"{name}={value}" for name, value in record.others.items())
             row = {name: getattr(record, name) for name in _COLUMNS if name != "fold"}
             run.add({**row, "fold": fold, "others": others})
+            run.add_clients(client_rows(record, fold))
             done += 1
             if progress is not None:
                 note = "" if record.accuracy is None else f"accuracy {record.accuracy:.3f}"

@@ -1,7 +1,8 @@
 """Figures of a federated job, for its summary, communication.json and curves."""
 
+import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any, TypedDict
 
@@ -10,8 +11,10 @@ import torch
 
 from kinestore.federated.evaluation import plain_mean
 from kinestore.federated.privacy import privacy_of
+from kinestore.federated.round_record import RoundRecord
 from kinestore.heads import among_best
 from kinestore.pipeline.plotting.run_charts import LinePanel
+from kinestore.pipeline.runs.best_and_last import BestAndLast, FoldCurve, summarize_curves
 from kinestore.pipeline.runs.predictions import Predictions, count_by_client
 from kinestore.pipeline.runs.summary import FederatedFigures
 from kinestore.pipeline.training.data import TrainingData
@@ -88,6 +91,7 @@ def federated_figures(
         client_top1=own,
         client_top5=own_top5,
         client_sizes=[len(part) for part in last.partition.parts],
+        client_best_top1=_client_best(scored, num_clients),
         client_num_classes=[
             len(np.unique(trainer.data.rows.labels[part])) for part in last.partition.parts
         ],
@@ -123,6 +127,57 @@ def _client_top5(trainer: FederatedTrainer, scored: Sequence[FederatedFold]) -> 
     correct = among_best(logits, torch.from_numpy(labels), 5)
     each = [correct[owners == client] for client in range(trainer.federation.num_clients)]
     return [float(own.mean()) if len(own) else None for own in each]
+
+
+def best_and_last_of(scored: Sequence[FederatedFold]) -> BestAndLast | None:
+    """Return the accuracies of the last and the best round; clients have no validation part."""
+
+    def curve(values: Iterable[float | None]) -> list[float]:
+        return [math.nan if value is None else value for value in values]
+
+    return summarize_curves(
+        [
+            FoldCurve(
+                name=result.partition.fold.name,
+                num_test=len(result.partition.fold.test),
+                top1=curve(record.accuracy for record in result.history.rounds),
+                top5=curve(record.top5 for record in result.history.rounds),
+            )
+            for result in scored
+        ],
+        unit="round",
+    )
+
+
+def client_rows(record: RoundRecord, fold: str) -> list[dict[str, float | str | None]]:
+    """Return the rows of client_metrics.csv for one round."""
+    return [
+        {
+            "fold": fold,
+            "round": record.round,
+            "client": one.client,
+            "part": part,
+            "clips": one.num_clips,
+            "top1": one.top1 / one.num_clips,
+            "top5": one.top5 / one.num_clips,
+        }
+        for part, hits in {"train": record.train_hits, "test": record.test_hits}.items()
+        for one in hits
+        if one.num_clips
+    ]
+
+
+def _client_best(scored: Sequence[FederatedFold], num_clients: int) -> list[float | None]:
+    """Return each client's highest accuracy after any round; of folds, that of their clips."""
+    best, clips = np.zeros((2, num_clients))
+    for result in scored:
+        in_fold, counted = np.zeros((2, num_clients))
+        for record in result.history.rounds:
+            for one in record.test_hits:
+                in_fold[one.client] = max(in_fold[one.client], one.top1)
+                counted[one.client] = one.num_clips
+        best, clips = best + in_fold, clips + counted
+    return [float(most / total) if total else None for most, total in zip(best, clips, strict=True)]
 
 
 def _mean(fractions: Sequence[float | None]) -> float | None:

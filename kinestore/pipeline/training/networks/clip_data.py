@@ -109,6 +109,7 @@ class ClipData:
             in_segments=takes_segments(head),
             num_workers=processes.num_workers,
         )
+        self._shape: torch.Size | None = None
         keep_freed_memory()
 
     def describe(self) -> dict[str, object]:
@@ -119,6 +120,12 @@ class ClipData:
             "flip_pairs": list(self._given.flip_pairs),
             "test_views": {"clips": views.num_clips, "crops": views.num_crops},
         }
+
+    def example(self) -> Tensor:
+        """Return the shape of the first clip, on the meta device."""
+        if self._shape is None:
+            self._shape = self._first_clip().shape
+        return torch.empty(self._shape, device="meta")
 
     def new_model(self) -> nn.Module:
         """Build the network before training, on its device."""
@@ -152,6 +159,7 @@ class ClipData:
             UsageError: If the network does not take such clips.
         """
         clip = self._first_clip()
+        self._shape = clip.shape
         try:
             with torch.inference_mode():
                 model.eval()(clip)

@@ -53,7 +53,8 @@ def test_clips_are_assigned_as_asked_and_the_partition_is_drawn(
     assert sum(summary["client_sizes"]) == summary["num_train"]
     parts = ("num_train", "num_test", "num_left_out")
     assert sum(summary[name] for name in parts) == 60
-    assert (summary["num_left_out"] > 0) == partition.startswith("beta")
+    assert summary["num_left_out"] == summary["num_unused"]
+    assert (summary["num_unused"] > 0) == partition.startswith(("beta", "client-dirichlet"))
     assert (tmp_path / "partition.png").stat().st_size > 5000
 
 
@@ -93,7 +94,14 @@ def test_summary_adds_up_what_metrics_hold(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "summary.json").read_text()) == summary
     assert json.loads((tmp_path / "config.json").read_text())["job"] == "federate"
     pictures = ["clients.png", "confusion.png", "curves.png", "partition.png"]
-    others = ["communication.json", "config.json", "metrics.csv", "model.safetensors"]
+    others = [
+        "client_metrics.csv",
+        "state-0.safetensors",
+        "communication.json",
+        "config.json",
+        "metrics.csv",
+        "model.safetensors",
+    ]
     others += ["client_partition.parquet", "predictions.parquet", "summary.json"]
     others += ["training_clips.parquet"]
     assert {path.name for path in tmp_path.iterdir()} == {*pictures, *others}

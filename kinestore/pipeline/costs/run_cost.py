@@ -1,0 +1,30 @@
+"""The cost of a model that was trained, for the summary of its run."""
+
+from torch import Tensor, nn
+
+from kinestore.pipeline.costs.operations import Operations, count_operations, count_parameters
+from kinestore.pipeline.runs.summary import RunCost
+
+
+def cost_of_model(model: nn.Module, example: Tensor, *, sent: int | None = None) -> RunCost:
+    """Count the parameters of a trained model and the multiply-adds of one clip.
+
+    Args:
+        model: The model; it is not changed.
+        example: Input of one clip; only its shape counts.
+        sent: Parameters that a client sends; None in a central run.
+    """
+    counted: Operations | None
+    try:
+        counted = count_operations(model, example)
+    except (RuntimeError, NotImplementedError):  # a layer that needs numbers
+        counted = None
+    parameters, trainable = count_parameters(model)
+    return RunCost(
+        parameters=parameters,
+        trainable_parameters=trainable,
+        sent_parameters=sent,
+        macs=counted.macs if counted else None,
+        attention_macs=counted.attention_macs if counted else None,
+        input=list(example.shape),
+    )
