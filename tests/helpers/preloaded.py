@@ -22,7 +22,8 @@ import kinestore.pipeline.extraction.extract_videos, kinestore.pipeline.projecti
 import kinestore.pipeline.export, kinestore.pipeline.verification
 import kinestore.pipeline.training.federated.federate, kinestore.pipeline.training.train
 import kinestore.pipeline.runs.writer, kinestore.pipeline.plotting
-import h5py, matplotlib.figure, sklearn.manifold, sklearn.model_selection, sklearn.neighbors, umap
+import h5py, matplotlib.figure, sklearn.manifold, sklearn.model_selection, sklearn.neighbors
+import torch._dynamo  # an optimizer imports it with its first step
 """
 
 _SERVER = (
