@@ -75,6 +75,7 @@ class Cameras:
     """The clips of all clients, in memory."""
 
     name, size, num_segments, length, num_changed = "cameras", (SIDE, SIDE), SEGMENTS, FRAMES, 0
+    first_frames: int | None = None
 
     def __init__(self, parts: Sequence[NDArray[np.int64]], labels: NDArray[np.int64], *, seed: int):
         self.clip_ids = [f"{row:032x}" for row in range(len(labels))]

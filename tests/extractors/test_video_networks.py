@@ -111,7 +111,10 @@ def test_vectors_lead_to_the_scores_of_the_library_s_own_forward(
     network = network_of(name)
     batch = [extractor.prepare(noise_clip(seed)) for seed in (0, 1)]
     pixels = batch[0].pixels
-    assert pixels.shape[:2] == (network.num_frames, 3) and pixels.dtype == np.uint8
+    assert (
+        pixels.shape[:2] == (network.frames_for(extractors.FrameChoice(), name=name), 3)
+        and pixels.dtype == np.uint8
+    )
     alone = [extractor.embed([clip])[0].vector for clip in batch]
     assert alone[0].shape == extractor.spec.shape == (network.width,)
 

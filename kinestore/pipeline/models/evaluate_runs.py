@@ -21,6 +21,7 @@ from kinestore.pipeline.models.trained_model import TrainedModel, load_model
 from kinestore.pipeline.models.write_evaluation import check_folder, write_evaluation
 from kinestore.pipeline.runs.predictions import read_predictions
 from kinestore.pipeline.runs.training_clips import read_training_clips
+from kinestore.pipeline.training.folds import refuse_several_labels
 from kinestore.store import Features, Store, UsageError
 
 
@@ -123,6 +124,7 @@ def _choose_clips(
     rows: Features, classes: Sequence[str], runs: Sequence[str | Path]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], LeftOut]:
     """Return the classes and the numbers of the clips to test, and what is left out."""
+    refuse_several_labels(rows)
     seen = set().union(*(read_training_clips(run) for run in runs))
     number_of = {name: number for number, name in enumerate(classes)}
     names = [None if label < 0 else rows.classes[label] for label in rows.labels.tolist()]

@@ -45,7 +45,7 @@ def keep_labeled(features: Features) -> Features:
     Raises:
         UsageError: If a clip has several labels, or there are fewer than two classes.
     """
-    _refuse_several(features)
+    refuse_several_labels(features)
     kept = np.flatnonzero(features.labels >= 0)
     num_classes = len(np.unique(features.labels[kept]))
     if num_classes < 2:
@@ -56,15 +56,16 @@ def keep_labeled(features: Features) -> Features:
     return features.select(kept)
 
 
-def _refuse_several(features: Features) -> None:
+def refuse_several_labels(features: Features) -> None:
+    """Raise UsageError if a clip has several labels."""
     several = [row for row, labels in enumerate(features.label_sets) if labels]
     if several:
         first = several[0]
         listed = ", ".join(map(repr, features.label_sets[first][:5]))
         raise UsageError(
             f"labels: {len(several)} of {len(features.labels)} clips have several, such as "
-            f"{features.uris[first]} ({listed}), and training takes one of a clip; give each one "
-            "label in the manifest and extract again, which computes nothing twice"
+            f"{features.uris[first]} ({listed}), and training and evaluation take one; give each "
+            "one label in the manifest and extract again, which computes nothing twice"
         )
 
 

@@ -221,6 +221,16 @@ def parse_frames_name(name: str) -> ClipFormat:
     return found
 
 
+def first_frames_of(spec: FramesSpec) -> int | None:
+    """Return over how many first frames of a video clips reach; None for other frames."""
+    match spec.settings.get("sampling"):
+        case {"kind": "first", "frames": int(count), "longest": int(longest)} if count > 0:
+            return (count - 1) * (longest // count) + 1
+        case {"kind": "first"}:
+            return spec.shape[0]
+    return None
+
+
 def _parse(text: str) -> ClipFormat:
     match = _GRAMMAR.fullmatch(text)
     if match is None:

@@ -15,6 +15,7 @@ from kinestore.federated.communication_cost import Traffic
 from kinestore.heads import Standardizer, TrainingConfig
 from kinestore.heads.training.loop import full_precision, mixed_precision
 from kinestore.heads.training.processes import Processes
+from kinestore.pipeline.notes import tell
 from kinestore.pipeline.training.config import CENTER_VIEW, EvaluationViews
 from kinestore.pipeline.training.data import PreparedData
 from kinestore.pipeline.training.folds import keep_labeled
@@ -26,7 +27,11 @@ from kinestore.pipeline.training.networks.build_network import (
     takes_segments,
 )
 from kinestore.pipeline.training.networks.data.clip_samples import ClipSamples
-from kinestore.pipeline.training.networks.data.clip_source import ClipSource, open_source
+from kinestore.pipeline.training.networks.data.clip_source import (
+    ClipSource,
+    open_source,
+    padded_notes,
+)
 from kinestore.pipeline.training.networks.data.transforms import (
     MEAN,
     STD,
@@ -95,6 +100,7 @@ class ClipData:
         self._source = open_source(given.store, given.clips, num_clips=given.views.num_clips)
         found = rows_of_source(given.store, self._source)
         self.rows = keep_labeled(found)
+        tell(padded_notes(given.store, self._source))
         self.num_unlabeled = len(found.labels) - len(self.rows.labels)
         self.num_changed: int | None = self._source.num_changed
         self._given, self._head, self._training = given, head, training

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from kinestore.pipeline.training.networks.clip_data import rows_of_source
-from kinestore.pipeline.training.networks.data.clip_source import open_source
+from kinestore.pipeline.training.networks.data.clip_source import open_source, padded_notes
 from kinestore.pipeline.training.networks.data.prefetch import prefetch
 from kinestore.pipeline.training.networks.data.streamed_videos import StreamedVideos
 from kinestore.pipeline.video.errors import VideoError
@@ -287,3 +287,13 @@ def test_streamed_random_clips_are_drawn_by_seed(store: Store) -> None:
     assert all(np.diff(frames).tolist() == [3, 3, 3] for frames in drawn)
     assert len({frames[0] for frames in drawn}) > 10
     assert drawn[7] == numbers(source.training(clip_id, seed=7))
+
+
+@pytest.mark.parametrize("text", ["first:31@32", "first:4of41@32"])
+def test_videos_too_short_for_their_first_frames_are_counted(tmp_path: Path, text: str) -> None:
+    store = numbered_store(tmp_path / "videos", text)  # of 30 and 41 frames
+    for source in (open_source(store, "frames", num_clips=1), StreamedVideos(store, taken(text))):
+        (note,) = padded_notes(store, source)
+        assert "videos shorter than 31 frames, whose last frame is repeated" in note
+        assert note.endswith("1 of 2")
+    assert not list(padded_notes(store, StreamedVideos(store, taken("even:31@32"))))

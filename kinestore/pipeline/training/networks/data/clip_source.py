@@ -4,13 +4,14 @@ Shape legend: N clips of a video, S segments, L frames in a row, T = S * L frame
 height, W width.
 """
 
+from collections.abc import Iterator
 from typing import Protocol
 
 import numpy as np
 
 from kinestore.heads.support.seeds import derive_seed
 from kinestore.pipeline.training.networks.data.streamed_videos import ClipPixels, StreamedVideos
-from kinestore.pipeline.video.clip_format import parse_clip_formats
+from kinestore.pipeline.video.clip_format import first_frames_of, parse_clip_formats
 from kinestore.store import FramesSpec, Store, StoredFrames, UsageError
 
 
@@ -40,6 +41,7 @@ class ClipSource(Protocol):
         num_segments: S.
         length: L.
         num_changed: Clips left out because no file has their bytes anymore.
+        first_frames: First frames of a video that a clip reaches over, if it has the first ones.
     """
 
     name: str
@@ -48,6 +50,7 @@ class ClipSource(Protocol):
     num_segments: int
     length: int
     num_changed: int
+    first_frames: int | None
 
     def training(self, clip_id: str, *, seed: int) -> ClipPixels:
         """Read one clip, drawn by the seed: uint8, shape (T, H, W, 3)."""
@@ -79,7 +82,7 @@ class StoredClips:
                 "of each video; extract more segments"
             )
         self.num_segments = kept // num_clips
-        self.name = frames.spec.name
+        self.name, self.first_frames = frames.spec.name, first_frames_of(frames.spec)
         self.clip_ids = frames.clip_ids
         self.size = (frames.spec.shape[1], frames.spec.shape[2])
 
@@ -119,6 +122,20 @@ def segments_of(spec: FramesSpec) -> tuple[int, int]:
         case {"kind": "first" | "random"}:
             return 1, num_frames
     return num_frames, 1
+
+
+def padded_notes(store: Store, source: ClipSource) -> Iterator[str]:
+    """Yield a sentence on videos that are too short for their first frames."""
+    if source.first_frames is None:
+        return
+    rows = store.clips().select(["clip_id", "num_frames"]).to_pylist()
+    num_frames = {row["clip_id"]: row["num_frames"] for row in rows}
+    short = [one for one in source.clip_ids if num_frames.get(one, 0) < source.first_frames]
+    if short:
+        yield (
+            f"{source.name}: videos shorter than {source.first_frames} frames, whose last frame is "
+            f"repeated, as networks on frames take no mask: {len(short)} of {len(source.clip_ids)}"
+        )
 
 
 def open_source(store: Store, text: str, *, num_clips: int) -> ClipSource:

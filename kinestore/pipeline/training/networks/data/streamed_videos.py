@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
-from kinestore.pipeline.video.clip_format import ClipFormat, resize_to_cover
+from kinestore.pipeline.video.clip_format import ClipFormat, first_frames_of, resize_to_cover
 from kinestore.pipeline.video.errors import VideoError
 from kinestore.pipeline.video.frame_conversion import RgbConverter
 from kinestore.pipeline.video.identity import identify, unchanged
@@ -41,12 +41,13 @@ class StreamedVideos:
         size: (H, W) of every frame.
         num_segments: S.
         length: L.
+        first_frames: First frames of a video that a clip reaches over, if it has the first ones.
     """
 
     def __init__(self, store: Store, taken: ClipFormat) -> None:
         self.name, self._format = f"videos:{taken.name}", taken
         self.num_segments, self.length = taken.segments
-        self.size = taken.size[::-1]
+        self.size, self.first_frames = taken.size[::-1], first_frames_of(taken.spec)
         columns = ["clip_id", "uri", "num_frames"]
         rows = store.clips().select(columns).to_pylist()
         self._num_frames = {row["clip_id"]: row["num_frames"] for row in rows}
