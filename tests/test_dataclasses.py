@@ -29,6 +29,10 @@ def names_in(annotation: ast.AST) -> Iterator[str]:
         "ClassVar",
     ):
         return
+    if isinstance(annotation, ast.Subscript) and ast.unparse(annotation.value) == "Annotated":
+        kind = annotation.slice.elts[0] if isinstance(annotation.slice, ast.Tuple) else annotation
+        yield from names_in(kind)  # what follows it is no type
+        return
     if isinstance(annotation, ast.Constant) and isinstance(annotation.value, str):
         yield from names_in(ast.parse(annotation.value, mode="eval"))
     if isinstance(annotation, ast.Name):

@@ -48,7 +48,8 @@ def loop(
                 steps = torch.optim.SGD(model.parameters(), lr=RATE)
             for _ in range(LOCAL_EPOCHS):
                 steps.zero_grad()
-                nn.functional.cross_entropy(model(rows[own]), labels[own]).backward()
+                loss: Tensor = nn.functional.cross_entropy(model(rows[own]), labels[own])
+                loss.backward()  # type: ignore[no-untyped-call]
                 steps.step()
             for name, weight in model.named_parameters():
                 mean[name] += len(own) / total * weight.detach().double()
