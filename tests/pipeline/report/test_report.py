@@ -284,7 +284,7 @@ def test_other_models_have_a_line_each(tmp_path: Path) -> None:
 def test_a_line_goes_where_its_values_are(tmp_path: Path, central: Path) -> None:
     shutil.copytree(central, tmp_path / "run")
     header = ",".join(metrics(central)[0])
-    rows = ["test,1,4,0.5,,,0", "test,2,nan,0.5,,,0.5", "test,3,1,inf,,,1"]
+    rows = ["test,1,4,0.5,,,0,1,1", "test,2,nan,0.5,,,0.5,1,1", "test,3,1,inf,,,1,1,1"]
     (tmp_path / "run" / "metrics.csv").write_text("\n".join([header, *rows]))
     losses, accuracies = read_curves(tmp_path / "run", job="train")
     assert losses.lines["training"].steps == [1, 3]
@@ -296,7 +296,7 @@ def test_a_line_goes_where_its_values_are(tmp_path: Path, central: Path) -> None
     assert 'line2" points="44.0,234.0 257.0,122.0 470.0,10.0"' in page
 
 
-@pytest.mark.parametrize("row", ["test,1,4", "test,2,4,0.5,,,0,7,8", "", "test"])
+@pytest.mark.parametrize("row", ["test,1,4", "test,2,4,0.5,,,0,1,1,7", "", "test"])
 def test_a_row_of_another_length_is_refused(row: str, tmp_path: Path, central: Path) -> None:
     shutil.copytree(central, tmp_path / "run")
     header = ",".join(metrics(central)[0])
