@@ -14,7 +14,7 @@ from kinestore.pipeline.video.manifest_labels import LABELS, LabelLists
 from kinestore.pipeline.video.manifest_parquet import read_parquet
 from kinestore.pipeline.video.manifest_segments import SEGMENT_COLUMNS, segment_of_row
 from kinestore.pipeline.video.manifest_text import Table, read_delimited, read_lines
-from kinestore.pipeline.video.suffixes import suffix_of
+from kinestore.pipeline.video.suffixes import has_second_field, suffix_of
 from kinestore.store import Source, StoreError, UsageError
 from kinestore.store.io.addresses import open_storage
 from kinestore.store.io.local_storage import LocalStorage
@@ -163,7 +163,8 @@ def _sources(table: Table, columns: Columns, manifest: Storage) -> tuple[list[So
         num_repeated += source.uri in found
         if found.setdefault(source.uri, source) != source:
             raise UsageError(
-                f"{manifest.address}: names {source.uri} twice, with different columns"
+                f"{manifest.address}: names {source.uri} twice, with different columns; name the "
+                "ends of segments start_s and end_s (seconds) or start_frame and end_frame"
             )
     where = manifest.address
     notes = [note for cleaner in values.values() for note in cleaner.notes(where)]
@@ -187,6 +188,12 @@ def _check_row(
 ) -> None:
     place = columns.known["video"]
     video = (row[place] or "").strip()
+    if len(table.columns) == 1 and has_second_field(video):
+        raise UsageError(
+            f"{manifest.address}: line {number} is {video!r}, a video and a second field; give the "
+            "folder of the videos with --splits and this file, or a .csv with the columns video "
+            "and label"
+        )
     if not video or video.lower() == "nan":
         named = dict(zip(table.columns, row, strict=True))
         raise UsageError(f"{manifest.address}: a row names no video: {str(named)[:300]}")

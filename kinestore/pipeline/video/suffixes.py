@@ -49,6 +49,12 @@ def is_video_name(name: str) -> bool:
     return suffix_of(name) in VIDEO_SUFFIXES
 
 
+def has_second_field(line: str) -> bool:
+    """Return whether a line is the name of a video and a word, as official split lists have it."""
+    name, _, word = line.strip().replace("\t", " ").rpartition(" ")
+    return is_video_name(name.rstrip()) and not is_video_name(word)
+
+
 def is_hidden_name(name: str) -> bool:
     """Return whether one part of a path, a file's or folder's name, is hidden or the system's."""
     low = name.lower()
