@@ -80,7 +80,7 @@ def _by_client(records: Sequence[RoundRecord], num_clients: int) -> list[dict[st
     ]
 
 
-def _reduction(shared: int, head: int, views: Sequence[str]) -> dict[str, Any]:
+def _reduction(shared: int, head: int, views: Sequence[str]) -> dict[str, object]:
     """Return the share that is saved against sharing the frozen networks and the head.
 
     It is None where a frozen network's size is not known. A network on frames has none. A network
