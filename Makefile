@@ -4,6 +4,8 @@ PYTHON ?= $(firstword $(shell for python in python3 python3.13 python3.12 python
 	&& echo $$python; done))
 BIN := .venv/bin
 INSTALLED := .venv/installed
+# Two tests at a time on two cores: a second thread of each would only wait for the other's.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile
 OTHER_PYTHONS_TESTS := tests/test_dataclasses.py tests/test_house.py tests/store tests/federated tests/heads
 
 .PHONY: demo test other-pythons fuzz kills lint slow docs clean
@@ -12,16 +14,16 @@ demo: $(INSTALLED)
 	$(BIN)/kinestore demo
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile --durations=10 -m "not slow"
+	$(PYTEST) --durations=10 -m "not slow"
 
 slow: $(INSTALLED)
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile --durations=40 -m slow
+	$(PYTEST) --durations=40 -m slow
 
 fuzz: $(INSTALLED)
-	KINESTORE_FUZZ_EXAMPLES=10000 $(BIN)/python -m pytest -q -n 2 -m slow $(wildcard tests/*/test_*fuzz.py tests/*/*/test_*fuzz.py)
+	KINESTORE_FUZZ_EXAMPLES=10000 $(PYTEST) -m slow $(wildcard tests/*/test_*fuzz.py tests/*/*/test_*fuzz.py)
 
 kills: $(INSTALLED)
-	KINESTORE_KILLS=10 $(BIN)/python -m pytest -q -m slow $(wildcard tests/pipeline/*/test_kills.py)
+	KINESTORE_KILLS=10 $(PYTEST) -m slow $(wildcard tests/pipeline/*/test_kills.py)
 
 # The fast tests of the packages below the pipeline, with every other Python that is found on PATH or
 # in pyenv's folder: what differs between versions is the language and the packages, not the jobs.
