@@ -52,6 +52,9 @@ if TYPE_CHECKING:
     )
     from kinestore.pipeline.training.federated.partition_store import DividedClips, partition
     from kinestore.pipeline.training.networks.clip_data import FrameClips
+    from kinestore.pipeline.training.swarm.config import SWARM_TRAINING, SwarmConfig
+    from kinestore.pipeline.training.swarm.lr_scan import RateScan, lr_scan
+    from kinestore.pipeline.training.swarm.swarm import swarm
     from kinestore.pipeline.training.train import train
     from kinestore.pipeline.verification.findings import Finding, VerifyReport
     from kinestore.pipeline.verification.verify import verify
@@ -80,6 +83,7 @@ __all__ = [
     "CLIENT_NETWORK_TRAINING",
     "HEAD_TRAINING",
     "NETWORK_TRAINING",
+    "SWARM_TRAINING",
     "Algorithm",
     "CheckpointConfig",
     "Clip",
@@ -107,6 +111,7 @@ __all__ = [
     "ModelCost",
     "PredictedClips",
     "Progress",
+    "RateScan",
     "ReportResult",
     "RoundRecord",
     "RunSummary",
@@ -117,6 +122,7 @@ __all__ = [
     "StoreError",
     "StoreStatus",
     "StoredFrames",
+    "SwarmConfig",
     "TrainedModel",
     "TrainingConfig",
     "UmapConfig",
@@ -138,6 +144,7 @@ __all__ = [
     "extract",
     "federate",
     "load_model",
+    "lr_scan",
     "partition",
     "predict",
     "probe",
@@ -145,6 +152,7 @@ __all__ = [
     "select_keyframes",
     "simulate",
     "status",
+    "swarm",
     "train",
     "umap",
     "verify",
@@ -186,12 +194,14 @@ _HOMES = {
     "PredictedClips": "kinestore.pipeline.models",
     "RunSummary": "kinestore.pipeline.runs.summary",
     "SimulationOptions": "kinestore.federated.simulation",
+    "SWARM_TRAINING": "kinestore.pipeline.training.swarm.config",
     "Snapshot": "kinestore.store",
     "Source": "kinestore.store",
     "Store": "kinestore.store",
     "StoreError": "kinestore.store",
     "StoreStatus": "kinestore.store.status",
     "StoredFrames": "kinestore.store",
+    "SwarmConfig": "kinestore.pipeline.training.swarm.config",
     "TrainedModel": "kinestore.pipeline.models",
     "TrainingConfig": "kinestore.heads",
     "UmapConfig": "kinestore.pipeline.projection",
@@ -213,6 +223,8 @@ _HOMES = {
     "extract": "kinestore.pipeline.extract",
     "federate": "kinestore.pipeline.training.federated.federate",
     "load_model": "kinestore.pipeline.models",
+    "lr_scan": "kinestore.pipeline.training.swarm.lr_scan",
+    "RateScan": "kinestore.pipeline.training.swarm.lr_scan",
     "partition": "kinestore.pipeline.training.federated.partition_store",
     "predict": "kinestore.pipeline.models",
     "probe": "kinestore.pipeline.decode",
@@ -220,6 +232,7 @@ _HOMES = {
     "select_keyframes": "kinestore.pipeline.keyframes",
     "simulate": "kinestore.federated.simulation",
     "status": "kinestore.store.status",
+    "swarm": "kinestore.pipeline.training.swarm.swarm",
     "train": "kinestore.pipeline.training.train",
     "umap": "kinestore.pipeline.projection",
     "verify": "kinestore.pipeline.verification.verify",

@@ -35,6 +35,7 @@ from kinestore.pipeline.commands.store import (
     status_command,
     verify_command,
 )
+from kinestore.pipeline.commands.swarm import lr_scan_command, swarm_command
 from kinestore.pipeline.commands.train import train_command
 from kinestore.pipeline.commands.visualize import explain_command, keyframes_command, umap_command
 from kinestore.pipeline.commands.weights import weights_app
@@ -86,6 +87,8 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "train": train_command,
     "federate": federate_command,
     "partition": partition_command,
+    "swarm": swarm_command,
+    "lr-scan": lr_scan_command,
     "evaluate": evaluate_command,
     "predict": predict_command,
     "report": report_command,

@@ -21,6 +21,7 @@ import kinestore.__main__, kinestore.pipeline.extract, kinestore.pipeline.report
 import kinestore.pipeline.extraction.extract_videos, kinestore.pipeline.projection
 import kinestore.pipeline.export, kinestore.pipeline.verification
 import kinestore.pipeline.training.federated.federate, kinestore.pipeline.training.train
+import kinestore.pipeline.training.swarm.swarm
 import kinestore.pipeline.runs.writer, kinestore.pipeline.plotting
 import h5py, matplotlib.figure, sklearn.manifold, sklearn.model_selection, sklearn.neighbors
 import torch._dynamo  # an optimizer imports it with its first step

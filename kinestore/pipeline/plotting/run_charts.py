@@ -53,7 +53,8 @@ def draw_curves(path: Path, panels: Sequence[LinePanel], *, x_label: str) -> Non
 def _draw_panel(axes: Axes, panel: LinePanel) -> None:
     for number, (name, values) in enumerate(panel.lines.items()):
         steps = np.arange(1, values.shape[1] + 1)
-        color, mark = _COLORS[number], _MARKS[number]
+        color = _COLORS[number % len(_COLORS)]
+        mark = _MARKS[(number + number // len(_COLORS)) % len(_MARKS)]
         marker = "o" if len(steps) == 1 else ""  # a line through one point is invisible
         known = np.ma.masked_invalid(values)
         axes.plot(steps, known.mean(0), mark, marker=marker, color=color, label=name, lw=1.8)

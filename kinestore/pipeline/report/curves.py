@@ -59,7 +59,8 @@ def read_curves(run: Path, *, job: str) -> list[CurvePanel]:
     """
     try:
         rows = list(_rows(run / "metrics.csv"))
-        return _of_train(rows) if job == "train" else _of_federate(rows)
+        by_job = {"train": _of_train, "federate": _of_federate, "swarm": _of_swarm}
+        return by_job[job](rows)
     except FileNotFoundError:
         raise missing_file(run, "metrics.csv") from None
     except (OSError, csv.Error, ValueError, KeyError, TypeError) as error:
@@ -101,6 +102,25 @@ def _of_federate(rows: list[Row]) -> list[CurvePanel]:
         _panel(title, scored, losses, step="round", is_fraction=False),
         _panel("Accuracy on test clips", scored, accuracies, step="round", is_fraction=True),
     ]
+
+
+def _of_swarm(rows: list[Row]) -> list[CurvePanel]:
+    """Draw a line for each particle; the fold of all rows has no test clips."""
+    numbers = sorted({int(row["particle"]) for row in rows})
+    panels = []
+    for part in ("train", "validation", "test"):
+        own = [
+            {**row, f"particle {row['particle']}": row[f"{part}_accuracy"]}
+            for row in rows
+            if row[f"{part}_accuracy"]
+        ]
+        lines = {f"particle {number}": f"particle {number}" for number in numbers}
+        title = f"Accuracy on {_CLIPS_OF[part]} clips"
+        panels.append(_panel(title, own, lines, step="epoch", is_fraction=True))
+    return panels
+
+
+_CLIPS_OF = {"train": "training", "validation": "validation", "test": "test"}
 
 
 def _others(text: str) -> Row:

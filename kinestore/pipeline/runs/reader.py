@@ -16,7 +16,7 @@ MAX_FILE_BYTES = 64 << 20
 
 _AGAIN = "give its command again, without --resume"
 
-JOBS = ("train", "federate")
+JOBS = ("train", "federate", "swarm")
 
 
 def is_run(path: Path) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from kinestore.pipeline.runs.best_and_last import BestAndLast
 from kinestore.pipeline.runs.earlier_names import with_current_names
+from kinestore.pipeline.runs.swarm_figures import SwarmFigures
 from kinestore.store import UsageError
 
 
@@ -123,6 +124,7 @@ class RunSummary:
         cost: Parameters and multiply-adds of the model.
         best_and_last: Accuracies of the last epoch or round, the chosen and the best one.
         federation: Figures of a federated run.
+        swarm: Figures of a swarm's run.
     """
 
     path: Path
@@ -153,6 +155,7 @@ class RunSummary:
     cost: RunCost | None = None
     best_and_last: BestAndLast | None = None
     federation: FederatedFigures | None = None
+    swarm: SwarmFigures | None = None
 
     def __post_init__(self) -> None:
         for name in FRACTIONS:

@@ -59,8 +59,12 @@ class TrainingData(Protocol):
     def example(self) -> Tensor:
         """Return an input of one clip, of which only the shape counts."""
 
-    def new_model(self) -> nn.Module:
-        """Build the model before training, the same each time, on its device."""
+    def new_model(self, seed: int | None = None) -> nn.Module:
+        """Build the model before training, the same each time, on its device.
+
+        Args:
+            seed: Seed of the first weights; None for that of the job.
+        """
 
     def check(self, model: nn.Module) -> None:
         """Refuse a model that does not take these clips, before anything is written."""

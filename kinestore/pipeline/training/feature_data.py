@@ -68,9 +68,9 @@ class FeatureData:
         """Return the shape of one row, on the meta device."""
         return torch.empty(1, *self.rows.features.shape[1:], device="meta")
 
-    def new_model(self) -> nn.Module:
+    def new_model(self, seed: int | None = None) -> nn.Module:
         """Build the head before training, on its device."""
-        head = self._head.create(self.rows, seed=self._seed)
+        head = self._head.create(self.rows, seed=self._seed if seed is None else seed)
         if self._start is not None:
             self.weights_taken = self._start.load_into(head, classes=self.rows.classes)
         head = head.to(self._device)

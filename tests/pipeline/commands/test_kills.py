@@ -22,6 +22,8 @@ COMMANDS = {
     " --epochs 40 --resume",
     "federate": "federate {store} --features motion --head mlp:hidden=8 --out {out}/run"
     " --rounds 12 --checkpoint-every 2 --resume",
+    "swarm": "swarm {store} --features motion --head mlp:hidden=8 --out {out}/run --dynamic 2"
+    " --fitness loss --epochs 8 --resume",
     "umap": "umap {store} --features motion --out {out}/page.html",
     "report": "report {run} --store {store} --out {out}/report.html",
     "export": "export {store} --features motion --to {out}/export.h5",

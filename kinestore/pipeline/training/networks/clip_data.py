@@ -133,12 +133,13 @@ class ClipData:
             self._shape = self._first_clip().shape
         return torch.empty(self._shape, device="meta")
 
-    def new_model(self) -> nn.Module:
+    def new_model(self, seed: int | None = None) -> nn.Module:
         """Build the network before training, on its device."""
+        seed = self._seed if seed is None else seed
         classes, source, size = self.rows.classes, self._source, self._size
         if self._start is None:
             network = build_net(
-                self._head, num_classes=len(classes), source=source, size=size, seed=self._seed
+                self._head, num_classes=len(classes), source=source, size=size, seed=seed
             )
         else:
             network, self.weights_taken = start_net(
@@ -147,7 +148,7 @@ class ClipData:
                 source=source,
                 size=size,
                 start=self._start,
-                seed=self._seed,
+                seed=seed,
             )
             if self._training.freeze and BACKBONE in self.weights_taken:
                 raise UsageError(

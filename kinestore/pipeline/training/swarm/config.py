@@ -21,7 +21,12 @@ Transformer, 2023: of the first particle, and of the one that draws its rate."""
 _PULL, _PULL_OF_LAST = 0.2, 10.0
 
 SWARM_TRAINING = TrainingConfig(
-    epochs=20, batch_size=8, learning_rate=PEAK_RATE, weight_decay=0.0, optimizer="sgd", momentum=0
+    epochs=20,
+    batch_size=8,
+    learning_rate=PEAK_RATE,
+    weight_decay=0.0,
+    optimizer="sgd",
+    momentum=0.0,
 )
 """Default training of a particle: plain SGD, as in the paper; its rate is the particle's."""
 
@@ -168,3 +173,24 @@ def scanned_rates(peak: float, drawn: tuple[float, float], *, particles: int) ->
 def rate_text(rate: LearningRate) -> str:
     """Return a learning rate as the command line takes it: "0.01", or "1e-05:0.1"."""
     return ":".join(f"{one:g}" for one in rate) if isinstance(rate, tuple) else f"{rate:g}"
+
+
+def check_plain_sgd(training: TrainingConfig) -> None:
+    """Refuse settings that particles do not have."""
+    for name, value in {
+        "optimizer": "sgd",
+        "momentum": 0,
+        "schedule": "constant",
+        "warmup": 0,
+        "learning_rate": SWARM_TRAINING.learning_rate,
+    }.items():
+        if getattr(training, name) != value:
+            instead = (
+                "give learning_rates, one for each particle"
+                if name == "learning_rate"
+                else "leave it out"
+            )
+            raise UsageError(
+                f"{name}={getattr(training, name)!r}: particles of a swarm train by plain SGD, "
+                f"each at its own learning rate; {instead}"
+            )

@@ -104,6 +104,17 @@ def distances(positions: Sequence[Position], sizes: TensorSizes) -> NDArray[np.f
     return found
 
 
+def step_norms(swarm: Swarm, sizes: TensorSizes) -> NDArray[np.float64]:
+    """Return the L2 norm of each particle's own step of SGD, float64, shape (N,)."""
+    squares = np.zeros(len(swarm.after))
+    for name, part in blocks(sizes):
+        for own, (phi, x) in enumerate(zip(swarm.after, swarm.starts, strict=True)):
+            step = _value(phi, name, part) - _value(x, name, part)
+            squares[own] += float(step.dot(step))
+    found: NDArray[np.float64] = np.sqrt(squares)
+    return found
+
+
 def measured_at(swarm: Swarm, config: SwarmConfig) -> Sequence[Position]:
     """Return the positions between which a form of the dynamics measures distances."""
     return swarm.starts if config.mode == "paper" else swarm.after
