@@ -22,12 +22,13 @@ from rich.console import Console
 from rich.table import Table
 
 import kinestore as ks
-from kinestore.extractors import ExtractorOptions, evenly_spaced
+from kinestore.extractors import ExtractorOptions
 from kinestore.extractors.cnn import LITE0, FrameCnn, build
 from kinestore.pipeline.video.decoded_video import DecodedVideo
 from kinestore.pipeline.video.find_videos import find_videos
 from kinestore.pipeline.video.identity import identify
 from kinestore.pipeline.video.keyframes import luma_features, select_keyframes
+from kinestore.samplers import evenly_spaced
 from kinestore.store import Clip, Embedding, Store, ViewSpec
 
 T = TypeVar("T")

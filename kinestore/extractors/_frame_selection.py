@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinestore.extractors._clip import ClipFrames
-from kinestore.extractors._samplers import (
+from kinestore.extractors._sampling import MAX_FRAMES, Sampling, read_sampling
+from kinestore.samplers import (
     center_segments,
     consecutive_clips,
     evenly_spaced,
@@ -16,7 +17,6 @@ from kinestore.extractors._samplers import (
     random_clip,
     stepped_frames,
 )
-from kinestore.extractors._sampling import MAX_FRAMES, Sampling, read_sampling
 from kinestore.store import UsageError
 
 SPACES = ("luma", "cnn")

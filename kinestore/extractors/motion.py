@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from kinestore.extractors._base import ExtractorOptions, PreparedClip
 from kinestore.extractors._clip import ClipFrames
-from kinestore.extractors._samplers import evenly_spaced
+from kinestore.samplers import evenly_spaced
 from kinestore.store import Embedding, UsageError, ViewSpec
 
 NAMES = ("motion",)

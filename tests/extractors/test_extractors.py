@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 
 from kinestore import extractors
-from kinestore.extractors import embed_clip, evenly_spaced
+from kinestore.extractors import embed_clip
 from kinestore.heads.support.device import choose_device
 from kinestore.pipeline.video.decoded_video import DecodedVideo
+from kinestore.samplers import evenly_spaced
 from kinestore.store import UsageError
 from tests.helpers.networks import Clip
 from tests.helpers.numbered import make_video

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from kinestore import extractors
-from kinestore.extractors import Extractor, evenly_spaced
+from kinestore.extractors import Extractor
 from kinestore.extractors._runner import Runner
+from kinestore.samplers import evenly_spaced
 
 
 class Clip:

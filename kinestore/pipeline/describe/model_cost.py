@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from kinestore import extractors, heads
+from kinestore.extractors.architectures import architecture_of
 from kinestore.pipeline.costs.measurement import measure_clip
 from kinestore.pipeline.costs.operations import count_operations, count_parameters
 from kinestore.pipeline.training.model_spec import read_choice, read_head
@@ -71,7 +72,7 @@ def cost_of_extractor(name: str, *, measure: bool) -> ModelCost:
     Raises:
         UsageError: If there is none of this name.
     """
-    found = extractors.architecture_of(name)
+    found = architecture_of(name)
     if found is None:
         return ModelCost(
             name=name,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from kinestore.pipeline.video.decoded_video import DecodedVideo
 from kinestore.pipeline.video.open_video import MAX_PIXELS
-from kinestore.pipeline.video.samplers import (
+from kinestore.samplers import (
     center_segments,
     consecutive_clips,
     evenly_spaced,

@@ -327,9 +327,9 @@ def test_one_decode_serves_embeddings_and_frames(
 ) -> None:
     decoded: list[str] = []
 
-    def decode(path: str) -> DecodedVideo:
+    def decode(path: str, **choices: Any) -> DecodedVideo:
         decoded.append(Path(path).name)
-        return DecodedVideo(path)
+        return DecodedVideo(path, **choices)
 
     monkeypatch.setattr(decode_and_embed, "DecodedVideo", decode)
     takers: dict[str, Any] = {"motion": extractors.create("motion"), **parse_clip_formats(KINDS)}
@@ -443,8 +443,9 @@ def test_what_is_not_in_the_grammar_is_one_sentence(text: str) -> None:
     with pytest.raises(UsageError) as raised:
         parse_clip_formats([text])
     assert str(raised.value) == (
-        f"frames={text!r}: must be segments:SxL@SIZE, even:T@SIZE or first:T@SIZE, with SIZE a "
-        "side in pixels or WIDTHxHEIGHT, such as segments:8x5@256"
+        f"frames={text!r}: must be segments:SxL@SIZE, even:T@SIZE, step:T@SIZE, first:T@SIZE, "
+        "first:NofL@SIZE or pieces:PxL@SIZE, with SIZE a side in pixels or WIDTHxHEIGHT, such as "
+        "segments:8x5@256"
     )
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torchvision.transforms import functional
 
-from kinestore.pipeline.video.samplers import (
+from kinestore.samplers import (
     center_crop,
     center_segments,
     consecutive_clips,

@@ -14,7 +14,7 @@ from kinestore.pipeline.training.networks.data.clip_source import open_source, p
 from kinestore.pipeline.training.networks.data.prefetch import prefetch
 from kinestore.pipeline.training.networks.data.streamed_videos import StreamedVideos
 from kinestore.pipeline.video.errors import VideoError
-from kinestore.pipeline.video.samplers import center_segments
+from kinestore.samplers import center_segments
 from kinestore.store import FramesSpec, Source, Store, StoreError, UsageError
 from tests.helpers.filmed import keep, numbered_store, taken
 from tests.helpers.numbered import make_video, read_number

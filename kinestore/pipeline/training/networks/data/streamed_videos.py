@@ -16,14 +16,14 @@ from kinestore.pipeline.video.frame_conversion import RgbConverter
 from kinestore.pipeline.video.identity import identify, unchanged
 from kinestore.pipeline.video.local_copy import is_remote, local_video
 from kinestore.pipeline.video.reader import VideoReader
-from kinestore.pipeline.video.samplers import (
+from kinestore.pipeline.video.segment import frames_of, split_uri
+from kinestore.samplers import (
     FrameIndices,
     consecutive_clips,
     random_clip,
     random_segments,
     uniform_clips,
 )
-from kinestore.pipeline.video.segment import frames_of, split_uri
 from kinestore.store import Store, UsageError
 
 ClipPixels = NDArray[np.uint8]

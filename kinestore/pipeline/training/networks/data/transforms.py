@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from kinestore.heads.support.seeds import derive_seed
-from kinestore.pipeline.video.samplers import three_crop
+from kinestore.samplers import three_crop
 from kinestore.store import UsageError
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -4,7 +4,6 @@ Every function is pure: it takes counts and returns frame indices, without decod
 [0, num_frames) and never decrease within a clip: past the end the last frame repeats, as in the
 released code of TDN (I3D and mmaction2 start again at the first frame instead, which shows the
 network a jump that is not in the video). A count below 1 or a negative seed is a UsageError.
-`pipeline.video.samplers` has them as public names.
 
 Shape legend: T frames of the video, S segments, N clips, L frames of a clip.
 """
