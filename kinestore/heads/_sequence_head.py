@@ -37,8 +37,7 @@ def classifier(
     """
     check_sizes({"num_classes": num_classes} | ({} if dense is None else {"dense": dense}))
     check_fractions({"dropout": dropout})
-    if not 0 <= noise < math.inf:
-        raise UsageError(f"noise={noise}: must be 0 or more and finite")
+    _check_noise(noise)
     if dense is None:
         return nn.Sequential(nn.Dropout(dropout), nn.Linear(width, num_classes))
     return nn.Sequential(
@@ -48,6 +47,23 @@ def classifier(
         nn.Dropout(dropout),
         nn.Linear(dense, num_classes),
     )
+
+
+def transfer_classifier(*, width: int, num_classes: int, dense: int, noise: float) -> nn.Sequential:
+    """Build Linear, noise, LeakyReLU, Linear: the classifier of the notebooks' transfer runs."""
+    check_sizes({"num_classes": num_classes, "dense": dense})
+    _check_noise(noise)
+    return nn.Sequential(
+        nn.Linear(width, dense),
+        GaussianNoise(noise),
+        nn.LeakyReLU(0.1),
+        nn.Linear(dense, num_classes),
+    )
+
+
+def _check_noise(noise: float) -> None:
+    if not 0 <= noise < math.inf:
+        raise UsageError(f"noise={noise}: must be 0 or more and finite")
 
 
 def check_sizes(sizes: Mapping[str, int]) -> None:

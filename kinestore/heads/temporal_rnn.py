@@ -14,7 +14,7 @@ column of ones to the frames, whose weights are the bias.
 Done differently:
     Weights use torch's default initialization, not Glorot and orthogonal, and the forget gate of
     an LSTM has no bias of 1.
-    The notebooks' transfer runs add noise after the hidden layer; ours is always before it.
+    The cell "gru_paper" is the GRU of Eqs. 23 to 26 to the letter, which no notebook has.
 
 Shape legend: B batch, T time, D width, K classes.
 """
@@ -25,13 +25,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
+from kinestore.heads._printed_gru import PrintedGru
 from kinestore.heads._sequence_head import (
     check_fractions,
     check_sizes,
     classifier,
     real_frames,
+    transfer_classifier,
 )
 from kinestore.store import UsageError
+
+Recurrent = nn.RNNBase | PrintedGru
+"""A layer that returns its outputs and its last states."""
+
+_FORMS = ("collaborative", "transfer")
 
 
 def build(
@@ -43,23 +50,30 @@ def build(
     bidirectional: bool = False,
     dense: int = 1024,
     input_dropout: float = 0.0,
-    noise: float = 0.1,
-    dropout: float = 0.4,
+    noise: float | None = None,
+    dropout: float | None = None,
+    form: str = "collaborative",
 ) -> nn.Module:
     """Build recurrent layer, last state, noise, Linear, ReLU, dropout, Linear.
+
+    That is the form of the paper's collaborative runs. The form "transfer", of the notebooks' runs
+    on stored features, is recurrent layer, last state, Linear, noise, LeakyReLU, Linear.
 
     Args:
         in_features: D, width of a frame, 1 or more.
         num_classes: K, 1 or more.
-        cell: "gru" or "lstm".
+        cell: "gru", "lstm", or "gru_paper", which reads forward only.
         units: Width of the state, 1 or more.
         bidirectional: Whether a second layer reads backward; the two last states are
             concatenated, the forward one first.
         dense: Width of the classifier's hidden layer, 1 or more.
         input_dropout: Fraction of the D columns dropped in training, the same for all frames of a
             clip, from 0 to below 1; the notebooks' transfer runs have 0.5.
-        noise: Standard deviation of the noise added to the state in training, 0 or more.
-        dropout: Fraction of the hidden layer dropped in training, from 0 to below 1.
+        noise: Standard deviation of the noise added in training, 0 or more; None for 0.1, and for
+            0.4 in the form "transfer".
+        dropout: Fraction of the hidden layer dropped in training, from 0 to below 1; None for 0.4.
+            The form "transfer" has no dropout.
+        form: "collaborative" or "transfer".
 
     Returns:
         A `TemporalRnn`.
@@ -71,17 +85,24 @@ def build(
     check_fractions({"input_dropout": input_dropout})
     if cell not in _CELLS:
         raise UsageError(f"cell={cell!r}: must be one of {', '.join(_CELLS)}")
+    if form not in _FORMS:
+        raise UsageError(f"form={form!r}: must be one of {', '.join(_FORMS)}")
+    if form == "transfer" and dropout is not None:
+        raise UsageError(f"dropout={dropout}: the form 'transfer' has none; leave it out")
+    sizes = {"width": units * (1 + bidirectional), "num_classes": num_classes, "dense": dense}
+    if form == "transfer":
+        last = transfer_classifier(noise=0.4 if noise is None else noise, **sizes)
+    else:
+        last = classifier(
+            noise=0.1 if noise is None else noise,
+            dropout=0.4 if dropout is None else dropout,
+            **sizes,
+        )
     return TemporalRnn(
         in_features=in_features,
         cell=_CELLS[cell](in_features, units, bidirectional),
         input_dropout=input_dropout,
-        classifier=classifier(
-            width=units * (1 + bidirectional),
-            num_classes=num_classes,
-            dense=dense,
-            noise=noise,
-            dropout=dropout,
-        ),
+        classifier=last,
     )
 
 
@@ -96,7 +117,7 @@ class TemporalRnn(nn.Module):
     """
 
     def __init__(
-        self, *, in_features: int, cell: nn.RNNBase, input_dropout: float, classifier: nn.Module
+        self, *, in_features: int, cell: Recurrent, input_dropout: float, classifier: nn.Module
     ) -> None:
         super().__init__()
         self.in_features = in_features
@@ -146,4 +167,14 @@ def _lstm(in_features: int, units: int, bidirectional: bool) -> nn.RNNBase:
     )
 
 
-_CELLS: dict[str, Callable[[int, int, bool], nn.RNNBase]] = {"gru": _gru, "lstm": _lstm}
+def _gru_as_printed(in_features: int, units: int, bidirectional: bool) -> PrintedGru:
+    if bidirectional:
+        raise UsageError("bidirectional=True: gru_paper reads forward only; take gru")
+    return PrintedGru(in_features, units)
+
+
+_CELLS: dict[str, Callable[[int, int, bool], Recurrent]] = {
+    "gru": _gru,
+    "lstm": _lstm,
+    "gru_paper": _gru_as_printed,
+}

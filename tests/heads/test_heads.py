@@ -56,6 +56,8 @@ LITTLE: dict[str, tuple[dict[str, Any], tuple[int, ...]]] = {
     "temporal_rnn": ({"units": 16, "dense": 16}, (64, 4, 5)),
     "temporal_transformer": ({"dense": 16}, (64, 4, 5)),
     "c3d": ({"num_frames": 2, "size": 32}, (4, 2, 3, 32, 32)),
+    "cnn_rnn": ({"trunk": "resnet18", "units": 16, "dense": 16}, (4, 2, 3, 32, 32)),
+    "cnn_transformer": ({"trunk": "resnet18", "dense": 16}, (4, 2, 3, 32, 32)),
     "correlation": (NARROW, (2, 4, 3, 64, 64)),
     "differential": ({"num_segments": 3, **NARROW}, (2, 3, 5, 3, 64, 64)),
 }

@@ -193,6 +193,8 @@ CLASSIFIERS: dict[str, dict[str, Any]] = {
     "differential": {"layers": (1, 1, 1, 1), "width": 16},
     "correlation": {"layers": (1, 1, 1, 1), "width": 16},
     "c3d": {"num_frames": 2, "size": 32},
+    "cnn_rnn": {"trunk": "resnet18", "units": 8},
+    "cnn_transformer": {"trunk": "resnet18"},
 }
 
 

@@ -77,10 +77,20 @@ class FrameOptions(Group):
         ),
     ] = None
 
+    augmentation: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Augmentation of training clips: crop for multi-scale crops and flips, or affine "
+            "for one small rotation, shift and zoom of all frames, without flips. [default: crop]",
+            rich_help_panel=NETWORKS,
+        ),
+    ] = None
+
     def clips_of(self, store: "Store") -> "FrameClips | None":
         """Return clips of frames with these options, or None where none was given."""
         given = (self.size, self.flip_pair or None, self.test_clips, self.test_crops)
-        if all(value is None for value in given):
+        if all(value is None for value in (*given, self.augmentation)):
             return None
         from kinestore.pipeline.training.config import EvaluationViews
         from kinestore.pipeline.training.networks.clip_data import FrameClips
@@ -93,6 +103,7 @@ class FrameOptions(Group):
             size=self.size,
             flip_pairs=self.flip_pair or (),
             views=views,
+            augmentation=either(self.augmentation, "crop"),
         )
 
 

@@ -133,7 +133,7 @@ RECIPES: Mapping[str, Recipe] = {
     ),
     "pso-transformer": Recipe(
         source=_PSO,
-        head="temporal_transformer:positions=learned,attention_dropout=0.3",
+        head="temporal_transformer:positions=learned,dense=none,dropout=0.5",
         learning={
             "optimizer": "adam",
             "learning_rate": 1e-3,
@@ -144,11 +144,10 @@ RECIPES: Mapping[str, Recipe] = {
             "standardize": "none",
         },
         train={"epochs": 100},
-        chosen="the head keeps its hidden layer of 1024 and noise, which the notebooks do not have",
     ),
     "pso-rnn": Recipe(
         source=_PSO,
-        head="temporal_rnn:cell=lstm,units=2048,input_dropout=0.5,noise=0.4",
+        head="temporal_rnn:cell=lstm,units=2048,input_dropout=0.5,form=transfer",
         learning={
             "optimizer": "sgd",
             "momentum": 0.0,
@@ -160,7 +159,6 @@ RECIPES: Mapping[str, Recipe] = {
             "standardize": "none",
         },
         train={"epochs": 100},
-        chosen="the noise comes before the hidden layer, which has ReLU and dropout",
     ),
 }
 

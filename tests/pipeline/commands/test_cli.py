@@ -104,7 +104,7 @@ def test_federate_writes_a_row_a_round(embedded: Path, tmp_path: Path) -> None:
         (
             ["train", "STORE", "--features", "made", "--head", "x", "--out", "R"],
             2,
-            "one of c3d, correlation, differential, gated_fusion, mlp",
+            "one of c3d, cnn_rnn, cnn_transformer, correlation, differential, gated_fusion, mlp",
         ),
         (["train", "STORE", "--features", "made", "--epochs", "0", "--out", "R"], 2, "epochs=0"),
         (["train", "STORE", "--features", "made", "--cv", "x", "--out", "R"], 2, "cv='x'"),

@@ -43,6 +43,8 @@ from kinestore.pipeline.training.start_weights import read_start
 from kinestore.store import Features, Store, UsageError
 from kinestore.store.load import describe_clips
 
+AUGMENTATIONS = ("crop", "affine")
+
 COLOR_SCALING = Standardizer(mean=np.array(MEAN), std=np.array(STD))
 """Scaling of a network's input, by color channel, of pixels from 0 to 1."""
 
@@ -58,6 +60,8 @@ class FrameClips:
             side where it is None.
         flip_pairs: Pairs of classes, as "left,right", that flipping exchanges.
         views: Views of a test video whose logits are averaged.
+        augmentation: Of training clips: "crop" for multi-scale crops and flips, or "affine" for one
+            small rotation, shift and zoom of all frames, without flips.
     """
 
     store: Store
@@ -65,6 +69,18 @@ class FrameClips:
     size: int | None = None
     flip_pairs: Sequence[str] = ()
     views: EvaluationViews = CENTER_VIEW
+    augmentation: str = "crop"
+
+    def __post_init__(self) -> None:
+        if self.augmentation not in AUGMENTATIONS:
+            raise UsageError(
+                f"augmentation={self.augmentation!r}: must be {' or '.join(AUGMENTATIONS)}"
+            )
+        if self.augmentation != "crop" and self.flip_pairs:
+            raise UsageError(
+                f"flip_pair={self.flip_pairs[0]!r}: augmentation={self.augmentation!r} never flips "
+                "a clip; leave it out"
+            )
 
 
 class ClipData:
@@ -120,11 +136,12 @@ class ClipData:
 
     def describe(self) -> dict[str, object]:
         """Return the entries of config.json that say how clips are presented."""
-        views = self._given.views
+        views, augmentation = self._given.views, self._given.augmentation
         return {
             "size": self._size,
             "flip_pairs": list(self._given.flip_pairs),
             "test_views": {"clips": views.num_clips, "crops": views.num_crops},
+            **({} if augmentation == "crop" else {"augmentation": augmentation}),
         }
 
     def example(self) -> Tensor:

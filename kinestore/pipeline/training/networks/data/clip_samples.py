@@ -17,6 +17,7 @@ from torch import Tensor
 from kinestore.heads.training.samples import EpochSamples, Passes
 from kinestore.pipeline.training.config import EvaluationViews
 from kinestore.pipeline.training.networks.data import transforms
+from kinestore.pipeline.training.networks.data.affine import Affine, apply_affine, draw_affine
 from kinestore.pipeline.training.networks.data.clip_source import ClipSource
 from kinestore.pipeline.training.networks.data.prefetch import prefetch
 
@@ -27,13 +28,13 @@ class AugmentedClip:
 
     Attributes:
         clip_id: Identity of the clip.
-        crop: Where its frames are cropped, and whether they are flipped.
+        crop: Where its frames are cropped and whether they are flipped, or how they are mapped.
         label: Its class, or that of its mirror image.
         seed: Seed of the choice of frames.
     """
 
     clip_id: str
-    crop: transforms.Crop
+    crop: transforms.Crop | Affine
     label: int
     seed: int
 
@@ -50,6 +51,7 @@ class ClipSamples:
         size: Side of the network's input in pixels.
         in_segments: Whether the network takes (B, S, L, 3, H, W), and not (B, T, 3, H, W).
         num_workers: Threads that read clips.
+        affine: Whether training clips are mapped by one affine map each, and not cropped.
     """
 
     source: ClipSource
@@ -59,6 +61,7 @@ class ClipSamples:
     size: int
     in_segments: bool
     num_workers: int
+    affine: bool = False
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -75,6 +78,9 @@ class ClipSamples:
             transforms.augmentation_seed(purpose, seed, epoch=epoch, clip_id=clip_id)
             for purpose in ("cut", "frames")
         )
+        if self.affine:
+            affine = draw_affine(crop_seed)
+            return AugmentedClip(clip_id=clip_id, crop=affine, label=label, seed=frames_seed)
         crop = transforms.draw_crop(*self.source.size, size=self.size, seed=crop_seed)
         if crop.flip:
             label = int(self.flipped_class[label])
@@ -96,7 +102,7 @@ class ClipSamples:
             for positions in passes:
                 frames = zip(positions, itertools.islice(loaded, len(positions)), strict=True)
                 cropped = [
-                    transforms.crop(each.to(device), clips[position].crop, size=self.size)
+                    _shown(each.to(device), clips[position].crop, size=self.size)
                     for position, each in frames
                 ]
                 yield self._ready(torch.stack(cropped))
@@ -131,6 +137,7 @@ class ClipSamples:
             "labels": self.labels.tolist(),
             "flipped": self.flipped_class.tolist(),
             "size": self.size,
+            **({"affine": True} if self.affine else {}),
         }
         return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
 
@@ -146,3 +153,10 @@ class ClipSamples:
             segments = self.source.num_segments, self.source.length
             ready = ready.reshape(*ready.shape[:-4], *segments, *ready.shape[-3:])
         return ready
+
+
+def _shown(frames: Tensor, where: transforms.Crop | Affine, *, size: int) -> Tensor:
+    """Return the frames of a training clip, uint8, shape (T, 3, size, size)."""
+    if isinstance(where, Affine):
+        return apply_affine(frames, where, size=size)
+    return transforms.crop(frames, where, size=size)
