@@ -7,7 +7,7 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from kinestore.heads import TrainingConfig
 from kinestore.heads.training.loop import Diverged, Epoch, OnGradients, Training
@@ -56,11 +56,13 @@ class LocalSamples:
         samples: Rows of features or clips of frames.
         config: How to train; its epochs are the local epochs.
         processes: Where to train; a single process.
+        class_weights: Weight of each class in the loss, float32, shape (K,); None for equal ones.
     """
 
     samples: Samples
     config: TrainingConfig
     processes: Processes = ONE_PROCESS
+    class_weights: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -84,6 +86,7 @@ class LocalSamples:
             seed=seed,
             processes=self.processes,
             on_gradients=on_gradients,
+            class_weights=self.class_weights,
         )
         last = NO_EPOCH
         try:
@@ -100,4 +103,6 @@ class LocalSamples:
     def identity(self) -> str:
         """Return a hash of every value and setting."""
         text = f"{self.config!r}/{self.samples.identity()}"
+        if self.class_weights is not None:
+            text += f"/{self.class_weights.tolist()}"
         return hashlib.sha256(text.encode()).hexdigest()

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 from kinestore.federated.state import Arrays
 from kinestore.heads import among_best
@@ -49,17 +50,19 @@ class ModelScores:
     Attributes:
         top1: Fraction of the samples, or the plain mean over clients with their own models.
         top5: The same for the five highest logits.
+        loss: Mean cross-entropy, over the same.
         clients: Hits of each client, where samples belong to clients.
     """
 
     top1: float
     top5: float
+    loss: float
     clients: tuple[ClientHits, ...]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class HeldOut:
-    """Test samples.
+    """Test or validation samples.
 
     Attributes:
         labels: int64, shape (N,).
@@ -91,10 +94,11 @@ class HeldOut:
             model: A network to work in.
             arrays: State dict to load.
         """
-        found = self._find(model, arrays, np.arange(len(self.labels)))
+        found, losses = self._find(model, arrays, np.arange(len(self.labels)))
         return ModelScores(
-            top1=_share(found[0]),
-            top5=_share(found[1]),
+            top1=_mean(found[0]),
+            top5=_mean(found[1]),
+            loss=_mean(losses),
             clients=tuple(
                 ClientHits.of(client, found[:, part])
                 for client, part in enumerate(self.parts or ())
@@ -113,32 +117,33 @@ class HeldOut:
             num_clients: C.
         """
         every = np.arange(len(self.labels))
-        hits, shares = [], []
+        hits, means = [], []
         for client in range(num_clients):
             part = every if self.parts is None else self.parts[client]
-            found = self._find(model, {**common, **private.get(client, {})}, part)
+            found, losses = self._find(model, {**common, **private.get(client, {})}, part)
             hits.append(ClientHits.of(client, found))
-            shares.append([_share(kind) for kind in found])
-        top1, top5 = zip(*shares, strict=True)
-        return ModelScores(top1=plain_mean(top1), top5=plain_mean(top5), clients=tuple(hits))
+            means.append([_mean(values) for values in (*found, losses)])
+        top1, top5, loss = map(plain_mean, zip(*means, strict=True))
+        return ModelScores(top1=top1, top5=top5, loss=loss, clients=tuple(hits))
 
     def _find(
         self, model: nn.Module, arrays: Arrays, numbers: NDArray[np.int64]
-    ) -> NDArray[np.bool_]:
-        """Return whether the label is the best, and among the five best: shape (2, n)."""
+    ) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
+        """Return whether the label is the best, and among the five best: (2, n); and losses (n)."""
         if not len(numbers):
-            return np.zeros((2, 0), np.bool_)
+            return np.zeros((2, 0), np.bool_), np.zeros(0, np.float32)
         model.load_state_dict(dict(arrays))
         logits, labels = self.predict(model, numbers), self.labels[numbers]
-        return np.stack([(logits.argmax(1) == labels).numpy(), among_best(logits, labels, 5)])
+        hits = np.stack([(logits.argmax(1) == labels).numpy(), among_best(logits, labels, 5)])
+        return hits, cross_entropy(logits, labels, reduction="none").float().numpy()
 
 
-def _share(found: NDArray[np.bool_]) -> float:
-    """Return the fraction that is True; NaN of none."""
-    return float(found.mean(dtype=np.float64)) if len(found) else float("nan")
+def _mean(values: NDArray[np.bool_] | NDArray[np.float32]) -> float:
+    """Return the mean, of hits the fraction; NaN of none."""
+    return float(values.mean(dtype=np.float64)) if len(values) else float("nan")
 
 
-def plain_mean(fractions: Sequence[float]) -> float:
-    """Return the mean over clients that have a fraction, each counted once; NaN without any."""
-    known = [fraction for fraction in fractions if fraction == fraction]
+def plain_mean(values: Sequence[float]) -> float:
+    """Return the mean over clients that have a value, each counted once; NaN without any."""
+    known = [value for value in values if value == value]
     return float(torch.tensor(known, dtype=torch.float64).mean())

@@ -31,6 +31,9 @@ class RoundRecord:
         bytes_up: Bytes sent to the server, buffers included.
         bytes_down: Bytes sent to the clients.
         seconds: Wall time, evaluation included.
+        validation_loss: Mean cross-entropy of the new model on the validation rows; where clients
+            have private parts, the plain mean over clients of their own models'. None without them.
+        validation_accuracy: Top-1 on the validation rows, as `accuracy`.
     """
 
     round: int
@@ -49,6 +52,8 @@ class RoundRecord:
     bytes_up: int
     bytes_down: int
     seconds: float
+    validation_loss: float | None = None
+    validation_accuracy: float | None = None
 
     @property
     def clients(self) -> int:

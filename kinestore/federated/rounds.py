@@ -11,11 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from kinestore.federated.best_round import BestRound, lowest_loss
 from kinestore.federated.client_data import LocalData
 from kinestore.federated.client_update import LocalConfig, LocalResult, local_update
 from kinestore.federated.communication_cost import round_traffic
 from kinestore.federated.config import RoundsConfig
-from kinestore.federated.evaluation import ClientHits, HeldOut
+from kinestore.federated.evaluation import ClientHits, HeldOut, ModelScores
 from kinestore.federated.round_record import RoundRecord
 from kinestore.federated.run_checkpoint import RunCheckpoint
 from kinestore.federated.state import ClientState, ServerState
@@ -35,16 +36,36 @@ class RunState:
         server: The server's state.
         clients: State of each client that took part so far and has some.
         records: One for each finished round.
+        best: The round that validation prefers so far; None without validation.
     """
 
     server: ServerState
     clients: dict[int, ClientState]
     records: list[RoundRecord]
+    best: BestRound | None = None
+
+    def add(self, record: RoundRecord) -> None:
+        """Take in a round, and keep its models if it is the best."""
+        self.records.append(record)
+        if lowest_loss(self.records) == record.round:
+            self.best = self.last()
+
+    def last(self) -> BestRound:
+        """Return the models after the last round."""
+        return BestRound(
+            number=len(self.records),
+            arrays=self.server.arrays,
+            private={client: own.private for client, own in self.clients.items() if own.private},
+        )
 
     def checkpoint(self, identity: str) -> RunCheckpoint:
         """Return the state as a checkpoint file holds it."""
         return RunCheckpoint(
-            identity=identity, server=self.server, clients=self.clients, records=self.records
+            identity=identity,
+            server=self.server,
+            clients=self.clients,
+            records=self.records,
+            best=self.best,
         )
 
 
@@ -92,7 +113,9 @@ class RoundRunner:
             known.update(data.identity().encode())
         return known.hexdigest()
 
-    def run_round(self, number: int, run: RunState, held_out: HeldOut | None) -> RoundRecord:
+    def run_round(
+        self, number: int, run: RunState, held_out: HeldOut | None, validation: HeldOut | None
+    ) -> RoundRecord:
         """Draw the clients, train them, join their updates and score the new model."""
         started = time.perf_counter()
         chosen = self._choose(number)
@@ -116,6 +139,7 @@ class RoundRunner:
             round=number,
             **_training_figures([result for result in results if result.update.client in used]),
             **self._accuracies(run, held_out),
+            **self._validated(run, validation),
             participants=tuple(chosen),
             refusals=tuple(rejected),
             **asdict(traffic),
@@ -167,14 +191,7 @@ class RoundRunner:
     def _accuracies(self, run: RunState, held_out: HeldOut | None) -> dict[str, Any]:
         if held_out is None:
             return {"accuracy": None, "top5": None, "test_hits": (), "others": {}}
-        shared = {**self.start, **run.server.arrays}
-        if self.unsent:
-            private = {client: state.private for client, state in run.clients.items()}
-            scores = held_out.score_clients(
-                self.model, shared, private, num_clients=len(self._clients)
-            )
-        else:
-            scores = held_out.score(self.model, shared)
+        scores = self._score(run, held_out)
         extra = self._algorithm.strategy.extra_models(run.server)
         return {
             "accuracy": scores.top1,
@@ -185,6 +202,20 @@ class RoundRunner:
                 for name, arrays in extra.items()
             },
         }
+
+    def _validated(self, run: RunState, validation: HeldOut | None) -> dict[str, Any]:
+        if validation is None:
+            return {}
+        scores = self._score(run, validation)
+        return {"validation_loss": scores.loss, "validation_accuracy": scores.top1}
+
+    def _score(self, run: RunState, held_out: HeldOut) -> ModelScores:
+        """Score the server's model, or the clients' own ones where they have private parts."""
+        shared = {**self.start, **run.server.arrays}
+        if not self.unsent:
+            return held_out.score(self.model, shared)
+        private = {client: state.private for client, state in run.clients.items()}
+        return held_out.score_clients(self.model, shared, private, num_clients=len(self._clients))
 
 
 def initial_server_state(

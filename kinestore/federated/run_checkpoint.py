@@ -14,6 +14,7 @@ from typing import Any
 from safetensors.torch import save_file
 from torch import Tensor
 
+from kinestore.federated.best_round import BestRound, lowest_loss
 from kinestore.federated.round_record import RoundRecord
 from kinestore.federated.state import Arrays, ClientState, ServerState
 from kinestore.federated.update_validation import find_fault
@@ -21,7 +22,26 @@ from kinestore.store import UsageError
 from kinestore.store.io.atomic import written_whole
 from kinestore.store.io.tensors import read_checkpoint_file
 
-_FORMAT = 2
+_FORMAT = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointConfig:
+    """Settings of a run's checkpoints.
+
+    Attributes:
+        path: A file; replaced whole each time.
+        every: Rounds between two checkpoints; the last round always has one.
+        resume: Whether to continue from the file if it is there.
+    """
+
+    path: Path
+    every: int = 10
+    resume: bool = False
+
+    def __post_init__(self) -> None:
+        if self.every < 1:
+            raise UsageError(f"every={self.every}: must be 1 or more")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,12 +53,14 @@ class RunCheckpoint:
         server: The server's state.
         clients: State of each client that took part so far.
         records: One for each finished round.
+        best: The round that validation prefers so far; None without validation.
     """
 
     identity: str
     server: ServerState
     clients: Mapping[int, ClientState]
     records: list[RoundRecord]
+    best: BestRound | None = None
 
 
 def write_checkpoint(path: Path, checkpoint: RunCheckpoint) -> None:
@@ -52,6 +74,10 @@ def write_checkpoint(path: Path, checkpoint: RunCheckpoint) -> None:
     for client, state in checkpoint.clients.items():
         for part, kept in {"private": state.private, "correction": state.correction}.items():
             arrays |= {("client", client, part, name): array for name, array in kept.items()}
+    if (best := checkpoint.best) is not None:
+        arrays |= {("best", name): array for name, array in best.arrays.items()}
+        for client, kept in best.private.items():
+            arrays |= {("best client", client, name): array for name, array in kept.items()}
     run = {
         "format": _FORMAT,
         "identity": checkpoint.identity,
@@ -62,6 +88,7 @@ def write_checkpoint(path: Path, checkpoint: RunCheckpoint) -> None:
         "memory": list(server.memory),
         "clients": sorted(checkpoint.clients),
         "records": [asdict(record) for record in checkpoint.records],
+        "best": None if best is None else sorted(best.private),
     }
     tensors = {json.dumps(where): array.contiguous().clone() for where, array in arrays.items()}
     with written_whole(path) as unfinished:
@@ -121,6 +148,22 @@ def find_checkpoint_fault(
     numbers = [record.round for record in found.records]
     if numbers != list(range(1, len(numbers) + 1)):
         return "its rounds are not numbered from 1"
+    return _find_best_fault(found, first=first, private=private)
+
+
+def _find_best_fault(found: RunCheckpoint, *, first: ServerState, private: Arrays) -> str | None:
+    """Return why the best round of a checkpoint cannot be used, or None."""
+    if (found.best is None) != (lowest_loss(found.records) == 0):
+        return "its best round is missing"
+    if found.best is None:
+        return None
+    if fault := find_fault(found.best.arrays, first.arrays):
+        return f"best round: {fault}"
+    for client, own in found.best.private.items():
+        if client not in found.clients:
+            return f"best round: client {client} took no part"
+        if fault := find_fault(own, private):
+            return f"best round, client {client}: {fault}"
     return None
 
 
@@ -144,7 +187,17 @@ def _assemble(run: Mapping[str, Any], tensors: Mapping[tuple[Any, ...], Tensor])
     }
     from pydantic import TypeAdapter  # takes long to import
 
-    if not all(type(client) is int for client in run["clients"]):
+    best_clients = run["best"]
+    if not all(type(client) is int for client in [*run["clients"], *(best_clients or [])]):
         raise ValueError("a client has no number")
     records = TypeAdapter(list[RoundRecord]).validate_json(json.dumps(run["records"]), strict=True)
-    return RunCheckpoint(identity=run["identity"], server=server, clients=clients, records=records)
+    best = None
+    if best_clients is not None:
+        best = BestRound(
+            number=lowest_loss(records),
+            arrays={name: folders["best",][name] for name in run["order"]},
+            private={client: folders["best client", client] for client in best_clients},
+        )
+    return RunCheckpoint(
+        identity=run["identity"], server=server, clients=clients, records=records, best=best
+    )

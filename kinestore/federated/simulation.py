@@ -7,12 +7,12 @@ import copy
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from kinestore.federated.best_round import RoundChoice
 from kinestore.federated.client_data import LocalData, LocalSamples
 from kinestore.federated.client_update import LOCAL_SETTINGS
 from kinestore.federated.config import RoundsConfig
@@ -20,6 +20,7 @@ from kinestore.federated.evaluation import HeldOut
 from kinestore.federated.round_record import RoundRecord
 from kinestore.federated.rounds import RoundRunner, RunState
 from kinestore.federated.run_checkpoint import (
+    CheckpointConfig,
     find_checkpoint_fault,
     read_checkpoint,
     write_checkpoint,
@@ -48,24 +49,7 @@ Rows = tuple[NDArray[np.float32] | Tensor, NDArray[np.int64] | Tensor]
 OnRound = Callable[[RoundRecord], None]
 """A callback after each round; a resumed run first calls it with its earlier rounds."""
 
-
-@dataclass(frozen=True, kw_only=True)
-class CheckpointConfig:
-    """Settings of a run's checkpoints.
-
-    Attributes:
-        path: A file; replaced whole each time.
-        every: Rounds between two checkpoints; the last round always has one.
-        resume: Whether to continue from the file if it is there.
-    """
-
-    path: Path
-    every: int = 10
-    resume: bool = False
-
-    def __post_init__(self) -> None:
-        if self.every < 1:
-            raise UsageError(f"every={self.every}: must be 1 or more")
+_LAST_ROUND = RoundChoice()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -78,12 +62,15 @@ class History:
             private values, as a client has them that never took part.
         shared: Names in it that the server and the clients send each other.
         private: Final private tensors of each client that took part and has some.
+        kept_round: The round after which `state` and `private` are: the one that validation chose,
+            else the last.
     """
 
     rounds: list[RoundRecord]
     state: dict[str, Tensor]
     shared: frozenset[str]
     private: dict[int, Arrays]
+    kept_round: int
 
     def state_of(self, client: int) -> dict[str, Tensor]:
         """Return the state dict of the model that this client uses."""
@@ -188,6 +175,7 @@ def simulate_clients(
     *,
     config: RoundsConfig,
     held_out: HeldOut | None = None,
+    choice: RoundChoice = _LAST_ROUND,
     checkpoints: CheckpointConfig | None = None,
     on_round: OnRound | None = None,
 ) -> History:
@@ -199,6 +187,7 @@ def simulate_clients(
         config: Rounds, strategy, sampling and seed. Its device is for clients with rows;
             others train where the model is.
         held_out: Samples to score each round's model on; None for none.
+        choice: Which round is kept, and when to stop; by default the last of all.
         checkpoints: As in `SimulationOptions`.
         on_round: As in `SimulationOptions`.
 
@@ -209,23 +198,28 @@ def simulate_clients(
         UsageError: If an argument is out of range, or a checkpoint is damaged or of another run.
     """
     config.check_clients(sum(len(data) > 0 for data in clients))
-    if held_out is not None:
-        held_out.check(len(clients))
+    for samples in (held_out, choice.validation):
+        if samples is not None:
+            samples.check(len(clients))
     runner = RoundRunner(model, clients, config)
     identity = "" if checkpoints is None else runner.identity()
     run = _first_or_resumed(runner, checkpoints, identity, on_round, num_clients=len(clients))
-    for number in range(len(run.records) + 1, config.rounds + 1):
-        record = runner.run_round(number, run, held_out)
-        run.records.append(record)
-        if checkpoints is not None and (number % checkpoints.every == 0 or number == config.rounds):
+    while not choice.is_over(run.records, rounds=config.rounds):
+        number = len(run.records) + 1
+        record = runner.run_round(number, run, held_out, choice.validation)
+        run.add(record)
+        over = choice.is_over(run.records, rounds=config.rounds)
+        if checkpoints is not None and (number % checkpoints.every == 0 or over):
             write_checkpoint(checkpoints.path, run.checkpoint(identity))
         if on_round is not None:
             on_round(record)
+    kept = choice.kept(run.best, last=run.last())
     return History(
         rounds=run.records,
-        state={**runner.start, **run.server.arrays},
+        state={**runner.start, **kept.arrays},
         shared=frozenset(run.server.arrays),
-        private={client: state.private for client, state in run.clients.items() if state.private},
+        private=dict(kept.private),
+        kept_round=kept.number,
     )
 
 
@@ -297,4 +291,9 @@ def _first_or_resumed(
     for record in found.records:
         if on_round is not None:
             on_round(record)
-    return RunState(server=found.server, clients=dict(found.clients), records=list(found.records))
+    return RunState(
+        server=found.server,
+        clients=dict(found.clients),
+        records=list(found.records),
+        best=found.best,
+    )

@@ -144,7 +144,8 @@ class EvaluationOptions(Group):
     patience: Annotated[
         int | None,
         typer.Option(
-            help="Stop after so many epochs without a lower validation loss. [default: never]"
+            help="Stop after so many epochs, in federate rounds, without a lower validation loss. "
+            "[default: never]"
         ),
     ] = None
 

@@ -36,12 +36,6 @@ def train_command(
     features: HeadFeaturesOption = None,
     clips: InputOption = None,
     head: HeadOption = "mlp",
-    class_weights: Annotated[
-        str | None,
-        typer.Option(
-            metavar="balanced", help="Give each class the same weight in the loss. [default: off]"
-        ),
-    ] = None,
     epochs: Annotated[
         int | None,
         typer.Option(help="Number of epochs. [default: 40 for heads, 60 for networks]"),
@@ -63,7 +57,7 @@ def train_command(
 
     opened = Store(store, remote_videos=remote_videos)
     data = choose_data(opened, head, features, frames.clips_of(opened), clips)
-    training = learning.config(default_training(data), epochs=epochs, class_weights=class_weights)
+    training = learning.config(default_training(data), epochs=epochs)
     with progress() as shown:
         run_and_say(
             lambda out, seed: train(

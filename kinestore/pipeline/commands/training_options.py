@@ -89,6 +89,12 @@ class LearningOptions(Group):
             help="Share of each label that is spread over all classes, such as 0.1. [default: 0]",
         ),
     ] = None
+    class_weights: Annotated[
+        str | None,
+        typer.Option(
+            metavar="balanced", help="Give each class the same weight in the loss. [default: off]"
+        ),
+    ] = None
     standardize: Annotated[
         str | None,
         typer.Option(

@@ -97,10 +97,13 @@ def _of_federate(rows: list[Row]) -> list[CurvePanel]:
     )
     accuracies = {"model": "accuracy"} | {name.removeprefix("other "): name for name in others}
     title = "Cross-entropy in the clients, last local epoch"
-    losses = {"clients": "train_loss"}
+    losses, accuracy_title = {"clients": "train_loss"}, "Accuracy on test clips"
+    if any(row.get("validation_loss") for row in rows):
+        title, accuracy_title = "Cross-entropy", "Accuracy"
+        losses["validation"], accuracies["validation"] = "validation_loss", "validation_accuracy"
     return [
         _panel(title, scored, losses, step="round", is_fraction=False),
-        _panel("Accuracy on test clips", scored, accuracies, step="round", is_fraction=True),
+        _panel(accuracy_title, scored, accuracies, step="round", is_fraction=True),
     ]
 
 

@@ -111,9 +111,10 @@ class RunSummary:
         config: Entries of config.json.
         versions: Versions of Python and of the packages that the figures depend on.
         seconds: Wall time of the job.
-        num_validation: Validation clips, added up over folds; of a central run.
+        num_validation: Validation clips, added up over folds; of a federated run where it has some.
         fold_top1: Accuracy of each fold; of a central run.
         best_epochs: Best epoch of each fold that has a validation part; of a central run.
+        best_rounds: Best round of each fold that has a validation part; of a federated run.
         num_changed: Clips left out because their video is gone or changed; of clips of frames.
         processes: Number of processes; of clips of frames.
         device: Kind of device.
@@ -146,6 +147,7 @@ class RunSummary:
     num_validation: int | None = None
     fold_top1: dict[str, float] | None = None
     best_epochs: dict[str, int] | None = None
+    best_rounds: dict[str, int] | None = None
     num_changed: int | None = None
     processes: int | None = None
     device: str | None = None

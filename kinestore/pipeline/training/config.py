@@ -21,7 +21,8 @@ class EvaluationConfig:
         validation: Share of each fold's training clips to use for validation, above 0 and below 1:
             drawn by class, or whole groups with `cv`. None for those that the split column marks
             "val" or "validation".
-        patience: Epochs without a lower validation loss after which training stops, 1 or more.
+        patience: Epochs, or rounds, without a lower validation loss after which training stops, 1
+            or more.
     """
 
     split: str | None = None

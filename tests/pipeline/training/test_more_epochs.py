@@ -62,6 +62,7 @@ FEDERATED: dict[str, dict[str, Any]] = {
     "feddyn": {"strategy": "feddyn"},
     "personal": {"strategy": "personal:private=4"},
     "decay": {"schedule": "decay:0.5", "folds": 2},
+    "validation": {"validation": 0.3, "patience": 2, "strategy": "personal:private=4"},
 }
 
 

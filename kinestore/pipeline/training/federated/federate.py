@@ -1,7 +1,7 @@
 """The job that trains one model over many clients, simulated in one process."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -25,13 +25,15 @@ from kinestore.pipeline.runs.writer import Run, open_run, read_finished, version
 from kinestore.pipeline.training.config import EvaluationConfig, FederationConfig
 from kinestore.pipeline.training.federated.figures import (
     best_and_last_of,
+    best_rounds_of,
     client_rows,
     communication_of,
     counts_of,
     federated_figures,
+    mean_kept_round,
     round_panels,
 )
-from kinestore.pipeline.training.federated.fold_simulation import FederatedTrainer
+from kinestore.pipeline.training.federated.fold_simulation import FederatedFold, FederatedTrainer
 from kinestore.pipeline.training.folds import Fold, choose_folds, score_folds
 from kinestore.pipeline.training.networks.clip_data import FrameClips
 from kinestore.pipeline.training.run_figures import predictions_of, untrained_classes
@@ -66,6 +68,7 @@ _COLUMNS = (
     "train_top1",
     "train_top5",
 )
+_VALIDATION = ("validation_loss", "validation_accuracy")
 
 _FOUR_CLIENTS = FederationConfig()
 _EVERY_CLIP = EvaluationConfig()
@@ -95,7 +98,8 @@ def federate(
         out: The run folder: new, empty or an earlier run, which is replaced.
         head: One of `heads.names()`, with settings, as "mlp:hidden=512-256".
         federation: Clients, their clips and the rounds.
-        evaluation: Which clips are tested; clients have no validation part.
+        evaluation: Which clips are tested, and which choose the best round; no client trains on
+            either. Patience counts rounds.
         training: A client's training in one round, its epochs being the local epochs; by default
             `CLIENT_HEAD_TRAINING` or `CLIENT_NETWORK_TRAINING`.
         seed: 0 or more; decides the hold-out, the partition, first weights, draws and batches.
@@ -110,7 +114,6 @@ def federate(
     RoundsConfig(
         rounds=federation.rounds, clients_per_round=federation.clients_per_round
     ).check_clients(federation.num_clients)
-    _check_central_only(config, evaluation)
     with join_processes(config.device) as processes:
         if processes.count > 1:
             raise UsageError(
@@ -121,7 +124,12 @@ def federate(
         rows = clips.rows
         described, folds = choose_folds(rows, evaluation, seed=seed)
         trainer = FederatedTrainer(
-            clips, federation=federation, training=config, seed=seed, processes=processes
+            clips,
+            federation=federation,
+            training=config,
+            patience=evaluation.patience,
+            seed=seed,
+            processes=processes,
         )
         check_accountant(trainer.strategy.stages)
         crossed = len(folds) > 1
@@ -143,6 +151,8 @@ def federate(
             "clients_per_round": federation.clients_per_round,
             "min_clips": federation.min_clips,
             "evaluation": described,
+            "validation": evaluation.validation,
+            "patience": evaluation.patience,
             "settings": asdict(config),
             "seed": seed,
         }
@@ -152,16 +162,20 @@ def federate(
         )
         if resume and (finished := read_finished(out, asked)) is not None:
             return finished
-        with open_run(out, asked, columns=_COLUMNS, resume=resume) as run:
-            on_round = _writer(run, federation.rounds * len(folds), progress)
-            results = [
-                trainer.run(
-                    partition,
-                    checkpoints=replace(checkpoints, path=run.checkpoint(number)),
-                    on_round=on_round(partition.fold.name),
-                )
-                for number, partition in enumerate(partitions)
-            ]
+        columns = _COLUMNS + (_VALIDATION if len(folds[0].validation) else ())
+        with open_run(out, asked, columns=columns, resume=resume) as run:
+            on_round = _writer(run, columns, federation.rounds * len(folds), progress)
+            results: list[FederatedFold] = []
+            for number, partition in enumerate(partitions):
+                is_all = crossed and number == len(partitions) - 1
+                results += [
+                    trainer.run(
+                        partition,
+                        checkpoints=replace(checkpoints, path=run.checkpoint(number)),
+                        on_round=on_round(partition.fold.name, number * federation.rounds),
+                        last_round=mean_kept_round(results) if is_all else None,
+                    )
+                ]
             scored, last = (results[:-1] if crossed else results), results[-1]
             tested = [result.partition.fold for result in scored]
             logits = [result.logits for result in scored]
@@ -185,14 +199,16 @@ def federate(
                     last.model, clips.example(), sent=communication["shared_parameters"]
                 ),
                 best_and_last=best_and_last_of(scored),
+                best_rounds=best_rounds_of(scored) or None,
                 federation=federated_figures(trainer, results, scored, predictions, communication),
                 versions=versions(),
                 seconds=round(time.perf_counter() - started, 3),
             )
             run.write_json("communication.json", communication)
             write_client_partition(run.path, rows, last.partition.parts)
-            trained_on = np.concatenate(last.partition.parts)
-            write_training_clips(run.path, [rows.clip_ids[row] for row in trained_on])
+            seen = (np.concatenate(last.partition.parts), last.partition.fold.validation)
+            trained_on, chosen_on = ([rows.clip_ids[row] for row in part] for part in seen)
+            write_training_clips(run.path, trained_on, chosen_on)
             held = [rows.labels[part] for part in last.partition.parts]
             per_class = np.stack([np.bincount(own, minlength=len(rows.classes)) for own in held])
             draw_partition(run.path / "partition.png", per_class, classes=rows.classes)
@@ -209,36 +225,20 @@ def default_client_training(data: Features | FrameClips) -> TrainingConfig:
     return CLIENT_NETWORK_TRAINING if isinstance(data, FrameClips) else CLIENT_HEAD_TRAINING
 
 
-def _check_central_only(training: TrainingConfig, evaluation: EvaluationConfig) -> None:
-    """Refuse settings that clients do not have."""
-    for name, value in {
-        "class_weights": training.class_weights,
-        "validation": evaluation.validation,
-        "patience": evaluation.patience,
-    }.items():
-        if value is not None:
-            raise UsageError(
-                f"{name}={value!r}: clients have none; train centrally, or leave it out"
-            )
-
-
 def _writer(
-    run: Run, total: int, progress: Progress | None
-) -> Callable[[str], Callable[[RoundRecord], None]]:
+    run: Run, columns: Sequence[str], total: int, progress: Progress | None
+) -> Callable[[str, int], Callable[[RoundRecord], None]]:
     """Return a function that gives, for each fold, what to do after its rounds."""
-    done = 0
 
-    def of_fold(fold: str) -> Callable[[RoundRecord], None]:
+    def of_fold(fold: str, before: int) -> Callable[[RoundRecord], None]:
         def on_round(record: RoundRecord) -> None:
-            nonlocal done
             others = ";".join(f"{name}={value}" for name, value in record.others.items())
-            row = {name: getattr(record, name) for name in _COLUMNS if name != "fold"}
+            row = {name: getattr(record, name) for name in columns if name != "fold"}
             run.add({**row, "fold": fold, "others": others})
             run.add_clients(client_rows(record, fold))
-            done += 1
             if progress is not None:
                 note = "" if record.accuracy is None else f"accuracy {record.accuracy:.3f}"
-                progress("rounds", done, total, note)
+                progress("rounds", before + record.round, total, note)
 
         return on_round
 

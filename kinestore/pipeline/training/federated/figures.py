@@ -2,12 +2,13 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from typing import Any, TypedDict
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from kinestore.federated.evaluation import plain_mean
 from kinestore.federated.privacy import privacy_of
@@ -26,6 +27,7 @@ class FederatedCounts(TypedDict):
     """Clips by what became of them, and what the saved model was trained on."""
 
     num_train: int
+    num_validation: int | None
     num_test: int
     num_unlabelled: int
     num_missing: int
@@ -39,12 +41,16 @@ def counts_of(
     """Count the clips of each part."""
     num_train = sum(map(len, last.partition.parts))
     num_test = sum(len(result.partition.fold.test) for result in scored)
+    num_validation = sum(len(result.partition.fold.validation) for result in scored)
     return {
         "num_train": num_train,
+        "num_validation": num_validation or None,
         "num_test": num_test,
         "num_unlabelled": data.num_unlabeled,
         "num_missing": len(data.rows.missing),
-        "num_left_out": len(data.rows.labels) - num_train - (0 if crossed else num_test),
+        "num_left_out": len(data.rows.labels)
+        - num_train
+        - (0 if crossed else num_test + num_validation),
         "model": "all rows" if crossed else "train rows",
     }
 
@@ -130,7 +136,7 @@ def _client_top5(trainer: FederatedTrainer, scored: Sequence[FederatedFold]) -> 
 
 
 def best_and_last_of(scored: Sequence[FederatedFold]) -> BestAndLast | None:
-    """Return the accuracies of the last and the best round; clients have no validation part."""
+    """Return the accuracies of the last round, the chosen one, and the best on the test clips."""
 
     def curve(values: Iterable[float | None]) -> list[float]:
         return [math.nan if value is None else value for value in values]
@@ -142,11 +148,26 @@ def best_and_last_of(scored: Sequence[FederatedFold]) -> BestAndLast | None:
                 num_test=len(result.partition.fold.test),
                 top1=curve(record.accuracy for record in result.history.rounds),
                 top5=curve(record.top5 for record in result.history.rounds),
+                chosen=best_rounds_of([result]).get(result.partition.fold.name),
             )
             for result in scored
         ],
         unit="round",
     )
+
+
+def best_rounds_of(results: Sequence[FederatedFold]) -> dict[str, int]:
+    """Return the best round of each fold that has a validation part to choose it by."""
+    return {
+        result.partition.fold.name: result.history.kept_round
+        for result in results
+        if len(result.partition.fold.validation)
+    }
+
+
+def mean_kept_round(results: Sequence[FederatedFold]) -> int:
+    """Return for how many rounds a model of all clips is trained after several folds."""
+    return round(float(np.mean([result.history.kept_round for result in results])))
 
 
 def client_rows(record: RoundRecord, fold: str) -> list[dict[str, float | str | None]]:
@@ -200,15 +221,30 @@ def _privacy(trainer: FederatedTrainer, last: FederatedFold) -> dict[str, float 
 def round_panels(results: Sequence[FederatedFold]) -> list[LinePanel]:
     """Return the panels of curves.png: loss and accuracy by round, a line for each model."""
     runs = [result.history.rounds for result in results]
-    losses = np.array([[record.train_loss for record in run] for run in runs])
-    lines = {"model": [[record.accuracy for record in run] for run in runs]}
+    title, accuracy_title = "Cross-entropy, last local epoch", "Accuracy on test clips"
+    losses = {"clients": _curves(runs, lambda record: record.train_loss)}
+    lines = {"model": _curves(runs, lambda record: record.accuracy)}
     for name in runs[0][0].others:
-        lines[name] = [[record.others[name] for record in run] for run in runs]
+        lines[name] = _curves(runs, _other(name))
+    if runs[0][0].validation_loss is not None:
+        title, accuracy_title = "Cross-entropy", "Accuracy"
+        losses["validation"] = _curves(runs, lambda record: record.validation_loss)
+        lines["validation"] = _curves(runs, lambda record: record.validation_accuracy)
     return [
-        LinePanel(title="Cross-entropy, last local epoch", lines={"clients": losses}),
-        LinePanel(
-            title="Accuracy on test clips",
-            lines={name: np.array(line, dtype=np.float64) for name, line in lines.items()},
-            is_fraction=True,
-        ),
+        LinePanel(title=title, lines=losses),
+        LinePanel(title=accuracy_title, lines=lines, is_fraction=True),
     ]
+
+
+def _other(name: str) -> Callable[[RoundRecord], float]:
+    return lambda record: record.others[name]
+
+
+def _curves(
+    runs: Sequence[Sequence[RoundRecord]], figure: Callable[[RoundRecord], float | None]
+) -> NDArray[np.float64]:
+    """Return a figure by fold and round; NaN where a fold had stopped."""
+    curves = np.full((len(runs), max(map(len, runs))), np.nan)
+    for curve, run in zip(curves, runs, strict=True):
+        curve[: len(run)] = [figure(record) for record in run]
+    return curves

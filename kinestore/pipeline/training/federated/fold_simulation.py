@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from kinestore.federated.best_round import RoundChoice
 from kinestore.federated.client_data import LocalSamples
 from kinestore.federated.communication_cost import Traffic
 from kinestore.federated.config import RoundsConfig
@@ -24,6 +25,7 @@ from kinestore.pipeline.training.federated.client_partition import (
     partition_clips,
     partition_test_clips,
 )
+from kinestore.pipeline.training.fold_trainer import balanced_weights
 from kinestore.pipeline.training.folds import Fold
 from kinestore.pipeline.training.model_spec import read_strategy
 from kinestore.store import UsageError
@@ -37,6 +39,7 @@ class FoldPartition:
         fold: The fold.
         parts: Training clips of each client, as numbers into all rows.
         test_parts: Test clips of each client, as numbers into the fold's.
+        validation_parts: Validation clips of each client, as numbers into the fold's.
         left_out: Number of training clips of each client that has too few to take part; its part is
             empty.
         num_unused: Number of training clips that the partition gives to no client.
@@ -45,6 +48,7 @@ class FoldPartition:
     fold: Fold
     parts: list[NDArray[np.int64]]
     test_parts: list[NDArray[np.int64]]
+    validation_parts: list[NDArray[np.int64]]
     left_out: dict[int, int]
     num_unused: int
 
@@ -68,7 +72,7 @@ class FederatedFold:
 
     Attributes:
         partition: The clips by client.
-        model: The final model; where clients have private parts, as a new client has it.
+        model: The model that is kept; where clients have private parts, as a new client has it.
         standardizer: How its input is scaled.
         traffic: Cost of agreeing on the standardizer.
         history: The rounds, and the clients' private parts.
@@ -90,6 +94,7 @@ class FederatedTrainer:
         data: The clips and the model.
         federation: Clients and rounds.
         training: A client's training in one round.
+        patience: Rounds without a lower validation loss after which training stops; None for never.
         seed: 0 or more.
         processes: Where clients train; a single process.
     """
@@ -100,12 +105,13 @@ class FederatedTrainer:
         *,
         federation: FederationConfig,
         training: TrainingConfig,
+        patience: int | None,
         seed: int,
         processes: Processes,
     ) -> None:
         self.data, self.federation, self._training = data, federation, training
         self.strategy = read_strategy(federation.strategy)
-        self._seed, self._processes = seed, processes
+        self._patience, self._seed, self._processes = patience, seed, processes
 
     @property
     def _rounds(self) -> RoundsConfig:
@@ -135,9 +141,17 @@ class FederatedTrainer:
                 f"largest has {max(left_out.values())}; use fewer clients"
             )
         parts = [part[:0] if client in left_out else part for client, part in enumerate(parts)]
-        own = partition_test_clips(rows, parts, fold.test, partition=kind, seed=self._seed)
+        test_parts, validation_parts = (
+            partition_test_clips(rows, parts, numbers, partition=kind, seed=self._seed)
+            for numbers in (fold.test, fold.validation)
+        )
         return FoldPartition(
-            fold=fold, parts=parts, test_parts=own, left_out=left_out, num_unused=num_unused
+            fold=fold,
+            parts=parts,
+            test_parts=test_parts,
+            validation_parts=validation_parts,
+            left_out=left_out,
+            num_unused=num_unused,
         )
 
     def check(self, partitions: Sequence[FoldPartition]) -> None:
@@ -151,6 +165,11 @@ class FederatedTrainer:
         )
         for each in partitions:
             self._measured(each)
+        if self.strategy.stages.noise and self._training.class_weights:
+            raise UsageError(
+                f"class_weights={self._training.class_weights!r}: come from the clients' counts, "
+                "which would be sent without noise; leave it out, or set noise=0"
+            )
         shares_all = len(state.arrays) == len(model.state_dict())
         if not shares_all and any(
             sum(map(len, each.test_parts)) < len(each.fold.test) for each in partitions
@@ -159,6 +178,14 @@ class FederatedTrainer:
                 f"partition={federation.partition!r}: some test clips belong to no client, and "
                 "have no model where a part of the head is private; test others, as with folds"
             )
+        if not shares_all and any(
+            len(each.fold.validation) and not sum(map(len, each.validation_parts))
+            for each in partitions
+        ):
+            raise UsageError(
+                f"partition={federation.partition!r}: no validation clip belongs to a client, and "
+                "a model with private parts is chosen by its clients' own; leave out validation"
+            )
 
     def run(
         self,
@@ -166,18 +193,31 @@ class FederatedTrainer:
         *,
         checkpoints: CheckpointConfig | None,
         on_round: Callable[[RoundRecord], None],
+        last_round: int | None = None,
     ) -> FederatedFold:
-        """Train on the fold's parts and test on its test clips."""
+        """Train on the fold's parts, up to a round, and test on its test clips."""
         ready = self.data.prepare(partition.parts, measured=self._measured(partition))
         model, local = self.data.new_model(), self._training.at_one_rate()
         history = simulate_clients(
             model,
             [
-                LocalSamples(samples=samples, config=local, processes=self._processes)
+                LocalSamples(
+                    samples=samples,
+                    config=local,
+                    processes=self._processes,
+                    class_weights=self._class_weights(partition),
+                )
                 for samples in ready.clients
             ],
             config=self._rounds,
-            held_out=self._held_out(partition, ready) if len(partition.fold.test) else None,
+            held_out=self._held_out(ready, partition.fold.test, partition.test_parts),
+            choice=RoundChoice(
+                validation=self._held_out(
+                    ready, partition.fold.validation, partition.validation_parts
+                ),
+                patience=self._patience if len(partition.fold.validation) else None,
+                last_round=last_round,
+            ),
             checkpoints=checkpoints,
             on_round=on_round,
         )
@@ -207,13 +247,24 @@ class FederatedTrainer:
             )
         return measured
 
-    def _held_out(self, partition: FoldPartition, ready: PreparedData) -> HeldOut:
-        """Return the fold's test clips, numbered within the fold."""
-        test = partition.fold.test
+    def _class_weights(self, partition: FoldPartition) -> Tensor | None:
+        """Return weights by the counts of all clients' training clips, where they are asked for."""
+        if self._training.class_weights is None:
+            return None
+        rows = self.data.rows
+        labels = rows.labels[partition.trained_fold.train]
+        return balanced_weights(labels, num_classes=len(rows.classes))
+
+    def _held_out(
+        self, ready: PreparedData, rows: NDArray[np.int64], parts: list[NDArray[np.int64]]
+    ) -> HeldOut | None:
+        """Return test or validation clips, numbered within the fold; None where there are none."""
+        if not len(rows):
+            return None
         return HeldOut(
-            labels=torch.from_numpy(self.data.rows.labels[test]),
-            predict=lambda model, numbers: ready.predict(model, test[numbers]),
-            parts=partition.test_parts,
+            labels=torch.from_numpy(self.data.rows.labels[rows]),
+            predict=lambda model, numbers: ready.predict(model, rows[numbers]),
+            parts=parts,
         )
 
 
