@@ -96,7 +96,8 @@ class LocalSamples:
             last = NO_EPOCH
             with torch.no_grad():
                 for parameter in model.parameters():
-                    parameter.fill_(math.nan)
+                    if parameter.requires_grad:  # frozen ones are not sent
+                        parameter.fill_(math.nan)
         model.eval()
         return last
 

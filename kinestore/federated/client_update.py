@@ -76,10 +76,11 @@ def local_update(
         arrays: Sent by the server; not changed.
         config: The server's instructions.
         state: Kept by the client; its private tensors complete the model.
-        model: A network to work in, on any device; its weights are overwritten.
+        model: A network to work in, on any device. Its weights are overwritten, but for those that
+            are frozen, which are neither sent nor private.
         data: The client's samples.
     """
-    model.load_state_dict({**arrays, **state.private})
+    model.load_state_dict({**model.state_dict(), **arrays, **state.private})
     shared = {name: weight for name, weight in model.named_parameters() if name in arrays}
     last = data.fit(
         model,
@@ -120,7 +121,7 @@ def divide_result(
     return LocalResult(
         update=ClientUpdate(client=config.client, num_samples=num_samples, arrays=sent),
         state=ClientState(
-            private={name: array for name, array in learnt.items() if name not in arrays},
+            private={name: learnt[name] for name in state.private},
             correction=_next_correction(config, sent, shared, arrays, state.correction),
         ),
         last=last,

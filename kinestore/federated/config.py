@@ -19,6 +19,7 @@ class RoundsConfig:
             all. With the noise stage each client is drawn by itself, and this many are expected.
         schedule: Learning rate of clients by round, as `heads.training` reads it.
         warmup: Rounds in which it rises first, 0 or more and below `rounds`.
+        freeze: "trunk" where clients train the classifier alone, and send nothing else; or None.
         seed: 0 or more; the same seed gives the same model, unless there is noise.
         device: "cpu", "cuda", or "auto" for CUDA where there is a GPU.
     """
@@ -28,6 +29,7 @@ class RoundsConfig:
     clients_per_round: int | None = None
     schedule: str = "constant"
     warmup: int = 0
+    freeze: str | None = None
     seed: int = 0
     device: str = "auto"
 

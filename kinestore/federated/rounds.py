@@ -20,12 +20,12 @@ from kinestore.federated.evaluation import ClientHits, HeldOut, ModelScores
 from kinestore.federated.round_record import RoundRecord
 from kinestore.federated.run_checkpoint import RunCheckpoint
 from kinestore.federated.state import ClientState, ServerState
-from kinestore.federated.strategy import Algorithm
 from kinestore.federated.update_validation import all_rejected, validate_updates
 from kinestore.federated.vectorized_clients import VectorizedClients, can_vectorize
 from kinestore.heads.support.device import choose_device
 from kinestore.heads.support.seeds import derive_seed
 from kinestore.heads.training.feature_samples import tensor_hash
+from kinestore.heads.training.optimizer import classifier_of
 
 
 @dataclass(kw_only=True)
@@ -90,12 +90,12 @@ class RoundRunner:
             client: algorithm.strategy.proximal_term(len(clients[client]) * num_present / num_rows)
             for client in self._present
         }
-        self.first = initial_server_state(
-            model, algorithm, num_clients=num_present, clients_per_round=config.clients_per_round
-        )
+        self.first = initial_server_state(model, config, num_clients=num_present)
         self._vectorized = self._vectorize(choose_device(config.device))
         self.unsent = {
-            name: array for name, array in self.start.items() if name not in self.first.arrays
+            name: array
+            for name, array in trained_arrays(model, config.freeze).items()
+            if name not in self.first.arrays
         }
 
     def identity(self) -> str:
@@ -219,17 +219,31 @@ class RoundRunner:
 
 
 def initial_server_state(
-    model: nn.Module, algorithm: Algorithm, *, num_clients: int, clients_per_round: int | None
+    model: nn.Module, config: RoundsConfig, *, num_clients: int
 ) -> ServerState:
     """Return the server's state before the first round, from this model."""
-    return algorithm.init(
+    arrays, per_round = trained_arrays(model, config.freeze), config.clients_per_round
+    return config.algorithm.init(
         ServerState(
-            arrays=starting_arrays(model),
-            parameters=frozenset(name for name, _ in model.named_parameters()),
+            arrays=arrays,
+            parameters=frozenset(name for name, _ in model.named_parameters() if name in arrays),
             num_clients=num_clients,
-            per_round=num_clients if clients_per_round is None else clients_per_round,
+            per_round=num_clients if per_round is None else per_round,
         )
     )
+
+
+def trained_arrays(model: nn.Module, freeze: str | None) -> dict[str, Tensor]:
+    """Return the part of `starting_arrays` that clients change: with a frozen trunk the classifier.
+
+    Clients have the frozen rest from the start, as published weights, so that no round sends it.
+    """
+    arrays = starting_arrays(model)
+    if freeze is None:
+        return arrays
+    name, _ = classifier_of(model)
+    prefix = f"{name}." if name else ""
+    return {each: array for each, array in arrays.items() if each.startswith(prefix)}
 
 
 def starting_arrays(model: nn.Module) -> dict[str, Tensor]:

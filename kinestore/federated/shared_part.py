@@ -31,7 +31,7 @@ class SharedPart:
         parts = ", ".join(_modules(start.arrays))
         for prefix in named:
             if not any(_is_within(name, prefix) for name in start.arrays):
-                raise UsageError(f"{side}={prefix!r}: the head has {parts}")
+                raise UsageError(f"{side}={prefix!r}: the head has {parts} to train")
         chosen = {name for name in start.arrays if any(_is_within(name, each) for each in named)}
         shared = set(start.arrays) - chosen if self.private else chosen
         parameters = start.parameters & shared

@@ -140,6 +140,7 @@ def simulate(
         clients_per_round=options.clients_per_round,
         schedule=settings.schedule,
         warmup=settings.warmup,
+        freeze=settings.freeze,
         seed=options.seed,
         device=options.device,
     )

@@ -284,6 +284,11 @@ def test_clients_fine_tune_a_network_of_other_classes_as_one_does(
         "starts from random weights: it has 3 classes, and these are 2" in summary["weights_taken"]
     )
     first, tuned = saved_weights(run), load_file(tmp_path / "run" / "model.safetensors")
+    size = sum(tuned[f"head.classifier.{name}"].numel() for name in ("weight", "bias"))
+    assert summary["parameters_up"] == summary["parameters_down"] == 2 * 2 * size
+    assert (
+        summary["bytes_up"] == summary["bytes_down"] == 4 * 2 * 2 * size
+    )  # no statistics of norms
     for name in first:
         same = torch.equal(tuned[f"head.{name}"], first[name]) if "classif" not in name else True
         assert same, name
@@ -315,3 +320,33 @@ def test_what_was_taken_of_a_backbone_is_said(two: Store, tmp_path: Path) -> Non
             weights=tmp_path / "resnet.pth",
             freeze="trunk",
         )
+
+
+@pytest.mark.parametrize("strategy", ["fedavg", "fedprox:mu=0.1", "feddyn"])
+def test_of_a_frozen_trunk_no_round_sends_anything(tmp_path: Path, strategy: str) -> None:
+    start = tmp_path / "start"
+    train(clips(), out=start, head="mlp:hidden=8-4", epochs=1)
+    found = federate(
+        clips(1), out=tmp_path / "run", head="mlp:hidden=8-4", weights=start, freeze="trunk",
+        clients=4, rounds=2, epochs=1, strategy=strategy,
+    )  # fmt: skip
+    assert found["parameters_up"] == found["parameters_down"] == 2 * 4 * (4 * 3 + 3)
+    assert found["bytes_up"] - found["standardise_bytes_up"] == 4 * found["parameters_up"]
+    assert found["cost"]["sent_parameters"] == 4 * 3 + 3
+    sent = json.loads((tmp_path / "run" / "communication.json").read_text())
+    assert (sent["shared_parameters"], sent["head_parameters"]) == (15, 10 * 8 + 8 + 8 * 4 + 4 + 15)
+    before, after = saved_weights(start), saved_weights(tmp_path / "run")
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {"4.weight", "4.bias"}
+    saved = load_file(tmp_path / "run" / "model.safetensors")
+    assert not any(name.startswith("client.") for name in saved)
+
+
+def test_a_private_part_that_is_frozen_is_refused(tmp_path: Path) -> None:
+    start = tmp_path / "start"
+    train(clips(), out=start, head="mlp:hidden=8-4", epochs=1)
+    with pytest.raises(UsageError, match=r"private='0': the head has 4 to train"):
+        federate(
+            clips(1), out=tmp_path / "run", head="mlp:hidden=8-4", weights=start, freeze="trunk",
+            strategy="personal:private=0",
+        )  # fmt: skip

@@ -14,7 +14,7 @@ from kinestore.federated.communication_cost import Traffic
 from kinestore.federated.config import RoundsConfig
 from kinestore.federated.evaluation import HeldOut, Predict
 from kinestore.federated.round_record import RoundRecord
-from kinestore.federated.rounds import initial_server_state
+from kinestore.federated.rounds import initial_server_state, trained_arrays
 from kinestore.federated.simulation import CheckpointConfig, History, simulate_clients
 from kinestore.federated.standardization import LEAST_MEASURED
 from kinestore.heads import Standardizer, TrainingConfig
@@ -122,6 +122,7 @@ class FederatedTrainer:
             clients_per_round=self.federation.clients_per_round,
             schedule=self._training.schedule,
             warmup=self._training.warmup,
+            freeze=self._training.freeze,
             seed=self._seed,
             device=self._training.device,
         )
@@ -160,9 +161,7 @@ class FederatedTrainer:
         self.data.check(model)
         fewest = min(federation.num_clients - len(each.left_out) for each in partitions)
         self._rounds.check_clients(fewest)
-        state = initial_server_state(
-            model, self.strategy, num_clients=fewest, clients_per_round=federation.clients_per_round
-        )
+        state = initial_server_state(model, self._rounds, num_clients=fewest)
         for each in partitions:
             self._measured(each)
         if self.strategy.stages.noise and self._training.class_weights:
@@ -170,7 +169,7 @@ class FederatedTrainer:
                 f"class_weights={self._training.class_weights!r}: come from the clients' counts, "
                 "which would be sent without noise; leave it out, or set noise=0"
             )
-        shares_all = len(state.arrays) == len(model.state_dict())
+        shares_all = len(state.arrays) == len(trained_arrays(model, self._training.freeze))
         if not shares_all and any(
             sum(map(len, each.test_parts)) < len(each.fold.test) for each in partitions
         ):

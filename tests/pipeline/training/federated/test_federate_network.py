@@ -265,7 +265,7 @@ def test_every_option_reaches_the_run(store: Store, tmp_path: Path) -> None:
     [
         (
             {"strategy": "personal:private=nothing"},
-            "='nothing': the head has local, stages, classifier$",
+            "='nothing': the head has local, stages, classifier to train$",
         ),
         ({"clients": 40}, "clients=40"),
         ({"size": 400}, "size=400: must be from 1 to 40"),
