@@ -247,7 +247,7 @@ class FederatedTrainer:
         return measured
 
     def _class_weights(self, partition: FoldPartition) -> Tensor | None:
-        """Return weights by the counts of all clients' training clips, where they are asked for."""
+        """Return weights by the counts of all clients' training clips, where training has them."""
         if self._training.class_weights is None:
             return None
         rows = self.data.rows
