@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kinestore.pipeline.video.samplers import three_crop
+from kinestore.samplers import three_crop
 
 _DEGREES, _SHIFT, _ZOOM = 8.0, 0.2, 0.1
 
