@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     )
     from kinestore.pipeline.projection import UmapConfig, umap
     from kinestore.pipeline.projection.result import UmapPanel, UmapResult
+    from kinestore.pipeline.recipes.papers import RECIPES, Recipe
     from kinestore.pipeline.report import Comparison, compare, report
     from kinestore.pipeline.report.write_report import ReportResult
     from kinestore.pipeline.runs.summary import FederatedFigures, RunSummary
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     )
     from kinestore.pipeline.training.federated.partition_store import DividedClips, partition
     from kinestore.pipeline.training.networks.clip_data import FrameClips
+    from kinestore.pipeline.training.repeats import RepeatedRuns, Spread, repeat
     from kinestore.pipeline.training.swarm.config import SWARM_TRAINING, SwarmConfig
     from kinestore.pipeline.training.swarm.lr_scan import RateScan, lr_scan
     from kinestore.pipeline.training.swarm.swarm import swarm
@@ -83,6 +85,7 @@ __all__ = [
     "CLIENT_NETWORK_TRAINING",
     "HEAD_TRAINING",
     "NETWORK_TRAINING",
+    "RECIPES",
     "SWARM_TRAINING",
     "Algorithm",
     "CheckpointConfig",
@@ -112,12 +115,15 @@ __all__ = [
     "PredictedClips",
     "Progress",
     "RateScan",
+    "Recipe",
+    "RepeatedRuns",
     "ReportResult",
     "RoundRecord",
     "RunSummary",
     "SimulationOptions",
     "Snapshot",
     "Source",
+    "Spread",
     "Store",
     "StoreError",
     "StoreStatus",
@@ -148,6 +154,7 @@ __all__ = [
     "partition",
     "predict",
     "probe",
+    "repeat",
     "report",
     "select_keyframes",
     "simulate",
@@ -189,6 +196,9 @@ _HOMES = {
     "ModelCost": "kinestore.pipeline.describe",
     "NETWORK_TRAINING": "kinestore.heads",
     "Progress": "kinestore.progress",
+    "RECIPES": "kinestore.pipeline.recipes.papers",
+    "Recipe": "kinestore.pipeline.recipes.papers",
+    "RepeatedRuns": "kinestore.pipeline.training.repeats",
     "ReportResult": "kinestore.pipeline.report.write_report",
     "RoundRecord": "kinestore.federated.round_record",
     "PredictedClips": "kinestore.pipeline.models",
@@ -197,6 +207,7 @@ _HOMES = {
     "SWARM_TRAINING": "kinestore.pipeline.training.swarm.config",
     "Snapshot": "kinestore.store",
     "Source": "kinestore.store",
+    "Spread": "kinestore.pipeline.training.repeats",
     "Store": "kinestore.store",
     "StoreError": "kinestore.store",
     "StoreStatus": "kinestore.store.status",
@@ -228,6 +239,7 @@ _HOMES = {
     "partition": "kinestore.pipeline.training.federated.partition_store",
     "predict": "kinestore.pipeline.models",
     "probe": "kinestore.pipeline.decode",
+    "repeat": "kinestore.pipeline.training.repeats",
     "report": "kinestore.pipeline.report",
     "select_keyframes": "kinestore.pipeline.keyframes",
     "simulate": "kinestore.federated.simulation",

@@ -108,6 +108,17 @@ def predict_command(
         ),
     ],
     client: ClientOption = None,
+    extractor: Annotated[
+        list[str] | None,
+        typer.Option(
+            "-e",
+            "--extractor",
+            metavar="NAME:SETTING=VALUE,...",
+            help="Extractor of the run with the settings that its store was extracted with, for "
+            "VIDEOS, such as slow:sampling=step:4 or cnn-densenet201:keyframes=3; repeatable. "
+            "[default: each extractor's own settings]",
+        ),
+    ] = None,
     weights: Annotated[
         list[str] | None,
         typer.Option(
@@ -122,7 +133,7 @@ def predict_command(
     from kinestore.pipeline.extraction.config import ExtractionConfig
     from kinestore.pipeline.extraction.outputs import parse_weights
     from kinestore.pipeline.models import load_model, predict
-    from kinestore.pipeline.models.extract_for_run import extracted_for
+    from kinestore.pipeline.models.extract_for_run import extracted_for, extractor_of
     from kinestore.pipeline.models.predict_store import check_table_file
     from kinestore.store import Store
     from kinestore.store.io.addresses import open_storage
@@ -134,9 +145,11 @@ def predict_command(
         if open_storage(data).kind(STORE_MARKER) is not None:
             opened = nullcontext((Store(data), None))
         else:
-            names = [name.partition("@")[0] for name in load_model(run).inputs]
+            names = [extractor_of(name) for name in load_model(run).inputs]
             config = ExtractionConfig(weights=parse_weights(weights or [], names))
-            opened = extracted_for(run, data, config=config, progress=show)
+            opened = extracted_for(
+                run, data, config=config, extractors=extractor or [], progress=show
+            )
         with opened as (store, extracted):
             result = predict(run, store, client=client, out=out, device="auto")
             failures: list[Failure] = [] if extracted is None else store.failures()

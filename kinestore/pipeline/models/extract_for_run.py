@@ -20,6 +20,7 @@ def extracted_for(
     videos: str | Path,
     *,
     config: ExtractionConfig,
+    extractors: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> Iterator[tuple[Store, ExtractionResult]]:
     """Extract what a run's model takes into a temporary store, which the block uses.
@@ -28,6 +29,8 @@ def extracted_for(
         run: A finished run.
         videos: A folder, a manifest or a video, as in `find_videos`.
         config: Settings of the extraction, such as the weights.
+        extractors: Extractors of the run with the settings that its store was extracted with, such
+            as "cnn-densenet201:sampling=uniform"; those that are not named take the defaults.
         progress: Called as by `extract`.
 
     Raises:
@@ -35,15 +38,17 @@ def extracted_for(
     """
     model = load_model(run)
     frames = heads.takes_frames(model.head.partition(":")[0])
-    names = [] if frames else [name.partition("@")[0] for name in model.inputs]
     kept = [_frames_format(name) for name in model.inputs] if frames else []
-    if not frames:
-        _check_views(model.inputs, names, config)
+    if frames and extractors:
+        raise UsageError(
+            f"extractor {extractors[0]!r}: {model.head} of {model.path} takes frames; leave it out"
+        )
+    names = [] if frames else _choose_extractors(model.inputs, extractors, config)
     with scratch_folder("predict") as folder:
         found = extract(
             videos,
             store=folder / "store",
-            extractors=list(dict.fromkeys(names)),
+            extractors=names,
             frames=kept,
             config=config,
             progress=progress,
@@ -58,19 +63,39 @@ def _frames_format(name: str) -> str:
     return "first:1@16" if text.startswith("random:") else text  # the videos are read instead
 
 
-def _check_views(inputs: Sequence[str], names: Sequence[str], config: ExtractionConfig) -> None:
-    """Refuse other fingerprints before a video is read."""
+def _choose_extractors(
+    inputs: Sequence[str], given: Sequence[str], config: ExtractionConfig
+) -> list[str]:
+    """Return the extractors, with settings, that make the run's views; refuse other fingerprints.
+
+    No video is read before.
+    """
+    wanted = list(dict.fromkeys(name.partition(":")[0] for name in inputs))
+    needed = list(dict.fromkeys(extractor_of(view) for view in wanted))
+    for text in given:
+        if text.partition(":")[0] not in needed:
+            raise UsageError(f"extractor {text!r}: the run was trained on {', '.join(wanted)}")
+    named = {text.partition(":")[0] for text in given}
+    texts = list(dict.fromkeys([*given, *(name for name in needed if name not in named)]))
     outputs = embedding_outputs(
-        list(dict.fromkeys(names)),
+        texts,
         weights=config.weights,
         device=config.device,
         frame_choice=config.frame_choice,
     )
-    for name in inputs:
-        view = name.partition(":")[0]
-        made = outputs[view.partition("@")[0]].spec.name
-        if made != view:
+    made = {output.spec.name: text for text, output in outputs.items()}
+    for view in wanted:
+        if view not in made:
+            name = extractor_of(view)
+            others = " and ".join(each for each in made if extractor_of(each) == name)
             raise UsageError(
-                f"the run was trained on {view}, and these settings give {made}; extract the "
-                "videos into a store with the settings and weights of the run, and predict on that"
+                f"the run was trained on {view}, and these settings give {others}; give -e "
+                f"{name}:SETTING=VALUE,... and --weights as the run's store was extracted with, or "
+                "extract the videos into a store with them, and predict on that"
             )
+    return [made[view] for view in wanted]
+
+
+def extractor_of(view: str) -> str:
+    """Return the name of the extractor of a feature, such as "slow@0123456789abcdef"."""
+    return view.partition("@")[0]

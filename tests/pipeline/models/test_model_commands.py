@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from kinestore.pipeline.extraction.config import ExtractionConfig
 from kinestore.pipeline.models.evaluate_runs import evaluate
+from kinestore.pipeline.models.extract_for_run import extracted_for
+from kinestore.pipeline.models.predict_store import predict
 from kinestore.pipeline.models.trained_model import load_model
-from kinestore.store import Store
+from kinestore.store import Store, UsageError
 from tests.helpers import jobs
 from tests.helpers.commands import kinestore
 from tests.helpers.embedded import embedded_store
@@ -86,6 +89,34 @@ def test_a_mistake_is_one_sentence(options: list[str], message: str, tmp_path: P
     given = [str(store.path) if option == "store" else option for option in options]
     said = kinestore("evaluate", run, store.path, *given, status=2)
     assert message in said and len(said.strip().splitlines()) == 1
+
+
+@pytest.mark.slow
+def test_videos_are_extracted_with_the_settings_of_the_runs_store(tmp_path: Path) -> None:
+    for number in range(6):
+        folder = tmp_path / "known" / "ab"[number % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        make_video(folder / f"{number}.mp4", 20, first=number)
+    name, run = "cnn-efficientnet-lite0", tmp_path / "run"
+    how = ["--sampling", "keyframes", "--keyframes", "3", "--seed", "5"]
+    kinestore("extract", tmp_path / "known", "--store", tmp_path / "store", "-e", name, *how)
+    store = Store(tmp_path / "store")
+    jobs.train(store.load(name), out=run, epochs=1, folds=2)
+    for given, told in {
+        (): f"these settings give {name}@.*; give -e {name}:SETTING=VALUE",
+        (f"{name}:keyframes=3",): "these settings give",  # of another seed
+        ("motion",): f"extractor 'motion': the run was trained on {name}@",
+    }.items():
+        with (
+            pytest.raises(UsageError, match=told),
+            extracted_for(run, "nothing", config=ExtractionConfig(), extractors=given),
+        ):
+            pass
+    same = f"{name}:sampling=keyframes,keyframes=3,seed=5"
+    out = tmp_path / "videos.csv"
+    kinestore("predict", run, tmp_path / "known", "--out", out, "-e", same)
+    predict(run, store, out=tmp_path / "stored.csv")
+    assert out.read_text() == (tmp_path / "stored.csv").read_text()
 
 
 def test_other_features_are_refused_before_a_video_is_read(tmp_path: Path) -> None:
