@@ -14,7 +14,7 @@ from kinestore.heads._printed_gru import PrintedGru
 from kinestore.heads.temporal_rnn import TemporalRnn
 from kinestore.store import UsageError
 
-SMALL = {"trunk": "resnet18", "num_classes": 3, "dense": 8}
+SMALL: dict[str, Any] = {"trunk": "resnet18", "num_classes": 3, "dense": 8}
 
 
 def count(model: nn.Module) -> int:
@@ -91,7 +91,7 @@ def test_colors_reach_the_trunk_in_the_range_that_was_chosen() -> None:
     black = torch.tensor([-0.485 / 0.229, -0.456 / 0.224, -0.406 / 0.225])
     white = torch.tensor([0.515 / 0.229, 0.544 / 0.224, 0.594 / 0.225])
     for pixels, low, high in (("raw", 0, 255), ("signed", -1, 1)):
-        trunk: Any = create("cnn_rnn", pixels=pixels, units=4, **SMALL).trunk  # type: ignore[arg-type]
+        trunk: Any = create("cnn_rnn", pixels=pixels, units=4, **SMALL).trunk
         seen = [trunk._colored(color.expand(1, 2, 2, 3).movedim(3, 1)) for color in (black, white)]
         torch.testing.assert_close(seen[0], torch.full((1, 3, 2, 2), float(low)), atol=1e-4, rtol=0)
         torch.testing.assert_close(

@@ -31,7 +31,7 @@ def test_no_change_is_the_center_crop(height: int, width: int, size: int) -> Non
     )
 
 
-def mapped(frame: np.ndarray, where: Affine, row: int, column: int) -> np.ndarray:  # type: ignore[type-arg]
+def mapped(frame: np.ndarray, where: Affine, row: int, column: int) -> np.ndarray:
     """Return a pixel by Keras' arithmetic: rotation, shift and zoom about the center, bilinear."""
     size = len(frame)
     angle, middle = math.radians(where.degrees), (size - 1) / 2
@@ -44,7 +44,7 @@ def mapped(frame: np.ndarray, where: Affine, row: int, column: int) -> np.ndarra
     below, beside = y - top, x - left
     upper = frame[top, left] * (1 - beside) + frame[top, left + 1] * beside
     lower = frame[top + 1, left] * (1 - beside) + frame[top + 1, left + 1] * beside
-    found: np.ndarray = upper * (1 - below) + lower * below  # type: ignore[type-arg]
+    found: np.ndarray = upper * (1 - below) + lower * below
     return found
 
 

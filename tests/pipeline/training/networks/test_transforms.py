@@ -117,6 +117,7 @@ def test_a_mirrored_clip_is_of_the_other_class() -> None:
     flips = 0
     for row in range(60):
         drawn = given.augment(row, epoch=1, seed=0)
+        assert isinstance(drawn.crop, Crop)
         wanted = {0: 1, 1: 0, 2: 2}[row % 3] if drawn.crop.flip else row % 3
         assert drawn.label == wanted
         flips += drawn.crop.flip
