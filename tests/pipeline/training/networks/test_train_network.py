@@ -159,7 +159,7 @@ def test_what_cannot_be_gone_on_from_is_refused(store: Store, tmp_path: Path) ->
     save_file({"model.x": torch.zeros(1)}, checkpoint, metadata={"fit": "[]"})
     with pytest.raises(UsageError, match=r"checkpoint-0\.safetensors: is no checkpoint that can"):
         train(store, tmp_path, resume=True)
-    fit = {"format": 2, "records": [], "best_epoch": 0, "lowest": 9.0}
+    fit = {"format": 3, "records": [], "best_epoch": 0, "lowest": 9.0}
     save_file({"model.x": torch.zeros(1)}, checkpoint, metadata={"fit": json.dumps(fit)})
     with pytest.raises(
         UsageError, match=r"checkpoint-0\.safetensors: is of another network .*resume"
