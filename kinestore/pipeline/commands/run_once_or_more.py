@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from rich.console import RenderableType
 
 from kinestore.pipeline.commands.console import say, say_json, text_table
+from kinestore.pipeline.commands.swarm_table import swarm_table
 from kinestore.pipeline.commands.tables import run_table
 from kinestore.pipeline.commands.training_options import is_first_process
 
@@ -33,18 +34,22 @@ def run_and_say(
         as_json: Whether to print JSON.
     """
     if repeats is None:
-        summary = job(out, seed).to_json()
-        shown = run_table(summary, out)
+        result = job(out, seed)
+        summary = result.to_json()
+        shown = [run_table(summary, out)]
+        if result.swarm is not None:
+            shown.append(swarm_table(result.swarm))
     else:
         from kinestore.pipeline.training.repeats import repeat
 
         found = repeat(job, out=out, repeats=repeats, seed=seed, writes=is_first_process())
-        summary, shown = found.to_json(), repeats_table(found)
+        summary, shown = found.to_json(), [repeats_table(found)]
     if is_first_process():
         if as_json:
             say_json(summary)
         else:
-            say(shown)
+            for table in shown:
+                say(table)
 
 
 def repeats_table(found: "RepeatedRuns") -> RenderableType:

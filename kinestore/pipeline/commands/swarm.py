@@ -19,12 +19,13 @@ from kinestore.pipeline.commands.options import (
     HeadOption,
     JsonOption,
     RemoteVideosOption,
+    RepeatsOption,
     RunOption,
     SeedOption,
     StoreArgument,
 )
-from kinestore.pipeline.commands.swarm_table import scan_table, swarm_table
-from kinestore.pipeline.commands.tables import run_table
+from kinestore.pipeline.commands.run_once_or_more import run_and_say
+from kinestore.pipeline.commands.swarm_table import scan_table
 from kinestore.pipeline.commands.training_options import LearningOptions
 from kinestore.store import UsageError
 from kinestore.store.io.addresses import local_path
@@ -138,6 +139,7 @@ class SwarmOptions(Group):
     ] = None
 
     epochs: Annotated[int | None, typer.Option(help="Number of epochs. [default: 20]")] = None
+    repeats: RepeatsOption = None
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue from the run folder's last epoch.")
     ] = False
@@ -147,7 +149,8 @@ class SwarmOptions(Group):
         from kinestore.pipeline.training.swarm.config import SwarmConfig
 
         given = dict(vars(self))
-        del given["lr_scan"], given["epochs"]
+        for name in ("lr_scan", "epochs", "repeats"):
+            del given[name]
         given["matrix"] = None if self.matrix is None else _matrix(self.matrix)
         given["learning_rates"] = self._rates()
         return SwarmConfig(**given)
@@ -201,22 +204,22 @@ def swarm_command(
 
     data = learner.open(store, frames)
     with progress() as shown:
-        summary = job.swarm(
-            data,
+        run_and_say(
+            lambda out, seed: job.swarm(
+                data,
+                out=out,
+                head=learner.head,
+                particles=swarm.config(),
+                evaluation=evaluation.config(),
+                training=learning.config(SWARM_TRAINING, epochs=swarm.epochs),
+                seed=seed,
+                progress=shown,
+            ),
             out=out,
-            head=learner.head,
-            particles=swarm.config(),
-            evaluation=evaluation.config(),
-            training=learning.config(SWARM_TRAINING, epochs=swarm.epochs),
             seed=learner.seed,
-            progress=shown,
+            repeats=swarm.repeats,
+            as_json=learner.as_json,
         )
-    if learner.as_json:
-        say_json(summary.to_json())
-    else:
-        say(run_table(summary.to_json(), out))
-        if summary.swarm is not None:
-            say(swarm_table(summary.swarm))
 
 
 def _matrix(text: str) -> list[list[float]]:

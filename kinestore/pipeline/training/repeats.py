@@ -115,6 +115,11 @@ def _figures(runs: Sequence[RunSummary]) -> dict[str, Spread]:
     if federated:
         for name in ("mean_client_top1", "mean_client_top5"):
             figures[name] = [getattr(each, name) for each in federated]
+    swarms = [run.swarm for run in runs if run.swarm is not None]
+    for number in range(min((len(each.particles) for each in swarms), default=0)):
+        for name in ("chosen", "last", "best_on_test"):
+            own = [getattr(each.particles[number], name).mean for each in swarms]
+            figures[f"particle_{number + 1}_{name}"] = own
     return {name: spread_of(values) for name, values in figures.items() if None not in values}
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from kinestore.heads import TrainingConfig
 from kinestore.heads.training.processes import join_processes
+from kinestore.pipeline.costs.run_cost import cost_of_model
 from kinestore.pipeline.notes import tell
 from kinestore.pipeline.runs.summary import RunSummary
 from kinestore.pipeline.runs.training_clips import write_training_clips
@@ -151,6 +152,7 @@ def swarm(
                 untrained_classes=untrained_classes(rows, tested),
                 classes=rows.classes,
                 config=asked,
+                cost=cost_of_model(saved.model, clips.example()),
                 swarm=swarm_figures(scored, saved, particles),
                 versions=versions(),
                 seconds=round(time.perf_counter() - started, 3),

@@ -67,6 +67,19 @@ def test_the_table_has_a_row_for_each_particle_and_names_the_optimistic_column(
     assert config["dynamics"]["matrix"] == [[0, 1], [1, 0]]
 
 
+def test_repeats_give_each_particle_its_mean_deviation_and_maximum(
+    store: Path, tmp_path: Path
+) -> None:
+    run = ["swarm", store, *HEAD, "--out", tmp_path / "runs", "--epochs", 1, "--repeats", 2]
+    more = ["--validation", 0.2, "--particles", 2, "--individual", "--json"]
+    found = json.loads(kinestore(*run, *more))
+    runs = [json.loads((tmp_path / f"runs/repeat-{n}/summary.json").read_text()) for n in (0, 1)]
+    values = [one["swarm"]["particles"][1]["last"]["mean"] for one in runs]
+    spread = found["figures"]["particle_2_last"]
+    assert spread["values"] == values and spread["max"] == max(values)
+    assert spread["std"] == pytest.approx(abs(values[0] - values[1]) / 2**0.5)
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
