@@ -21,7 +21,7 @@ def sequences(seed: int = 0, num_rows: int = 45, **changes: Any) -> ks.Features:
     return described(**{"features": values, "labels": labels, "widths": [3], **changes})
 
 
-def swarm(data: ks.Features, out: Path, **choices: Any) -> ks.RunSummary:
+def swarm(data: ks.Features | ks.FrameClips, out: Path, **choices: Any) -> ks.RunSummary:
     """Call `kinestore.swarm` for three epochs of a small head, but for the choices."""
     taken: list[dict[str, Any]] = []
     for kind in (ks.SwarmConfig, ks.EvaluationConfig, ks.TrainingConfig):
