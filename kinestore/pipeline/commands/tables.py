@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import RenderableType
 
 from kinestore.pipeline.commands.console import say, text_table
+from kinestore.pipeline.printable import printable
 
 if TYPE_CHECKING:
     from kinestore.extractors.weights.inventory import WeightFileStatus
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from kinestore.pipeline.recipes.demo import DemoStep
     from kinestore.pipeline.verification.findings import VerifyReport
     from kinestore.store import Failure
+
+
+_MOST_NAMES = 10
 
 
 def say_extraction(result: "ExtractionResult") -> None:
@@ -41,8 +45,25 @@ def say_extraction(result: "ExtractionResult") -> None:
         bound = f"{result.bound_by}, {result.bound_share:.0%} of the workers' time"
         figures += [("slowest stage", bound)]
     say(text_table(("clips", ""), [*rows, *figures], title=f"extraction into {result.path}"))
+    kinds = [
+        _counted("class", "classes", "labels", result.num_by_label),
+        _counted("group", "groups", "groups", result.num_by_group),
+        _counted("split", "splits", "splits", result.num_by_split),
+    ]
+    say("; ".join(kinds))
     if result.num_failed:
         say(f"Failed clips and reasons: kinestore failures {result.path}")
+
+
+def _counted(one: str, several: str, absent: str, counts: Mapping[str, int]) -> str:
+    """Return "2 classes: fight 25, noFight 25", with ten names at most."""
+    named = sorted(name for name in counts if name)
+    if not named:
+        return f"no {absent}"
+    listed = ", ".join(f"{printable(name)} {counts[name]}" for name in named[:_MOST_NAMES])
+    listed += ", ..." if len(named) > _MOST_NAMES else ""
+    without = f", none {counts['']}" if counts.get("") else ""
+    return f"{len(named)} {one if len(named) == 1 else several}: {listed}{without}"
 
 
 def status_table(found: Mapping[str, Any]) -> RenderableType:

@@ -7,6 +7,7 @@ part of the store: it is committed whole or not at all, so that an interrupted j
 import errno
 import os
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -151,7 +152,14 @@ def extract(
         num_workers=count,
         specs=specs,
     )
-    summary = replace(summary, notes=(*found.notes, *notes, *late), left_out=found.left_out)
+    summary = replace(
+        summary,
+        notes=(*found.notes, *notes, *late),
+        left_out=found.left_out,
+        num_by_label=Counter(source.label or "" for source in sources),
+        num_by_group=Counter(source.group or "" for source in sources),
+        num_by_split=Counter(source.split or "" for source in sources),
+    )
     _write_summary(target, summary)
     return summary
 

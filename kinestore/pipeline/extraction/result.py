@@ -47,6 +47,9 @@ class ExtractionResult:
         frames_bytes: Size of the clips of frames stored by this job.
         notes: What was left out, or read in another way than written, as printed on the terminal.
         left_out: Number of files and folders that were left out of a folder, by the reason.
+        num_by_label: Number of the job's videos by label, with those that have none under "".
+        num_by_group: Likewise, by group.
+        num_by_split: Likewise, by split.
     """
 
     path: Path | str
@@ -67,6 +70,9 @@ class ExtractionResult:
     frames_bytes: int
     notes: tuple[str, ...] = ()
     left_out: Mapping[str, int] = field(default_factory=dict)
+    num_by_label: Mapping[str, int] = field(default_factory=dict)
+    num_by_group: Mapping[str, int] = field(default_factory=dict)
+    num_by_split: Mapping[str, int] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, object]:
         """Return what `extract --json` prints and the store's `summary.json` holds."""

@@ -1,37 +1,11 @@
 """The split column: which of its marks mean training, validation and test clips."""
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from kinestore.pipeline.video.split_words import split_meaning
 from kinestore.store import UsageError
-
-_MEANINGS = {
-    "train": "train",
-    "training": "train",
-    "tr": "train",
-    "trn": "train",
-    "val": "val",
-    "valid": "val",
-    "validate": "val",
-    "validation": "val",
-    "validating": "val",
-    "vali": "val",
-    "dev": "val",
-    "development": "val",
-    "test": "test",
-    "testing": "test",
-    "tst": "test",
-    "te": "test",
-    "holdout": "test",
-    "heldout": "test",
-    "eval": "eval",
-    "evaluate": "eval",
-    "evaluation": "eval",
-}
-"""Meaning of a mark without case and separators; "eval" is the test part where there is no other,
-else the validation part."""
 
 _REMEDY = (
     "name them train, val and test in the manifest and extract again, or choose folds=K or "
@@ -82,7 +56,7 @@ def read_split_column(splits: Sequence[str | None]) -> SplitColumn:
         UsageError: If the marks do not say which clips are trained on and which are tested.
     """
     counts = Counter(splits)
-    marks = {mark: _meaning(mark) for mark in counts if mark is not None}
+    marks = {mark: split_meaning(mark) for mark in counts if mark is not None}
     by_meaning = {
         meaning: frozenset(mark for mark, meant in marks.items() if meant == meaning)
         for meaning in ("train", "val", "test", "eval")
@@ -109,11 +83,6 @@ def read_split_column(splits: Sequence[str | None]) -> SplitColumn:
 def all_alike(splits: Sequence[str | None]) -> bool:
     """Return whether all clips have one mark, as after a choice of one part."""
     return len(set(splits)) == 1
-
-
-def _meaning(mark: str) -> str | None:
-    plain = re.sub(r"[\s_-]+", "", mark).casefold()
-    return _MEANINGS.get(plain) or _MEANINGS.get(re.sub(r"(set|split|part|data|clips)$", "", plain))
 
 
 def _listed(marks: frozenset[str]) -> str:

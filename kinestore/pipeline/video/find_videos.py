@@ -8,6 +8,7 @@ from kinestore.pipeline.notes import shown
 from kinestore.pipeline.video.errors import VideoError
 from kinestore.pipeline.video.labels import Values
 from kinestore.pipeline.video.manifest import MANIFEST_SUFFIXES, read_manifest
+from kinestore.pipeline.video.split_words import split_meaning
 from kinestore.pipeline.video.suffixes import is_video_name, suffix_of
 from kinestore.pipeline.video.walk_folder import Listing, list_folder
 from kinestore.store import KinestoreError, Source, UsageError
@@ -50,11 +51,12 @@ def find_videos(videos: str | Path) -> FoundVideos:
     """List the videos of a folder, a manifest or a single file, in a stable order.
 
     Args:
-        videos: A folder (the label of a video in a subfolder is that folder's name), a manifest,
-            or one video. A manifest is a .txt file with a path on each line, or a .csv, .tsv or
-            .parquet file with a column `video` and optionally `label`, `group`, `split` and other
-            columns. Paths are relative to the manifest. Folder, manifest and videos may also be
-            `file://`, `s3://` or `gs://` addresses.
+        videos: A folder (the label of a video in a subfolder is that folder's name; folders such as
+            train, val and test over them are splits), a manifest, or one video. A manifest is a
+            .txt file with a path on each line, or a .csv, .tsv or .parquet file with a column
+            `video` and optionally `label`, `group`, `split` and other columns. Paths are relative
+            to the manifest. Folder, manifest and videos may also be `file://`, `s3://` or `gs://`
+            addresses.
 
     Raises:
         UsageError: If nothing is there, the manifest cannot be read, or it contradicts itself.
@@ -84,15 +86,21 @@ def find_videos(videos: str | Path) -> FoundVideos:
 
 def _from_folder(folder: Storage, listing: Listing) -> FoundVideos:
     labels = Values("label")
+    has_splits, split_notes = _split_folders(folder, listing.videos)
     sources = []
     for name in listing.videos:
-        *_, parent = ["", *filter(None, name.split("/")[:-1])]
-        label = labels.clean(parent) if parent else None
-        sources.append(Source(uri=folder.uri(name), label=label))
+        parents = [part for part in name.split("/")[:-1] if part]
+        split = parents.pop(0) if has_splits else None
+        label = labels.clean(parents[-1]) if parents else None
+        sources.append(Source(uri=folder.uri(name), label=label, split=split))
     unreadable = {folder.uri(name): error for name, error in listing.unreadable.items()}
     return FoundVideos(
         sources=sources,
-        notes=[*_left_out(folder, listing), *labels.notes(folder.address)],
+        notes=[
+            *_left_out(folder, listing),
+            *split_notes,
+            *labels.notes(folder.address),
+        ],
         unreadable={uri: _unlisted(uri, error) for uri, error in unreadable.items()},
         folders=frozenset(map(folder.uri, listing.folders)),
         left_out={
@@ -101,6 +109,19 @@ def _from_folder(folder: Storage, listing: Listing) -> FoundVideos:
             "link_to_a_folder_read_already": len(listing.repeated),
         },
     )
+
+
+def _split_folders(folder: Storage, videos: Sequence[str]) -> tuple[bool, list[str]]:
+    """Return whether the first folders are splits, and a note where they are or might be."""
+    first = {name.partition("/")[0] if "/" in name else "." for name in videos}
+    splits = {name for name in first if split_meaning(name)}
+    if len(splits) < 2 or "train" not in map(split_meaning, splits):
+        return False, []
+    listed, others = some_names(sorted(splits)), sorted(first - splits)
+    if others:
+        beside = f"since videos also lie beside them, in {some_names(others)}"
+        return False, [f"{folder.address}: its folders {listed} are not read as splits, {beside}"]
+    return True, [f"{folder.address}: its folders {listed} are read as splits"]
 
 
 def _unlisted(uri: str, error: OSError) -> VideoError:

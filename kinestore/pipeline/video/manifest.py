@@ -24,6 +24,8 @@ from kinestore.store.schema import CLIPS
 MANIFEST_SUFFIXES = (".csv", ".tsv", ".parquet", ".txt")
 KNOWN_COLUMNS = ("video", "label", "group", "split")
 
+_VIDEO_NAMES = frozenset({"path", "filename", "file", "filepath", "videopath", "videofile"})
+
 MAX_FIELD = 1 << 16
 """Characters of a value."""
 
@@ -71,7 +73,15 @@ def _open(manifest: Storage) -> Table:
 
 
 def _is_header(names: Sequence[str]) -> bool:
-    return any(_meant(name) == "video" for name in names)
+    return "video" in _with_video([_meant(name) for name in names])
+
+
+def _with_video(names: Sequence[str]) -> list[str]:
+    """Return the names with "video" for the one other name of that column, where it is absent."""
+    others = [name for name in names if folded(name) in _VIDEO_NAMES]
+    if "video" in names or len(others) != 1:
+        return list(names)
+    return ["video" if name == others[0] else name for name in names]
 
 
 def _meant(name: str) -> str:
@@ -83,7 +93,7 @@ def _meant(name: str) -> str:
 
 
 def _columns(table: Table, address: str) -> tuple[Columns, list[str]]:
-    names, notes = [_meant(name) for name in table.columns], []
+    names, notes = _with_video([_meant(name) for name in table.columns]), []
     if "video" not in names:
         listed = ", ".join(map(tidy, table.columns))[:300] or "none"
         raise UsageError(f"{address}: has no column 'video' (its columns are: {listed})")

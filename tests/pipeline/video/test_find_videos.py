@@ -47,6 +47,43 @@ def test_parquet_and_text_manifests_name_the_same_videos(tmp_path: Path) -> None
     ]
 
 
+def make_empty(folder: Path, names: list[str]) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+
+
+def test_folders_of_training_and_test_clips_over_classes_are_splits(tmp_path: Path) -> None:
+    make_empty(tmp_path, ["Train/run/a.mp4", "Train/sit/b.mp4", "test/run/c.mp4", "test/d.mp4"])
+    found = find_videos(tmp_path)
+    assert [(s.uri[-5], s.split, s.label) for s in found.sources] == [
+        ("a", "Train", "run"), ("b", "Train", "sit"), ("d", "test", None), ("c", "test", "run")
+    ]  # fmt: skip
+    assert found.notes == [f"{tmp_path}: its folders 'Train', 'test' are read as splits"]
+
+
+@pytest.mark.parametrize("other", ["other/run/x.mp4", "x.mp4"])
+def test_folders_of_splits_beside_other_videos_are_none_and_it_is_told(
+    other: str, tmp_path: Path
+) -> None:
+    make_empty(tmp_path, ["train/run/a.mp4", "validation/run/b.mp4", other])
+    found = find_videos(tmp_path)
+    assert {source.split for source in found.sources} == {None}
+    (note,) = found.notes
+    where = "'other'" if "/" in other else "'.'"
+    assert f"not read as splits, since videos also lie beside them, in {where}" in note
+
+
+@pytest.mark.parametrize("classes", [["train", "bus"], ["test", "val"], ["train"], ["dev", "exam"]])
+def test_classes_whose_names_are_also_words_for_splits_stay_classes(
+    classes: list[str], tmp_path: Path
+) -> None:
+    make_empty(tmp_path, [f"{name}/a.mp4" for name in classes])
+    found = find_videos(tmp_path)
+    assert [(s.label, s.split) for s in found.sources] == [(name, None) for name in sorted(classes)]
+    assert not found.notes
+
+
 def test_a_path_named_twice_is_one_source(tmp_path: Path) -> None:
     (tmp_path / "m.txt").write_text("a.avi\nb.avi\n./a.avi\n")
     assert [Path(s.uri).name for s in find_videos(tmp_path / "m.txt").sources] == ["a.avi", "b.avi"]

@@ -113,6 +113,26 @@ def test_what_could_mislead_is_refused(
 
 
 @pytest.mark.parametrize(
+    "name", ["path", "filename", "file", "filepath", "File Name", "video_path"]
+)
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_other_names_of_the_video_column_are_read_and_told(
+    name: str, separator: str, tmp_path: Path
+) -> None:
+    rows = [[name, "label"], ["a.mp4", "run"]]
+    found = read(tmp_path / "m.csv", "\n".join(map(separator.join, rows)) + "\n")
+    assert labels(found) == ["run"] and found.sources[0].uri.endswith("/a.mp4")
+    assert any(f"the column '{name}' is read as 'video'" in note for note in found.notes)
+
+
+def test_a_path_beside_the_video_column_is_a_column_of_ones_own(tmp_path: Path) -> None:
+    (source,) = read(tmp_path / "m.csv", "video,path\na.mp4,b.mp4\n").sources
+    assert source.uri.endswith("/a.mp4") and source.extra == {"path": "b.mp4"}
+    with pytest.raises(UsageError, match=r"no column 'video' .*path, file"):
+        read(tmp_path / "m.csv", "path,file\na.mp4,b.mp4\n")
+
+
+@pytest.mark.parametrize(
     ("header", "words"),
     [
         ("video,lable", "column 'lable' is kept as your own; name it 'label'"),

@@ -1,0 +1,28 @@
+"""After an extraction the terminal and the summary say how many videos each class has."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from kinestore.pipeline.commands.tables import say_extraction
+from kinestore.pipeline.extraction.extract_videos import extract
+from tests.helpers.numbered import make_video
+
+
+def test_classes_and_splits_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = ["train/run/a", "train/run/b", "test/sit/c", "test/d"]
+    for number, name in enumerate(names):
+        path = tmp_path / "videos" / f"{name}.mp4"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        make_video(path, 12, first=number * 12)
+    result = extract(
+        tmp_path / "videos", store=tmp_path / "store", extractors=["motion"], workers=1
+    )
+    say_extraction(result)
+    said = capsys.readouterr().out.splitlines()[-1]
+    assert said == "2 classes: run 2, sit 1, none 1; no groups; 2 splits: test 2, train 2"
+    summary = json.loads((tmp_path / "store" / "summary.json").read_text())
+    assert summary["num_by_label"] == {"run": 2, "sit": 1, "": 1}
+    assert summary["num_by_group"] == {"": 4}
+    assert summary["num_by_split"] == {"train": 2, "test": 2}
