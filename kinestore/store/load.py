@@ -11,14 +11,29 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kinestore.store import schema
 from kinestore.store.errors import UsageError
 from kinestore.store.features import Features
 from kinestore.store.filters import Filter, describe_filters, select_rows
 from kinestore.store.io.storage import Storage
 from kinestore.store.join import Column, sequence_mask
 from kinestore.store.join_cache import load_rows
+from kinestore.store.part_folder import PartFolder
 from kinestore.store.pooling import split_feature
 from kinestore.store.views import View
+
+_KNOWN = ("clip_id", "uri", "label", "group", "split")
+_LABELS = "labels"
+"""Column with several labels of a clip, as a JSON list."""
+
+
+def read_sources(clips: PartFolder) -> list[Mapping[str, Any]]:
+    """Return the rows of `Store.sources` from the folder of the clips."""
+    table = clips.read(schema.CLIPS)
+    table = table.drop_columns([name for name in schema.CLIPS.names if name not in _KNOWN])
+    rows = table.to_pylist()
+    newest = {row["uri"]: number for number, row in enumerate(rows)}
+    return [rows[number] for number in sorted(newest.values())]
 
 
 def load_features(
@@ -78,13 +93,14 @@ def describe_clips(
     Args:
         values: Shape (N, D) or (N, T, D).
         clip_ids: Clip of each row.
-        rows: Label, group, split and uri by clip_id; clips without a row of values are `missing`.
+        rows: As from `Store.sources`, by clip_id; clips without a row of values are `missing`.
         views: Views that the values come from.
         widths: Number of features of each view.
         pools: Pooling of each view, "" for none; may be left out where there is none at all.
     """
     kept = [rows[clip] for clip in clip_ids]
-    sets = [_several(row.get("labels")) for row in kept]
+    sets = [_several(row.get(_LABELS)) for row in kept]
+    own = dict.fromkeys(name for row in kept for name in row if name not in (*_KNOWN, _LABELS))
     single = {row["label"] for row in kept if row["label"] is not None}
     classes = sorted(single.union(*sets))
     number = {label: index for index, label in enumerate(classes)}
@@ -101,6 +117,7 @@ def describe_clips(
         widths=list(widths),
         pools=list(pools),
         label_sets=sets if any(sets) else [],
+        own_columns={name: [row.get(name) or None for row in kept] for name in own},
     )
 
 

@@ -18,7 +18,7 @@ from kinestore.store.features import Features
 from kinestore.store.filters import Filter, find_by_name
 from kinestore.store.frames import FramesIndex, StoredFrames, check_frames, open_frames
 from kinestore.store.io.addresses import open_storage
-from kinestore.store.load import load_features
+from kinestore.store.load import load_features, read_sources
 from kinestore.store.marker import STORE_MARKER, check_marker, make_marker
 from kinestore.store.part_folder import PartFolders
 from kinestore.store.parts import commit_part
@@ -65,6 +65,9 @@ class Store:
         self._indexes: dict[str, RowIndex] = {}
         self._frames_indexes: dict[str, FramesIndex] = {}
 
+    def __repr__(self) -> str:
+        return f"Store({self.address!r})"
+
     @classmethod
     def create(cls, path: str | Path) -> "Store":
         """Open the store in a folder, or make one if the folder is empty or absent."""
@@ -91,11 +94,8 @@ class Store:
         return kept.sort_by([("clip_id", "ascending"), ("uri", "ascending")])
 
     def sources(self) -> list[Mapping[str, Any]]:
-        """Return clip_id, uri, label(s), group and split of each source; the newest come last."""
-        columns = ["clip_id", "uri", "label", "group", "split", "labels"]
-        rows = self._folders.folder("clips").read(schema.CLIPS, columns).to_pylist()
-        newest = {row["uri"]: number for number, row in enumerate(rows)}
-        return [rows[number] for number in sorted(newest.values())]
+        """Return clip_id, uri, label, group, split and own columns; the newest come last."""
+        return read_sources(self._folders.folder("clips"))
 
     def views(self) -> list[View]:
         """Return every view, ordered by name."""

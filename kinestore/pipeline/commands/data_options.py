@@ -114,17 +114,26 @@ class EvaluationOptions(Group):
     split: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME",
-            help="Clips to test: column for those that the split column marks 'test', or "
-            "random:0.3 for this share, drawn by the seed. [default: column, if clips are marked; "
-            "else test on 20 % of each class]",
+            metavar="COLUMN",
+            help="Column whose marks say which clips are trained on and tested: column for the "
+            "split column, or one of your own, such as split_2; or random:0.3 to test this share, "
+            "drawn by the seed. [default: column, if clips are marked; else test on 20 % of each "
+            "class]",
+        ),
+    ] = None
+    test_split: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MARK",
+            help="Mark of the clips to test, such as val. [default: those whose mark means test]",
         ),
     ] = None
     cv: Annotated[
         str | None,
         typer.Option(
-            metavar="group",
-            help="Leave-one-group-out cross-validation, by the column group. [default: off]",
+            metavar="COLUMN",
+            help="Leave-one-group-out cross-validation, by the column group or one of your own, "
+            "such as camera. [default: off]",
         ),
     ] = None
     folds: Annotated[
@@ -156,13 +165,42 @@ class EvaluationOptions(Group):
         return EvaluationConfig(**vars(self))
 
 
+@dataclass(frozen=True, kw_only=True)
+class ColumnOptions(Group):
+    """Options of the columns that stand in for the usual ones."""
+
+    label: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="Column with the classes, such as action. [default: label]",
+        ),
+    ] = None
+    group: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="Column with the groups, such as person. [default: group]",
+        ),
+    ] = None
+
+    def given(self) -> dict[str, str]:
+        """Return the columns that were named, by what they stand in for."""
+        return {name: column for name, column in vars(self).items() if column is not None}
+
+
 def either(value: _Value | None, default: _Value) -> _Value:
     """Return the value of an option, or the default where it was not given."""
     return default if value is None else value
 
 
 def choose_data(
-    store: "Store", head: str, features: str | None, frames: "FrameClips | None", clips: str | None
+    store: "Store",
+    head: str,
+    features: str | None,
+    frames: "FrameClips | None",
+    clips: str | None,
+    columns: ColumnOptions | None = None,
 ) -> "Features | FrameClips":
     """Open the clips of a command: stored features, or clips of frames.
 
@@ -172,6 +210,7 @@ def choose_data(
         features: Views that were given, or None.
         frames: Clips of frames with the options for networks; None where none of these was given.
         clips: Frames that were given, or None.
+        columns: Columns that stand in for label and group.
 
     Raises:
         UsageError: If the options do not go together.
@@ -179,6 +218,7 @@ def choose_data(
     from kinestore import heads
     from kinestore.pipeline.training.networks.clip_data import FrameClips
 
+    named = {} if columns is None else columns.given()
     name = head.partition(":")[0]
     if heads.takes_frames(name):
         if features is not None or clips is None:
@@ -186,11 +226,11 @@ def choose_data(
                 f"head={name!r}: takes frames; give --input frames, or --input "
                 "videos:segments:8x5@256, and no --features"
             )
-        return replace(frames or FrameClips(store=store), clips=clips)
+        return replace(frames or FrameClips(store=store), clips=clips, columns=named)
     if features is None or clips is not None:
         raise UsageError(f"head={name!r}: takes embeddings; give --features A[,B], and no --input")
     if frames is not None:
         raise UsageError(
             f"head={name!r}: takes embeddings; leave out what --help lists for networks on frames"
         )
-    return store.load(features.split(","))
+    return store.load(features.split(",")).with_columns(**named)

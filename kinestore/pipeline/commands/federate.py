@@ -6,6 +6,7 @@ import typer
 
 from kinestore.pipeline.commands.console import progress
 from kinestore.pipeline.commands.data_options import (
+    ColumnOptions,
     EvaluationOptions,
     FrameOptions,
     HeadFeaturesOption,
@@ -76,6 +77,7 @@ def federate_command(
     as_json: JsonOption = False,
     remote_videos: RemoteVideosOption = False,
     evaluation: EvaluationOptions,
+    columns: ColumnOptions,
     learning: LearningOptions,
     frames: FrameOptions,
 ) -> None:
@@ -85,7 +87,7 @@ def federate_command(
     from kinestore.store import Store
 
     opened = Store(store, remote_videos=remote_videos)
-    data = choose_data(opened, head, features, frames.clips_of(opened), clips)
+    data = choose_data(opened, head, features, frames.clips_of(opened), clips, columns)
     training = learning.config(default_client_training(data), epochs=local_epochs)
     federation = FederationConfig(
         strategy=strategy,

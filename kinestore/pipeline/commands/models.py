@@ -1,6 +1,7 @@
 """The commands that use the model of a finished run: `kinestore evaluate` and `predict`."""
 
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,7 +9,9 @@ import typer
 from rich.console import RenderableType
 
 from kinestore.pipeline.commands.console import progress, say, say_json, text_table
+from kinestore.pipeline.commands.data_options import ColumnOptions
 from kinestore.pipeline.commands.extract import SOME_INPUTS_FAILED
+from kinestore.pipeline.commands.option_groups import Group, takes_groups
 from kinestore.pipeline.commands.options import JsonOption, StoreArgument
 from kinestore.store.io.addresses import local_path
 
@@ -34,9 +37,35 @@ ClientOption = Annotated[
 ]
 
 
+@dataclass(frozen=True, kw_only=True)
+class ViewsOptions(Group):
+    """Options of the views of a test video, for networks on frames."""
+
+    test_clips: Annotated[
+        int | None,
+        typer.Option(
+            help="Clips of each video whose logits are averaged, for networks on frames. "
+            "[default: as in the run]"
+        ),
+    ] = None
+    test_crops: Annotated[
+        int | None,
+        typer.Option(
+            help="Spatial crops of each clip, 1 or 3, for networks on frames. "
+            "[default: as in the run]"
+        ),
+    ] = None
+
+    def are_given(self) -> bool:
+        """Return whether one of them was given."""
+        return self.test_clips is not None or self.test_crops is not None
+
+
+@takes_groups
 def evaluate_command(
     run: RunArgument,
     store: StoreArgument,
+    *,
     average: Annotated[
         list[Path] | None,
         typer.Option(
@@ -47,20 +76,6 @@ def evaluate_command(
         ),
     ] = None,
     client: ClientOption = None,
-    test_clips: Annotated[
-        int | None,
-        typer.Option(
-            help="Clips of each video whose logits are averaged, for networks on frames. "
-            "[default: as in the run]"
-        ),
-    ] = None,
-    test_crops: Annotated[
-        int | None,
-        typer.Option(
-            help="Spatial crops of each clip, 1 or 3, for networks on frames. "
-            "[default: as in the run]"
-        ),
-    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -71,6 +86,8 @@ def evaluate_command(
         ),
     ] = None,
     as_json: JsonOption = False,
+    views: ViewsOptions,
+    columns: ColumnOptions,
 ) -> None:
     """Test a run's model on labeled clips of a store that it was not trained on."""
     from kinestore.pipeline.models import evaluate, load_model
@@ -78,9 +95,18 @@ def evaluate_command(
 
     opened = Store(store)
     data: ModelInput = opened
-    if test_clips is not None or test_crops is not None:
-        data = load_model(run).choose_views(opened, num_clips=test_clips, num_crops=test_crops)
-    result = evaluate([run, *(average or [])], data, client=client, out=out, device="auto")
+    if views.are_given():
+        data = load_model(run).choose_views(
+            opened, num_clips=views.test_clips, num_crops=views.test_crops
+        )
+    result = evaluate(
+        [run, *(average or [])],
+        data,
+        client=client,
+        columns=columns.given(),
+        out=out,
+        device="auto",
+    )
     if as_json:
         say_json(result.to_json())
         return

@@ -8,6 +8,8 @@ import typer
 from rich.console import RenderableType
 
 from kinestore.pipeline.commands.console import say, say_json, text_table
+from kinestore.pipeline.commands.data_options import ColumnOptions
+from kinestore.pipeline.commands.option_groups import takes_groups
 from kinestore.pipeline.commands.options import JsonOption, SeedOption, StoreArgument
 from kinestore.store.io.addresses import local_path
 
@@ -18,8 +20,10 @@ _MOST_LISTED = 50
 """Clients up to which each has a row of the table."""
 
 
+@takes_groups
 def partition_command(
     store: StoreArgument,
+    *,
     partition: Annotated[
         str,
         typer.Option(
@@ -31,9 +35,9 @@ def partition_command(
     split: Annotated[
         str | None,
         typer.Option(
-            metavar="column",
-            help="Divide only the clips that the split column marks 'train'. [default: all labeled "
-            "clips]",
+            metavar="COLUMN",
+            help="Divide only the clips that a column marks 'train': column for the split column, "
+            "or one of your own, such as split_2. [default: all labeled clips]",
         ),
     ] = None,
     seed: SeedOption = 0,
@@ -47,13 +51,20 @@ def partition_command(
         ),
     ] = None,
     as_json: JsonOption = False,
+    columns: ColumnOptions,
 ) -> None:
     """Show and draw a partition of a store's clips among clients, without training."""
     from kinestore.pipeline.training.federated.partition_store import partition as divide
     from kinestore.store import Store
 
     found = divide(
-        Store(store), partition=partition, num_clients=clients, seed=seed, split=split, out=out
+        Store(store),
+        partition=partition,
+        num_clients=clients,
+        seed=seed,
+        split=split,
+        columns=columns.given(),
+        out=out,
     )
     if as_json:
         say_json(found.to_json())

@@ -6,6 +6,7 @@ import typer
 
 from kinestore.pipeline.commands.console import progress
 from kinestore.pipeline.commands.data_options import (
+    ColumnOptions,
     EvaluationOptions,
     FrameOptions,
     HeadFeaturesOption,
@@ -48,6 +49,7 @@ def train_command(
     as_json: JsonOption = False,
     remote_videos: RemoteVideosOption = False,
     evaluation: EvaluationOptions,
+    columns: ColumnOptions,
     learning: LearningOptions,
     frames: FrameOptions,
 ) -> None:
@@ -56,7 +58,7 @@ def train_command(
     from kinestore.store import Store
 
     opened = Store(store, remote_videos=remote_videos)
-    data = choose_data(opened, head, features, frames.clips_of(opened), clips)
+    data = choose_data(opened, head, features, frames.clips_of(opened), clips, columns)
     training = learning.config(default_training(data), epochs=epochs)
     with progress() as shown:
         run_and_say(

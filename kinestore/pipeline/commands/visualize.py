@@ -63,7 +63,8 @@ def umap_command(
     color: Annotated[
         str,
         typer.Option(
-            help="Meaning of the colors: label, group, split, client (needs --run) or extractor."
+            help="Meaning of the colors: label, group, split, client (needs --run), extractor, or "
+            "a column of your own, such as camera."
         ),
     ] = "label",
     run: Annotated[

@@ -4,8 +4,9 @@ Shape legend: N clips, K classes.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from kinestore.pipeline.models.intervals import accuracy_interval
 from kinestore.pipeline.models.trained_model import TrainedModel, load_model
 from kinestore.pipeline.models.write_evaluation import check_folder, write_evaluation
 from kinestore.pipeline.runs.predictions import read_predictions
+from kinestore.pipeline.runs.reader import stand_in_columns
 from kinestore.pipeline.runs.training_clips import read_training_clips
 from kinestore.pipeline.training.folds import refuse_several_labels
 from kinestore.store import Features, Store, UsageError
@@ -30,6 +32,7 @@ def evaluate(
     data: ModelInput,
     *,
     client: int | None = None,
+    columns: Mapping[str, str] = MappingProxyType({}),
     out: str | Path | None = None,
     device: str = "cpu",
 ) -> Evaluation:
@@ -44,6 +47,8 @@ def evaluate(
         data: A store with the features or clips of frames that the models were trained on; or
             features from `Store.load`, or `kinestore.FrameClips`, which sets the test-time views.
         client: Predict every clip by the own model of this client.
+        columns: Columns that stand in for "label" and "group"; else those that the first run was
+            trained with.
         out: Folder for evaluation.json, predictions.parquet, per_class.csv and pictures; new,
             empty or an earlier evaluation, which is replaced.
         device: "auto" for a GPU if there is one, "cpu" or "cuda"; of networks on frames.
@@ -58,7 +63,7 @@ def evaluate(
     models = [load_model(path, client=client, device=device) for path in paths]
     classes = _common_classes(models)
     opened = [model.open(data) for model in models]
-    rows = opened[0].rows
+    rows = _with_columns(opened[0].rows, {**stand_in_columns(paths[0]), **columns}, asked=columns)
     if any(other.rows.clip_ids != rows.clip_ids for other in opened[1:]):
         raise UsageError(
             f"{_name(data)}: does not have every clip for each of the runs; extract what is missing"
@@ -100,6 +105,16 @@ def evaluate(
     if folder is not None:
         write_evaluation(folder, result)
     return result
+
+
+def _with_columns(
+    rows: Features, columns: Mapping[str, str], *, asked: Mapping[str, str]
+) -> Features:
+    """Return the rows with other labels and groups; a run's groups may be absent elsewhere."""
+    group = columns.get("group")
+    if "group" not in asked and group not in rows.own_columns:
+        group = None
+    return rows.with_columns(label=columns.get("label"), group=group)
 
 
 def _common_classes(models: Sequence[TrainedModel]) -> list[str]:

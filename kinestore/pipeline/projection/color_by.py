@@ -11,10 +11,12 @@ from kinestore.store import Features, UsageError
 COLORS = ("label", "group", "split", "client", "extractor")
 
 
-def check_color(color: str, *, run: str | Path | None) -> None:
+def check_color(color: str, features: Sequence[Features], *, run: str | Path | None) -> None:
     """Raise UsageError unless clips can be colored by that."""
-    if color not in COLORS:
-        raise UsageError(f"color={color!r}: must be one of {', '.join(COLORS)}")
+    own = sorted(features[0].own_columns)
+    if color not in (*COLORS, *own):
+        listed = f"{', '.join(COLORS)}, or a column of your own: {', '.join(own) or 'none'}"
+        raise UsageError(f"color={color!r}: must be one of {listed}")
     if color == "client" and run is None:
         raise UsageError("color='client': needs run, the folder of a federated run")
 
@@ -31,21 +33,28 @@ def clients_of(run: str | Path | None, *, color: str) -> dict[str, int] | None:
 
 
 def point_columns(
-    features: Sequence[Features], *, clients: Mapping[str, int] | None, with_extractors: bool
+    features: Sequence[Features],
+    *,
+    color: str = "label",
+    clients: Mapping[str, int] | None,
+    with_extractors: bool,
 ) -> dict[str, list[str | None]]:
     """Return the values of each point, by column; None where a clip has no value.
 
     Args:
         features: Those that share a panel, of the same clips.
+        color: Meaning of the colors; a column of the user's own is added.
         clients: Client by clip_id; None for no such column.
         with_extractors: Add a column "extractor".
     """
     first = features[0]
     columns = {
-        "label": [first.classes[i] if i >= 0 else None for i in first.labels],
+        "label": first.column("label"),
         "group": first.groups,
         "split": first.splits,
     }
+    if color in first.own_columns and color not in COLORS:
+        columns[color] = first.own_columns[color]
     if clients is not None:
         digits = len(str(max(clients.values(), default=0)))  # so that client 9 comes before 10
         name_of = {clip: f"client {client:0{digits}}" for clip, client in clients.items()}

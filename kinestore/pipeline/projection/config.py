@@ -10,8 +10,8 @@ class UmapConfig:
 
     Attributes:
         classes: Draw clips of these classes only; None for all clips.
-        color: Meaning of the colors: "label", "group", "split", "client" or "extractor". Extractors
-            share one panel, with a point for each clip and feature.
+        color: Meaning of the colors: "label", "group", "split", "client", "extractor", or a column
+            of the user's own. Extractors share one panel, with a point for each clip and feature.
         seed: Seed of the projection; the same seed gives the same file.
         fast: Project on all cores, without the seed: each run gives another file.
         recompute_layout: Lay all clips out, even if the store has a layout of them in its cache.

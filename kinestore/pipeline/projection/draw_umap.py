@@ -67,7 +67,7 @@ def umap(
     config = config or UmapConfig()
     given, path = [features] if isinstance(features, Features) else list(features), local_path(out)
     _check_out(path, num_features=len(given), color=config.color)
-    check_color(config.color, run=run)
+    check_color(config.color, given, run=run)
     check_layout_seed(config.seed)
     clients = clients_of(run, color=config.color)
     chosen, num_left_out = common_clips(given)
@@ -93,7 +93,9 @@ def umap(
         num_without_thumbnail=None,
         panels=[_measured(panel, seed=config.seed) for panel in panels],
     )
-    columns = point_columns(panels[0].features, clients=clients, with_extractors=share_panel)
+    columns = point_columns(
+        panels[0].features, color=config.color, clients=clients, with_extractors=share_panel
+    )
     if path.suffix.lower() == _PAGE:
         pictures = store if config.thumbnails else None
         page = explorer_page(

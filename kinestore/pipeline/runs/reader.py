@@ -44,6 +44,18 @@ def read_config(run: str | Path) -> dict[str, object]:
     return with_current_names(read_json(LocalStorage(path), "config.json"))
 
 
+def stand_in_columns(run: str | Path) -> dict[str, str]:
+    """Return the columns that stood in for "label" and "group" in a finished run.
+
+    Raises:
+        UsageError: If it is no finished run, or config.json was changed.
+    """
+    entry = read_config(run).get("columns", {})
+    if not isinstance(entry, dict) or not entry.keys() <= {"label", "group"}:
+        raise unusable(run, f"config.json: columns={entry!r}")
+    return {name: str(column) for name, column in entry.items()}
+
+
 def read_object(run: str | Path, name: str) -> dict[str, object]:
     """Read a JSON object of a finished run.
 

@@ -1,9 +1,9 @@
 """Settings of training jobs, as the command line and Python set them."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from kinestore.store import UsageError
+from kinestore.store import Features, UsageError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,9 +14,12 @@ class EvaluationConfig:
     it has both "train" and "test"; else a fifth of each class is tested.
 
     Attributes:
-        split: "column" to require the split column; "random:0.3" to test this share of each class,
-            drawn by the seed, whatever the split column says.
-        cv: "group" to leave one group out at a time.
+        split: "column" to require the split column, or the name of a column of the user's own that
+            has such marks; "random:0.3" to test this share of each class, drawn by the seed,
+            whatever the split column says.
+        test_split: Mark of the clips that are tested, such as "val"; None for those whose mark
+            means test clips.
+        cv: "group", or a column of the user's own, to leave one of its values out at a time.
         folds: Number of stratified folds, 2 or more.
         validation: Share of each fold's training clips to use for validation, above 0 and below 1:
             drawn by class, or whole groups with `cv`. None for those that the split column marks
@@ -26,6 +29,7 @@ class EvaluationConfig:
     """
 
     split: str | None = None
+    test_split: str | None = None
     cv: str | None = None
     folds: int | None = None
     validation: float | None = None
@@ -37,9 +41,12 @@ class EvaluationConfig:
                 f"split={self.split!r}, cv={self.cv!r}, folds={self.folds}: give one of them at "
                 "most"
             )
-        _ = self.random_share
-        if self.cv not in (None, "group"):
-            raise UsageError(f"cv={self.cv!r}: must be 'group'; for stratified folds give folds=5")
+        drawn = self.random_share is not None
+        if self.test_split is not None and (drawn or self.cv is not None or self.folds is not None):
+            raise UsageError(
+                f"test_split={self.test_split!r}: is a mark of a split column; leave out cv, folds "
+                "and a random split"
+            )
         if self.validation is not None and not 0 < self.validation < 1:
             raise UsageError(f"validation={self.validation}: must be above 0 and below 1")
         if self.patience is not None and self.patience < 1:
@@ -48,19 +55,37 @@ class EvaluationConfig:
     @property
     def random_share(self) -> float | None:
         """The share of clips that is drawn for the test, or None where they are not drawn so."""
-        if self.split in (None, "column"):
-            return None
         kind, _, text = str(self.split).partition(":")
+        if self.split is None or (kind != "random" and not text):
+            return None
         try:
             share = float(text or "nan")
         except ValueError:
             share = math.nan
         if kind != "random" or not 0 < share < 1:
             raise UsageError(
-                f"split={self.split!r}: must be 'column', or 'random:0.3' with a share above 0 and "
-                "below 1"
+                f"split={self.split!r}: must be 'column', the name of a column, or 'random:0.3' "
+                "with a share above 0 and below 1"
             )
         return share
+
+    @property
+    def split_column(self) -> str | None:
+        """The column with the marks, where one is named."""
+        if self.random_share is not None or (self.split is None and self.test_split is None):
+            return None
+        return "split" if self.split in (None, "column") else self.split
+
+    def choose_columns(self, features: Features) -> Features:
+        """Return the clips with the groups and splits of the columns that are named.
+
+        Raises:
+            UsageError: If there is no such column.
+        """
+        groups = features.groups if self.cv is None else features.column(self.cv)
+        marks = self.split_column
+        splits = features.splits if marks is None else features.column(marks)
+        return replace(features, groups=groups, splits=splits)
 
 
 @dataclass(frozen=True, kw_only=True)

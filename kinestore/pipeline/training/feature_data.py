@@ -57,11 +57,12 @@ class FeatureData:
         """Return the entry of config.json from which the head can be built again."""
         shape = self.rows.features.shape
         return {
+            **({"columns": dict(taken)} if (taken := self.rows.taken_from) else {}),
             "input": {
                 "features": self.rows.feature_names,
                 "widths": self.rows.widths,
                 "num_frames": shape[1] if len(shape) == 3 else None,
-            }
+            },
         }
 
     def example(self) -> Tensor:

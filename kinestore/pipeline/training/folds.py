@@ -82,6 +82,7 @@ def choose_folds(
     Raises:
         UsageError: If the clips do not allow it, or patience has no validation part.
     """
+    features = evaluation.choose_columns(features)
     described, folds = _divide(features, evaluation, seed=seed)
     tell(_untrained(features, folds))
     if evaluation.validation is not None:
@@ -89,7 +90,7 @@ def choose_folds(
             features,
             folds,
             share=evaluation.validation,
-            whole_groups=evaluation.cv == "group",
+            whole_groups=evaluation.cv is not None,
             seed=seed,
         )
     if evaluation.patience is not None and not len(folds[0].validation):
@@ -103,16 +104,16 @@ def choose_folds(
 def _divide(
     features: Features, evaluation: EvaluationConfig, *, seed: int
 ) -> tuple[str, list[Fold]]:
-    if evaluation.cv == "group":
-        return "leave one group out", by_left_out_group(features)
+    if (group := evaluation.cv) is not None:
+        return f"leave one {group} out", by_left_out_group(features, column=group)
     if evaluation.folds is not None:
-        stratified = by_stratified_folds(features, num_folds=evaluation.folds, seed=seed)
-        return f"{evaluation.folds} stratified folds", stratified
+        folds = by_stratified_folds(features, num_folds=evaluation.folds, seed=seed)
+        return f"{evaluation.folds} stratified folds", folds
     if (share := evaluation.random_share) is not None:
-        drawn = by_random_share(features, share=share, seed=seed)
-        return f"random division, {share:g} of the clips tested", [drawn]
-    if evaluation.split == "column" or not all_alike(features.splits):
-        column, fold = by_split_column(features)
+        folds = [by_random_share(features, share=share, seed=seed)]
+        return f"random division, {share:g} of the clips tested", folds
+    if (marks := evaluation.split_column) or not all_alike(features.splits):
+        column, fold = by_split_column(features, name=marks, tested=evaluation.test_split)
         tell(column.notes())
         return column.description, [fold]
     if mark := features.splits[0]:
@@ -120,13 +121,15 @@ def _divide(
     return "stratified hold-out", [by_hold_out(features, seed=seed)]
 
 
-def by_split_column(features: Features) -> tuple[SplitColumn, Fold]:
+def by_split_column(
+    features: Features, *, name: str | None = None, tested: str | None = None
+) -> tuple[SplitColumn, Fold]:
     """Train on rows marked as training clips, test on those marked as test clips.
 
     Raises:
         UsageError: If the marks do not say which rows these are.
     """
-    column = read_split_column(features.splits)
+    column = read_split_column(features.splits, name=name or "split", tested=tested)
     return column, Fold(
         name="test",
         train=_where(features, lambda row: features.splits[row] in column.train),
@@ -137,10 +140,10 @@ def by_split_column(features: Features) -> tuple[SplitColumn, Fold]:
 
 def _untrained(features: Features, folds: Sequence[Fold]) -> Iterator[str]:
     """Yield a sentence on classes that are tested and have no clip to train on."""
-    lost = {}
+    lost: dict[int, None] = {}
     for fold in folds:
         only = set(features.labels[fold.test].tolist()) - set(features.labels[fold.train].tolist())
-        lost.update({label: fold.name for label in sorted(only)})
+        lost.update(dict.fromkeys(sorted(only)))
     if lost:
         names = ", ".join(repr(features.classes[label]) for label in list(lost)[:10])
         yield (
@@ -192,12 +195,12 @@ def by_stratified_folds(features: Features, *, num_folds: int, seed: int) -> lis
     ]
 
 
-def by_left_out_group(features: Features) -> list[Fold]:
+def by_left_out_group(features: Features, *, column: str = "group") -> list[Fold]:
     """Score each group by a model that saw only the others; folds in the groups' sorted order."""
-    check_groups(features)
+    check_groups(features, column=column)
     names = sorted({group for group in features.groups if group is not None})
     if len(names) < 2:
-        raise UsageError(f"groups={len(names)}: must be 2 or more to leave one out; use folds")
+        raise UsageError(f"{column}s={len(names)}: must be 2 or more to leave one out; use folds")
     return [_leave_out(features, name) for name in names]
 
 
@@ -268,19 +271,17 @@ def _draw_groups(
     return np.array([row for row in fold.train if features.groups[row] in held], dtype=np.int64)
 
 
-def check_groups(features: Features) -> None:
+def check_groups(features: Features, *, column: str = "group") -> None:
     """Refuse a row without a group, by the name of its clip."""
     for uri, group in zip(features.uris, features.groups, strict=True):
         if group is None:
-            raise UsageError(f"group=None for {uri}: give every clip a group in the manifest")
+            raise UsageError(f"{column}=None for {uri}: give every clip a {column} in the manifest")
 
 
 def _leave_out(features: Features, name: str) -> Fold:
-    return Fold(
-        name=name,
-        train=_where(features, lambda row: features.groups[row] != name),
-        test=_where(features, lambda row: features.groups[row] == name),
-    )
+    train = _where(features, lambda row: features.groups[row] != name)
+    test = _where(features, lambda row: features.groups[row] == name)
+    return Fold(name=name, train=train, test=test)
 
 
 def _where(features: Features, wanted: Callable[[int], bool]) -> NDArray[np.int64]:

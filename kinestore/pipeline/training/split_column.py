@@ -1,7 +1,7 @@
 """The split column: which of its marks mean training, validation and test clips."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from kinestore.pipeline.video.split_words import split_meaning
@@ -22,23 +22,27 @@ class SplitColumn:
         test: Marks of the clips that are tested.
         validation: Marks of the clips that choose the best epoch.
         unused: Number of clips by each other mark, or by None.
+        name: Name of the column.
     """
 
     train: frozenset[str]
     test: frozenset[str]
     validation: frozenset[str]
     unused: Counter[str | None]
+    name: str = "split"
 
     @property
     def description(self) -> str:
         """Name of the evaluation, with the marks where they are not "train" and "test"."""
         if self.train == {"train"} and self.test == {"test"}:
-            return "split column"
-        return f"split column: trained on {_listed(self.train)}, tested on {_listed(self.test)}"
+            return _title(self.name)
+        return (
+            f"{_title(self.name)}: trained on {_listed(self.train)}, tested on {_listed(self.test)}"
+        )
 
     def notes(self) -> Iterator[str]:
         """Yield a sentence on each reading that the user may not expect."""
-        if self.description != "split column":
+        if self.description != _title(self.name):
             chosen = f", best epoch by {_listed(self.validation)}" if self.validation else ""
             yield f"{self.description}{chosen}"
         if self.unused:
@@ -46,11 +50,19 @@ class SplitColumn:
                 f"{count} marked {mark!r}" if mark else f"{count} without a mark"
                 for mark, count in self.unused.most_common(10)
             )
-            yield f"split column: clips that are neither trained on nor tested: {listed}"
+            yield f"{_title(self.name)}: clips that are neither trained on nor tested: {listed}"
 
 
-def read_split_column(splits: Sequence[str | None]) -> SplitColumn:
+def read_split_column(
+    splits: Sequence[str | None], *, name: str = "split", tested: str | None = None
+) -> SplitColumn:
     """Return the parts that the marks name.
+
+    Args:
+        splits: Mark of each clip, or None.
+        name: Name of the column.
+        tested: Mark of the clips to test, or a word that means the same; None for those whose mark
+            means test clips.
 
     Raises:
         UsageError: If the marks do not say which clips are trained on and which are tested.
@@ -62,22 +74,42 @@ def read_split_column(splits: Sequence[str | None]) -> SplitColumn:
         for meaning in ("train", "val", "test", "eval")
     }
     test = by_meaning["test"] or by_meaning["eval"] or by_meaning["val"]
+    if tested is not None:
+        test = _marks_like(tested, marks)
     validation = (by_meaning["val"] | by_meaning["eval"]) - test
-    train = by_meaning["train"]
+    train = by_meaning["train"] - test
     if not marks:
         raise UsageError(
-            "split='column': no labeled clip is marked; give the manifest a split column, or "
-            "leave out split"
+            f"split={'column' if name == 'split' else name!r}: no labeled clip is marked; give the "
+            "manifest a split column, or leave out split"
         )
     if not train or not test:
         listed = _listed(frozenset(marks)) + (" and none" if counts[None] else "")
         raise UsageError(
-            f"split column: its marks {listed} do not say which clips are trained on and which "
+            f"{_title(name)}: its marks {listed} do not say which clips are trained on and which "
             f"are tested; {_REMEDY}"
         )
     used = train | test | validation
     unused = Counter({mark: count for mark, count in counts.items() if mark not in used})
-    return SplitColumn(train=train, test=test, validation=validation, unused=unused)
+    return SplitColumn(train=train, test=test, validation=validation, unused=unused, name=name)
+
+
+def _title(name: str) -> str:
+    return "split column" if name == "split" else f"split column {name!r}"
+
+
+def _marks_like(tested: str, marks: Mapping[str, str | None]) -> frozenset[str]:
+    """Return the mark itself, or all that mean the same."""
+    if tested in marks:
+        return frozenset([tested])
+    meaning = split_meaning(tested)
+    alike = frozenset(mark for mark, meant in marks.items() if meant == meaning is not None)
+    if not alike:
+        raise UsageError(
+            f"test_split={tested!r}: no labeled clip has that mark; the marks are "
+            f"{_listed(frozenset(marks))}"
+        )
+    return alike
 
 
 def all_alike(splits: Sequence[str | None]) -> bool:

@@ -100,8 +100,8 @@ def test_what_was_stopped_continues_with_the_runs_that_are_missing(
     ("more", "said"),
     [
         (["--repeats", 1], "repeats=1: must be 2 or more"),
-        (["--split", "random"], "split='random': must be 'column', or 'random:0.3'"),
-        (["--split", "random:1"], "split='random:1': must be 'column', or 'random:0.3'"),
+        (["--split", "random"], "split='random': must be 'column', the name of a column, or"),
+        (["--split", "random:1"], "split='random:1': must be 'column', the name of a column, or"),
         (["--split", "random:x"], "split='random:x': must be"),
         (["--split", "shuffle:0.3"], "split='shuffle:0.3': must be"),
     ],

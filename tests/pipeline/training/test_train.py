@@ -183,8 +183,8 @@ def nan_row() -> Any:
     ("changes", "choice", "message"),
     [
         ({}, {"cv": "group", "folds": 3}, "split=None, cv='group', folds=3: give one of them"),
-        ({}, {"cv": "kfold"}, "cv='kfold': must be 'group'; for stratified folds give folds=5"),
-        ({}, {"split": "row"}, "split='row': must be 'column'"),
+        ({}, {"cv": "kfold"}, "column 'kfold': is not in the store, which has"),
+        ({}, {"split": "row"}, "column 'row': is not in the store, which has label"),
         ({}, {"split": "column"}, "split='column': no labeled clip is marked"),
         (
             {"splits": ["train"] * 60},

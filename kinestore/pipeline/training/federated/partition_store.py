@@ -1,7 +1,9 @@
 """A client partition of a store's clips, drawn without training."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,6 +79,7 @@ def partition(
     num_clients: int = 4,
     seed: int = 0,
     split: str | None = None,
+    columns: Mapping[str, str] = MappingProxyType({}),
     out: str | Path | None = None,
 ) -> DividedClips:
     """Divide a store's labeled clips among clients as `federate` does, without training.
@@ -86,8 +89,9 @@ def partition(
         partition: One of `PARTITIONS`, such as "client-dirichlet:1".
         num_clients: Number of clients, 1 or more.
         seed: 0 or more.
-        split: "column" to divide the clips that the split column marks for training alone; None
-            for all labeled clips.
+        split: "column" to divide the clips that the split column marks for training alone, or a
+            column of the user's own with such marks; None for all labeled clips.
+        columns: Columns of the user's own that stand in for "label" and "group".
         out: Picture to write, .png, .pdf or .svg: the share of all clips by class and client.
 
     Raises:
@@ -98,14 +102,15 @@ def partition(
     newest = {str(row["clip_id"]): row for row in store.sources()}
     clip_ids = sorted(newest)
     nothing = np.zeros((len(clip_ids), 0), np.float32)
-    rows = keep_labeled(describe_clips(nothing, clip_ids, rows=newest, views=[], widths=[]))
+    found = describe_clips(nothing, clip_ids, rows=newest, views=[], widths=[])
+    rows = keep_labeled(found.with_columns(**columns))
     divided = np.arange(len(rows.labels))
     if split is not None:
         _, (fold,) = choose_folds(rows, EvaluationConfig(split=split), seed=seed)
         divided = fold.train
     parts = partition_clips(rows, divided, clients=num_clients, partition=partition, seed=seed)
     held = [np.bincount(rows.labels[part], minlength=len(rows.classes)) for part in parts]
-    found = DividedClips(
+    shared = DividedClips(
         partition=partition,
         seed=seed,
         classes=rows.classes,
@@ -115,5 +120,5 @@ def partition(
         num_unlabeled=len(clip_ids) - len(rows.labels),
     )
     if out is not None:
-        draw_partition(local_path(out), found.counts, classes=found.classes)
-    return found
+        draw_partition(local_path(out), shared.counts, classes=shared.classes)
+    return shared

@@ -3,8 +3,8 @@
 Shape legend: n clips, V views of a clip, K classes.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -60,6 +60,7 @@ class FrameClips:
             side where it is None.
         flip_pairs: Pairs of classes, as "left,right", that flipping exchanges.
         views: Views of a test video whose logits are averaged.
+        columns: Columns of the user's own that stand in for "label" and "group".
         augmentation: Of training clips: "crop" for multi-scale crops and flips, or "affine" for one
             small rotation, shift and zoom of all frames, without flips.
     """
@@ -70,6 +71,7 @@ class FrameClips:
     flip_pairs: Sequence[str] = ()
     views: EvaluationViews = CENTER_VIEW
     augmentation: str = "crop"
+    columns: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.augmentation not in AUGMENTATIONS:
@@ -114,7 +116,7 @@ class ClipData:
         self._start = None if training.weights is None else read_start(training.weights)
         self.weights_taken: str | None = None
         self._source = open_source(given.store, given.clips, num_clips=given.views.num_clips)
-        found = rows_of_source(given.store, self._source)
+        found = rows_of_source(given.store, self._source).with_columns(**given.columns)
         self.rows = keep_labeled(found)
         tell(padded_notes(given.store, self._source))
         self.num_unlabeled = len(found.labels) - len(self.rows.labels)
@@ -142,6 +144,7 @@ class ClipData:
             "flip_pairs": list(self._given.flip_pairs),
             "test_views": {"clips": views.num_clips, "crops": views.num_crops},
             **({} if augmentation == "crop" else {"augmentation": augmentation}),
+            **({"columns": dict(taken)} if (taken := self.rows.taken_from) else {}),
         }
 
     def example(self) -> Tensor:

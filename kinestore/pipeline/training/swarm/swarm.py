@@ -206,7 +206,8 @@ def _with_validation(
         The folds, and the share of the training clips that is held out; None where the split column
         marks the validation clips.
     """
-    share, groups = evaluation.validation, evaluation.cv == "group"
+    rows = evaluation.choose_columns(rows)
+    share, groups = evaluation.validation, evaluation.cv is not None
     if share is None and not len(folds[0].validation):
         share = _VALIDATION
         tell(
