@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from kinestore.heads.support.device import choose_device
+from kinestore.heads.support.threads import threads_for
 from kinestore.heads.support.validation import check_lengths
 from kinestore.heads.training.config import HEAD_TRAINING, TrainingConfig
 from kinestore.heads.training.loop import Epoch, Training
@@ -120,6 +121,7 @@ def predict_logits(model: nn.Module, features: Tensor, *, batch_size: int = 4096
     num_frames = features.shape[1] if features.ndim == 3 else 1
     size = max(1, batch_size // num_frames)
     device = next((parameter.device for parameter in model.parameters()), features.device)
-    with torch.inference_mode():
-        parts = [model(part.to(device)) for part in torch.split(features, size)]
+    split = torch.split(features, size)
+    with torch.inference_mode(), threads_for(model, split[0], passes=1):
+        parts = [model(part.to(device)) for part in split]
         return torch.cat(parts).to(features.device)

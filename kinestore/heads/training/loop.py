@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from kinestore.heads.support.seeds import check_seed, derive_seed
+from kinestore.heads.support.threads import threads_for
 from kinestore.heads.training.config import TrainingConfig
 from kinestore.heads.training.optimizer import freeze_trunk, new_optimizer, set_training_mode
 from kinestore.heads.training.processes import ONE_PROCESS, Processes
@@ -125,9 +126,12 @@ class Training:
         steps = equal_batches(len(order), config.batch_size)
         passes = [_own_passes(step, processes, config.accumulate) for step in steps]
         inputs = shown.inputs([one for step in passes for one in step], processes.device)
+        first = next(inputs)
+        inputs = itertools.chain([first], inputs)
         sums = torch.zeros(3, dtype=torch.float64)
         set_training_mode(self.model, config)
-        with _seeded(derive_seed("net", self._seed, number, processes.rank), processes.device):
+        seed = derive_seed("net", self._seed, number, processes.rank)
+        with threads_for(self.model, first, passes=3), _seeded(seed, processes.device):
             for step, own in zip(steps, passes, strict=True):
                 sums += self._step(step, own, shown.labels, inputs, number)
         loss, *hits = processes.total(sums.to(processes.device)).tolist()
