@@ -24,7 +24,7 @@ from rich.text import Text
 
 from kinestore.pipeline.json_text import json_text
 from kinestore.pipeline.printable import printable
-from kinestore.progress import Progress
+from kinestore.progress import LinesOfProgress, Progress
 
 _UNBOUNDED = 1 << 20
 """Columns of what is no terminal: nothing is wrapped there."""
@@ -40,8 +40,12 @@ class _Rate(ProgressColumn):
 
 @contextlib.contextmanager
 def progress() -> Iterator[Progress]:
-    """Show a bar for each stage on standard error, or nothing where that is not a terminal."""
+    """Show a bar for each stage on standard error, or a line a minute where it is no terminal."""
     console = Console(stderr=True)
+    if not console.is_terminal:
+        with LinesOfProgress(complain) as lines:
+            yield lines
+        return
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -50,7 +54,7 @@ def progress() -> Iterator[Progress]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}", markup=False),
     )
-    with RichProgress(*columns, console=console, disable=not console.is_terminal) as bars:
+    with RichProgress(*columns, console=console) as bars:
         tasks: dict[str, TaskID] = {}
 
         def show(stage: str, done: int, total: int, note: str = "") -> None:
@@ -81,7 +85,7 @@ def say_json(value: object) -> None:
 
 
 def complain(sentence: str) -> None:
-    """Print why a command failed, on standard error."""
+    """Print a sentence on standard error: why a command failed, or how far it is."""
     print(f"kinestore: {printable(sentence)}", file=sys.stderr)
 
 

@@ -17,6 +17,7 @@ from kinestore.pipeline.commands.option_groups import takes_groups
 from kinestore.pipeline.commands.options import (
     HeadOption,
     JsonOption,
+    OverwriteOption,
     RemoteVideosOption,
     RepeatsOption,
     RunOption,
@@ -74,6 +75,7 @@ def federate_command(
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue from the run folder's last checkpoint.")
     ] = False,
+    overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
     remote_videos: RemoteVideosOption = False,
     evaluation: EvaluationOptions,
@@ -115,4 +117,5 @@ def federate_command(
             seed=seed,
             repeats=repeats,
             as_json=as_json,
+            replaces=resume or overwrite,
         )

@@ -56,6 +56,12 @@ KeyframeSpaceOption = Annotated[
     str,
     typer.Option(help="Feature space for keyframe clustering: luma (brightness) or cnn."),
 ]
+OverwriteOption = Annotated[
+    bool,
+    typer.Option(
+        "--overwrite", help="Replace a finished run in the run folder. [default: refuse to]"
+    ),
+]
 RepeatsOption = Annotated[
     int | None,
     typer.Option(

@@ -10,6 +10,7 @@ from kinestore.pipeline.commands.console import say, say_json, text_table
 from kinestore.pipeline.commands.swarm_table import swarm_table
 from kinestore.pipeline.commands.tables import run_table
 from kinestore.pipeline.commands.training_options import is_first_process
+from kinestore.store import UsageError
 
 if TYPE_CHECKING:
     from kinestore.pipeline.runs.summary import RunSummary
@@ -23,6 +24,7 @@ def run_and_say(
     seed: int,
     repeats: int | None,
     as_json: bool,
+    replaces: bool,
 ) -> None:
     """Run a job, and print its result in the first process.
 
@@ -32,7 +34,13 @@ def run_and_say(
         seed: 0 or more, of the first run.
         repeats: Number of runs; None for one, into `out` itself.
         as_json: Whether to print JSON.
+        replaces: Whether a finished run may be replaced, or continued.
+
+    Raises:
+        UsageError: If a finished run is there that must not be replaced.
     """
+    if not replaces:
+        _check_unfinished(out, repeats)
     if repeats is None:
         result = job(out, seed)
         summary = result.to_json()
@@ -50,6 +58,17 @@ def run_and_say(
         else:
             for table in shown:
                 say(table)
+
+
+def _check_unfinished(out: Path, repeats: int | None) -> None:
+    from kinestore.pipeline.runs.reader import is_run
+
+    for path in [out] if repeats is None else [out / f"repeat-{n}" for n in range(repeats)]:
+        if (path / "summary.json").exists() and is_run(path):
+            raise UsageError(
+                f"out={path}: is a finished run; give --overwrite to replace it, --resume to read "
+                "or continue it, or name another folder"
+            )
 
 
 def repeats_table(found: "RepeatedRuns") -> RenderableType:

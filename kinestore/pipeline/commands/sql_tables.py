@@ -1,5 +1,7 @@
 """Show the result of an SQL query as a table, or as values of JSON."""
 
+import csv
+import io
 from collections import Counter
 from decimal import Decimal
 from typing import Any
@@ -8,6 +10,8 @@ import pyarrow as pa
 from rich.console import RenderableType
 
 from kinestore.pipeline.commands.console import text_table
+from kinestore.pipeline.json_text import json_text
+from kinestore.pipeline.spreadsheet import text_cell
 
 MAX_ROWS = 100
 MAX_CHARACTERS = 60
@@ -25,6 +29,22 @@ def answer_rows(answer: pa.Table) -> list[dict[str, Any]]:
     """Return all rows as values of JSON; of columns with one name, the later get numbers."""
     names = _unique(answer.column_names)
     return [dict(zip(names, map(_plain, row), strict=True)) for row in _rows(answer)]
+
+
+def answer_csv(answer: pa.Table) -> str:
+    """Return all rows as comma-separated values; lists are JSON, and no text is a formula."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(map(text_cell, _unique(answer.column_names)))
+    for row in _rows(answer):
+        writer.writerow(map(_cell, map(_plain, row)))
+    return out.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, list | dict):
+        return json_text(value)
+    return text_cell(value) if isinstance(value, str) else value
 
 
 def _unique(names: list[str]) -> list[str]:

@@ -1,5 +1,6 @@
 """The commands that read, check and export a store."""
 
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +14,7 @@ from kinestore.pipeline.commands.tables import (
     status_table,
     verify_table,
 )
+from kinestore.store.errors import UsageError
 from kinestore.store.io.addresses import local_path
 
 
@@ -49,13 +51,20 @@ def sql_command(
         ),
     ],
     as_json: JsonOption = False,
+    as_csv: Annotated[
+        bool, typer.Option("--csv", help="Print all rows as comma-separated values, with a header.")
+    ] = False,
 ) -> None:
     """Query a store with SQL: its clips, views, captions and failures are tables."""
-    from kinestore.pipeline.commands.sql_tables import answer_rows, answer_table
+    from kinestore.pipeline.commands.sql_tables import answer_csv, answer_rows, answer_table
     from kinestore.store import Store
 
+    if as_csv and as_json:
+        raise UsageError("--csv and --json: give one of them")
     answer = Store(store).sql(query, as_text=True)
-    if as_json:
+    if as_csv:
+        sys.stdout.write(answer_csv(answer))
+    elif as_json:
         say_json(answer_rows(answer))
     else:
         say(answer_table(answer))

@@ -18,6 +18,7 @@ from kinestore.pipeline.commands.option_groups import Group, takes_groups
 from kinestore.pipeline.commands.options import (
     HeadOption,
     JsonOption,
+    OverwriteOption,
     RemoteVideosOption,
     RepeatsOption,
     RunOption,
@@ -118,6 +119,7 @@ class SwarmOptions(Group):
             rich_help_panel=PARTICLES,
         ),
     ] = False
+    overwrite: OverwriteOption = False
     learning_rates: Annotated[
         str | None,
         typer.Option(
@@ -149,7 +151,7 @@ class SwarmOptions(Group):
         from kinestore.pipeline.training.swarm.config import SwarmConfig
 
         given = dict(vars(self))
-        for name in ("lr_scan", "epochs", "repeats"):
+        for name in ("lr_scan", "epochs", "repeats", "overwrite"):
             del given[name]
         given["matrix"] = None if self.matrix is None else _matrix(self.matrix)
         given["learning_rates"] = self._rates()
@@ -219,6 +221,7 @@ def swarm_command(
             seed=learner.seed,
             repeats=swarm.repeats,
             as_json=learner.as_json,
+            replaces=swarm.resume or swarm.overwrite,
         )
 
 

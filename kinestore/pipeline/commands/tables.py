@@ -51,6 +51,11 @@ def say_extraction(result: "ExtractionResult") -> None:
         _counted("split", "splits", "splits", result.num_by_split),
     ]
     say("; ".join(kinds))
+    if set(result.num_by_label) == {""} and result.num_done > 1:
+        say(
+            "No video has a label, and training needs labels: use class folders or a table with a "
+            "column label, and extract again, which computes nothing twice."
+        )
     if result.num_failed:
         say(f"Failed clips and reasons: kinestore failures {result.path}")
 

@@ -17,6 +17,7 @@ from kinestore.pipeline.commands.option_groups import takes_groups
 from kinestore.pipeline.commands.options import (
     HeadOption,
     JsonOption,
+    OverwriteOption,
     RemoteVideosOption,
     RepeatsOption,
     RunOption,
@@ -46,6 +47,7 @@ def train_command(
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue from the run folder's checkpoints.")
     ] = False,
+    overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
     remote_videos: RemoteVideosOption = False,
     evaluation: EvaluationOptions,
@@ -76,4 +78,5 @@ def train_command(
             seed=seed,
             repeats=repeats,
             as_json=as_json,
+            replaces=resume or overwrite,
         )

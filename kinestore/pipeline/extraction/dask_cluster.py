@@ -101,7 +101,7 @@ def run_shards(
     progress("extracting", 0, total)
     job = f"kinestore-{uuid.uuid4().hex}"  # two jobs may share a cluster
     needs = {GPU: 1} if assignment.on_gpu_workers else None
-    done = 0
+    done = num_failed = 0
     shared = client.submit(_same, assignment, key=f"assignment-{job}")  # sent once to each worker
     futures: dict[Future[ShardResult], Shard] = {
         client.submit(
@@ -112,9 +112,11 @@ def run_shards(
     try:
         for future in as_completed(futures):
             shard = futures[future]
-            yield _result(future, shard, target)
+            result = _result(future, shard, target)
+            yield result
             done += len(shard.clips)
-            progress("extracting", done, total)
+            num_failed += len({one.uri for one in result.failures})
+            progress("extracting", done, total, f"{num_failed} failed" if num_failed else "")
     finally:  # workers end the child processes of a job once its tasks are gone
         client.cancel([shared, *futures])
 

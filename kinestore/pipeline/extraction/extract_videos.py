@@ -34,6 +34,7 @@ from kinestore.pipeline.extraction.planning import (
     record_late_sources,
     resolve_failures,
 )
+from kinestore.pipeline.extraction.relabeling import notes_on_relabeling
 from kinestore.pipeline.extraction.result import ExtractionResult, summarize
 from kinestore.pipeline.extraction.same_bytes import notes_on_same_bytes
 from kinestore.pipeline.extraction.tasks import Assignment, OutputSpec, Shard, ShardResult
@@ -112,6 +113,8 @@ def extract(
     tell(notes)
     shards = plan(inputs, target, specs, retry_failed=config.retry_failed, first_number=0)
     changed = changed_sources(inputs, target)
+    relabeled = list(notes_on_relabeling(changed, target))
+    tell(relabeled)
     if shards:  # a store that has everything may be read-only
         check_writable(storage)
     assignment = Assignment(
@@ -154,7 +157,7 @@ def extract(
     )
     summary = replace(
         summary,
-        notes=(*found.notes, *notes, *late),
+        notes=(*found.notes, *notes, *relabeled, *late),
         left_out=found.left_out,
         num_by_label=Counter(source.label or "" for source in sources),
         num_by_group=Counter(source.group or "" for source in sources),

@@ -82,9 +82,15 @@ class EvaluationConfig:
         Raises:
             UsageError: If there is no such column.
         """
-        groups = features.groups if self.cv is None else features.column(self.cv)
-        marks = self.split_column
-        splits = features.splits if marks is None else features.column(marks)
+        groups, splits = features.groups, features.splits
+        try:
+            if self.cv is not None:
+                groups = features.column(self.cv)
+            if (marks := self.split_column) is not None:
+                splits = features.column(marks)
+        except UsageError as error:
+            named = f"split={self.split!r}" if self.cv is None else f"cv={self.cv!r}"
+            raise UsageError(f"{named}: {error}") from None
         return replace(features, groups=groups, splits=splits)
 
 

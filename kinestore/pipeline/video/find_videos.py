@@ -38,6 +38,7 @@ class FoundVideos:
         unreadable: What could not be looked at, by its URI.
         folders: URIs of the folders that were listed.
         left_out: Number of files and folders that were left out, by the reason.
+        split_folders: Whether the splits are names of folders.
     """
 
     sources: list[Source]
@@ -45,6 +46,7 @@ class FoundVideos:
     unreadable: Mapping[str, VideoError] = field(default_factory=dict)
     folders: frozenset[str] = frozenset()
     left_out: Mapping[str, int] = field(default_factory=dict)
+    split_folders: bool = False
 
 
 def find_videos(videos: str | Path) -> FoundVideos:
@@ -108,6 +110,7 @@ def _from_folder(folder: Storage, listing: Listing) -> FoundVideos:
             "not_a_video_by_suffix": listing.others.total(),
             "link_to_a_folder_read_already": len(listing.repeated),
         },
+        split_folders=has_splits,
     )
 
 

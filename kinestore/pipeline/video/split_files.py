@@ -31,13 +31,15 @@ def mark_splits(found: FoundVideos, files: Sequence[str]) -> FoundVideos:
     `split_1`, `split_2` ... have each.
 
     Args:
-        found: Videos without splits.
+        found: Videos without splits; those of folders such as train and test give way.
         files: Paths, as `read_split_file` reads them, or folders of such files.
 
     Raises:
         UsageError: If a file cannot be read, two contradict each other, a name fits several videos,
             or no listed video is there.
     """
+    if found.split_folders:
+        found = replace(found, sources=[replace(one, split=None) for one in found.sources])
     if marked := next((source for source in found.sources if source.split is not None), None):
         raise UsageError(
             f"splits: {marked.uri} is marked {marked.split!r} already; leave out the files or the "

@@ -76,7 +76,7 @@ def test_hmdb51_with_a_folder_of_lists(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("mark", ["validate", "VAL", "Validation"])
 def test_kinetics_csv(mark: str, tmp_path: Path) -> None:
-    found = videos(tmp_path, "train/-abc_000010_000020.mp4", "val/x_y.mp4", "val/other.mp4")
+    found = videos(tmp_path, "a/-abc_000010_000020.mp4", "b/x_y.mp4", "b/other.mp4")
     head = "label,youtube_id,time_start,time_end,split,is_cc\n"
     files = [
         write(tmp_path, "a.csv", f'{head}"bowling, fast",-abc,10,20,train,0\n'),
@@ -86,6 +86,21 @@ def test_kinetics_csv(mark: str, tmp_path: Path) -> None:
     assert marks(marked)["-abc_000010_000020"] == ("train", "bowling, fast")
     assert marks(marked)["x_y"] == ("val", "archery")
     assert any("label is that of the files, not of their folder: 2" in n for n in marked.notes)
+
+
+def test_lists_decide_over_folders_of_splits(tmp_path: Path) -> None:
+    found = videos(tmp_path / "v", "train/run/a.mp4", "test/sit/b.mp4")
+    files = [write(tmp_path, "trainlist01.txt", "sit/b.mp4 1\n")]
+    files.append(write(tmp_path, "testlist01.txt", "run/a.mp4\n"))
+    assert marks(mark_splits(found, files)) == {"a": ("test", "run"), "b": ("train", "sit")}
+
+
+def test_lists_label_the_clips_of_folders_of_splits_without_classes(tmp_path: Path) -> None:
+    found = videos(tmp_path / "v", "train/k_000010_000020.mp4", "val/x_000001_000011.mp4")
+    head = "label,youtube_id,time_start,time_end,split,is_cc\n"
+    rows = "bowling,k,10,20,train,0\narchery,x,1,11,val,0\n"
+    marked = mark_splits(found, [write(tmp_path, "kinetics.csv", head + rows)])
+    assert sorted(marks(marked).values()) == [("train", "bowling"), ("val", "archery")]
 
 
 def test_kinetics_json(tmp_path: Path) -> None:
