@@ -22,7 +22,8 @@ class StoreStatus:
         num_sources: Paths of clips.
         labels: Number of clips by label.
         num_failures: Inputs that failed.
-        views: Of each view `extractor`, `fingerprint`, `shape`, `dim`, `dtype` and `rows`.
+        views: Of each view `extractor`, `fingerprint`, `shape`, `dim`, `dtype`, `rows` and
+            `settings`.
         frames: Of each kind of frames `kind`, `fingerprint`, `shape`, `clips` and their `bytes`,
             both None in an object store, from which frames are not read.
     """
@@ -66,7 +67,13 @@ def status(path: str | Path) -> StoreStatus:
 def _describe_view(view: View) -> dict[str, Any]:
     described = {name: getattr(view.spec, name) for name in ("extractor", "fingerprint", "dtype")}
     shape = list(view.spec.shape)
-    return {**described, "shape": shape, "dim": shape[-1], "rows": len(view.clip_ids())}
+    return {
+        **described,
+        "shape": shape,
+        "dim": shape[-1],
+        "rows": len(view.clip_ids()),
+        "settings": dict(view.spec.settings),
+    }
 
 
 def _describe_frames(store: Store, spec: FramesSpec) -> dict[str, Any]:

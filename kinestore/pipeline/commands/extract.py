@@ -37,7 +37,7 @@ def extract_command(
             "--extractor",
             metavar="NAME[:SETTING=VALUE,...]",
             help="Extractor, such as motion or cnn-densenet201:sampling=first:10of100,crop=square; "
-            "repeatable.",
+            "r3d:weights=a.pt,as=r3d-ucf names the view of a checkpoint; repeatable.",
         ),
     ] = None,
     frames: Annotated[

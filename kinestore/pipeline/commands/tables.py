@@ -76,14 +76,37 @@ def status_table(found: Mapping[str, Any]) -> RenderableType:
     rows = []
     for view in found["views"]:
         shape = " x ".join(map(str, view["shape"]))
-        rows.append((view["extractor"], view["fingerprint"], view["rows"], shape))
+        named = (view["extractor"], view["fingerprint"], view["rows"], shape)
+        rows.append((*named, _own_settings(view, found["views"])))
     for kind in found["frames"]:
         shape = " x ".join(map(str, kind["shape"]))
         clips = "" if kind["clips"] is None else kind["clips"]
         size = "" if kind["bytes"] is None else f", {kind['bytes'] / 1e6:,.0f} MB"
-        rows.append((kind["kind"], kind["fingerprint"], clips, shape + size))
+        rows.append((kind["kind"], kind["fingerprint"], clips, shape + size, ""))
     title = f"{found['store']}: {found['clips']} clips, {found['failures']} failures"
-    return text_table(("view", "fingerprint", "rows", "shape"), rows, title=title)
+    columns = ("view", "fingerprint", "rows", "shape", "settings that differ")
+    if not any(row[-1] for row in rows):
+        columns, rows = columns[:-1], [row[:-1] for row in rows]
+    return text_table(columns, rows, title=title)
+
+
+def _own_settings(view: Mapping[str, Any], views: Sequence[Mapping[str, Any]]) -> str:
+    """Return the settings of a view, such as its weights, that others of its extractor have not."""
+
+    def flat(settings: Mapping[str, Any], before: str = "") -> dict[str, object]:
+        found: dict[str, object] = {}
+        for name, value in settings.items():
+            path = f"{before}{name}"
+            found |= flat(value, f"{path}.") if isinstance(value, Mapping) else {path: value}
+        return found
+
+    def base(one: Mapping[str, Any]) -> object:
+        return one["settings"].get("extractor", one["extractor"])
+
+    own = flat(view["settings"])
+    others = [flat(one["settings"]) for one in views if one is not view and base(one) == base(view)]
+    differ = [name for name in own if any(one.get(name) != own[name] for one in others)]
+    return ", ".join(f"{name}={own[name]}" for name in differ if name != "extractor")
 
 
 def failure_log_table(failures: Sequence["Failure"]) -> RenderableType:

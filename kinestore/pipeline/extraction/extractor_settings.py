@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from kinestore.extractors import FrameChoice
+from kinestore.extractors import FrameChoice, module_of
 from kinestore.store import UsageError
 
 _SETTERS: dict[str, Callable[[FrameChoice, str], FrameChoice]] = {
@@ -16,6 +16,10 @@ _SETTERS: dict[str, Callable[[FrameChoice, str], FrameChoice]] = {
 """Settings of the choice of frames, and how each changes it."""
 
 
+_TEXTS = {"crop": "crop", "weights": "weights", "as": "view"}
+"""Other settings, and the attributes that hold them."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ExtractorSettings:
     """An extractor as a user names it.
@@ -24,11 +28,15 @@ class ExtractorSettings:
         name: The extractor.
         frame_choice: Which frames of a clip it sees.
         crop: Part of the picture that it sees, as `extractors.create` takes it.
+        weights: Its checkpoint; None for that of `--weights`, or the published one.
+        view: Name of its view in the store, such as "r3d-ucf"; None for that of the extractor.
     """
 
     name: str
     frame_choice: FrameChoice
     crop: str | None = None
+    weights: str | None = None
+    view: str | None = None
 
 
 def read_extractor(text: str, common: FrameChoice) -> ExtractorSettings:
@@ -42,22 +50,40 @@ def read_extractor(text: str, common: FrameChoice) -> ExtractorSettings:
         UsageError: If a setting is unknown or named twice, or a value is not allowed.
     """
     name, _, rest = text.partition(":")
-    choice, crop, seen = common, None, set[str]()
+    choice, texts, seen = common, dict[str, str](), set[str]()
     for pair in rest.split(",") if rest else []:
         setting, _, value = pair.partition("=")
-        if not value or setting not in (*_SETTERS, "crop"):
-            known = ", ".join([*_SETTERS, "crop"])
+        if not value or setting not in (*_SETTERS, *_TEXTS):
+            known = ", ".join([*_SETTERS, *_TEXTS])
             raise UsageError(
                 f"extractor {text!r}: {pair!r} must be SETTING=VALUE, with SETTING one of {known}"
             )
         if setting in seen:
             raise UsageError(f"extractor {text!r}: has {setting} twice; leave one out")
         seen.add(setting)
-        if setting == "crop":
-            crop = value
+        if setting in _TEXTS:
+            texts[_TEXTS[setting]] = value
         else:
             choice = _changed(choice, setting, value, text)
-    return ExtractorSettings(name=name, frame_choice=choice, crop=crop)
+    if (view := texts.get("view")) is not None and view != name and _is_extractor(view):
+        raise UsageError(
+            f"extractor {text!r}: as={view} is the name of another extractor; take another one"
+        )
+    return ExtractorSettings(name=name, frame_choice=choice, **texts)
+
+
+def view_name(text: str) -> str:
+    """Return the name that the view of an extractor has in a store, without the fingerprint."""
+    settings = dict(pair.partition("=")[::2] for pair in text.partition(":")[2].split(","))
+    return settings.get("as") or text.partition(":")[0]
+
+
+def _is_extractor(name: str) -> bool:
+    try:
+        module_of(name)
+    except UsageError:
+        return False
+    return True
 
 
 def _changed(choice: FrameChoice, setting: str, value: str, text: str) -> FrameChoice:

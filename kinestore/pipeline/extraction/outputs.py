@@ -20,10 +20,12 @@ class EmbeddingOutput:
     Attributes:
         spec: Specification of the view.
         options: ExtractorOptions of the extractor; the path of its weights is not part of the view.
+        extractor: Its name, where the view has another one.
     """
 
     spec: ViewSpec
     options: ExtractorOptions
+    extractor: str | None = None
 
     def load(self) -> Extractor:
         """Return the extractor, its weights loaded.
@@ -31,7 +33,10 @@ class EmbeddingOutput:
         Raises:
             KinestoreError: If it cannot be made on this machine.
         """
-        return create_from_options(self.spec.extractor, self.options)
+        made = create_from_options(self.extractor or self.spec.extractor, self.options)
+        if self.extractor is not None:
+            made.spec = _renamed(made.spec, self.spec.extractor)
+        return made
 
 
 Output = EmbeddingOutput | ClipFormat
@@ -58,10 +63,15 @@ def embedding_outputs(
     """
     chosen = {name: read_extractor(name, frame_choice or FrameChoice()) for name in names}
     paths = _by_name([one.name for one in chosen.values()], weights)
-    outputs = {}
+    outputs: dict[str, EmbeddingOutput] = {}
     for name, one in chosen.items():
+        if one.weights is not None and one.name in paths:
+            raise UsageError(
+                f"extractor {name!r}: has weights, and --weights gives {paths[one.name]}; leave "
+                "one out"
+            )
         options = ExtractorOptions(
-            weights=paths.get(one.name),
+            weights=paths.get(one.name) if one.weights is None else _absolute(one.weights),
             device=device,
             frame_choice=one.frame_choice,
             prompts=tuple(prompts),
@@ -69,8 +79,20 @@ def embedding_outputs(
             spec_only=spec_only,
         )
         spec = create_from_options(one.name, options).spec
-        outputs[name] = EmbeddingOutput(spec=spec, options=replace(options, spec_only=False))
+        other = one.name if one.view not in (None, one.name) else None
+        if other is not None:
+            spec = _renamed(spec, str(one.view))
+            if any(known.spec.extractor == one.view for known in outputs.values()):
+                raise UsageError(f"extractor {name!r}: as={one.view} is there twice; rename one")
+        outputs[name] = EmbeddingOutput(
+            spec=spec, options=replace(options, spec_only=False), extractor=other
+        )
     return outputs
+
+
+def _renamed(spec: ViewSpec, view: str) -> ViewSpec:
+    """Return the specification of a view that is not called as its extractor."""
+    return replace(spec, extractor=view, settings={**spec.settings, "extractor": spec.extractor})
 
 
 def parse_weights(texts: Sequence[str], names: Sequence[str]) -> dict[str, str]:
@@ -131,4 +153,8 @@ def _by_name(names: Sequence[str], weights: Weights | None) -> dict[str, Path]:
     for name in weights:
         if name not in names:
             raise UsageError(f"weights of {name!r}: must be of one of {', '.join(names)}")
-    return {name: local_path(path).absolute() for name, path in weights.items()}
+    return {name: _absolute(path) for name, path in weights.items()}
+
+
+def _absolute(path: str | Path) -> Path:
+    return local_path(path).absolute()

@@ -5,7 +5,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from kinestore import heads
+from kinestore.extractors import module_of
 from kinestore.pipeline.extract import ExtractionConfig, ExtractionResult, extract
+from kinestore.pipeline.extraction.extractor_settings import view_name
 from kinestore.pipeline.extraction.outputs import embedding_outputs
 from kinestore.pipeline.extraction.scratch_folder import scratch_folder
 from kinestore.pipeline.models.trained_model import load_model
@@ -73,9 +75,15 @@ def _choose_extractors(
     wanted = list(dict.fromkeys(name.partition(":")[0] for name in inputs))
     needed = list(dict.fromkeys(extractor_of(view) for view in wanted))
     for text in given:
-        if text.partition(":")[0] not in needed:
+        if view_name(text) not in needed:
             raise UsageError(f"extractor {text!r}: the run was trained on {', '.join(wanted)}")
-    named = {text.partition(":")[0] for text in given}
+    named = {view_name(text) for text in given}
+    for name in needed:
+        if name not in named and not _is_known(name):
+            raise UsageError(
+                f"the run was trained on {name}, a name that -e gave to a view; give -e "
+                f"EXTRACTOR:weights=PATH,as={name} as for its store"
+            )
     texts = list(dict.fromkeys([*given, *(name for name in needed if name not in named)]))
     outputs = embedding_outputs(
         texts,
@@ -94,6 +102,14 @@ def _choose_extractors(
                 "extract the videos into a store with them, and predict on that"
             )
     return [made[view] for view in wanted]
+
+
+def _is_known(extractor: str) -> bool:
+    try:
+        module_of(extractor)
+    except UsageError:
+        return False
+    return True
 
 
 def extractor_of(view: str) -> str:
