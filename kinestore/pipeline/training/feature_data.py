@@ -66,8 +66,9 @@ class FeatureData:
         }
 
     def example(self) -> Tensor:
-        """Return the shape of one row, on the meta device."""
-        return torch.empty(1, *self.rows.features.shape[1:], device="meta")
+        """Return one row as the model takes it, with its mask, on the meta device."""
+        *steps, width = self.rows.features.shape[1:]
+        return torch.empty(1, *steps, width + (self.rows.mask is not None), device="meta")
 
     def new_model(self, seed: int | None = None) -> nn.Module:
         """Build the head before training, on its device."""

@@ -29,6 +29,8 @@ NETWORKS = {
     "c3d": "segments:4x1@16",
     "differential:layers=1-1-1-1,width=16,strides=": "segments:2x5@40",
     "correlation:layers=1-1-1-1,width=16": "segments:4x1@40",
+    "cnn_rnn:trunk=resnet18,units=4": "segments:2x1@40",
+    "cnn_transformer:trunk=resnet18": "segments:2x1@40",
 }
 
 
