@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file
 
 from kinestore.pipeline.extraction.extract_videos import extract
 from tests.helpers.fuzzing import NUM_KILLS
@@ -71,6 +72,8 @@ def content(folder: Path) -> dict[str, object]:
             if path.name == "summary.json":
                 read = json.loads(path.read_text())
                 found[name] = {key: value for key, value in read.items() if key != "seconds"}
+            if path.name.startswith("state-"):  # rounds have their seconds in its metadata
+                found[name] = {key: t.numpy().tobytes() for key, t in load_file(path).items()}
             if path.name == "metrics.csv" and "round" in (text := path.read_text())[:20]:
                 found[name] = [line.rpartition(",")[0] for line in text.splitlines()]
     return found
