@@ -19,6 +19,11 @@ from typing import Annotated
 
 import typer
 
+from kinestore.pipeline.commands.catalog import (
+    extractors_command,
+    heads_command,
+    strategies_command,
+)
 from kinestore.pipeline.commands.console import complain, say
 from kinestore.pipeline.commands.demo import demo_command
 from kinestore.pipeline.commands.describe import describe_command
@@ -96,6 +101,9 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "explain": explain_command,
     "umap": umap_command,
     "describe": describe_command,
+    "heads": heads_command,
+    "strategies": strategies_command,
+    "extractors": extractors_command,
 }
 """Commands, in the order of `kinestore --help`."""
 

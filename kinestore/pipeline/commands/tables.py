@@ -85,9 +85,8 @@ def status_table(found: Mapping[str, Any]) -> RenderableType:
         rows.append((kind["kind"], kind["fingerprint"], clips, shape + size, ""))
     title = f"{found['store']}: {found['clips']} clips, {found['failures']} failures"
     columns = ("view", "fingerprint", "rows", "shape", "settings that differ")
-    if not any(row[-1] for row in rows):
-        columns, rows = columns[:-1], [row[:-1] for row in rows]
-    return text_table(columns, rows, title=title)
+    kept = len(columns) if any(row[-1] for row in rows) else -1
+    return text_table(columns[:kept], [row[:kept] for row in rows], title=title)
 
 
 def _own_settings(view: Mapping[str, Any], views: Sequence[Mapping[str, Any]]) -> str:
