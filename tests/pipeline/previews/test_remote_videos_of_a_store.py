@@ -1,14 +1,13 @@
 """Addresses that a store names are followed only with a word of the user's."""
 
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
 from kinestore.pipeline.previews import thumbnails as module
 from kinestore.pipeline.previews.thumbnails import thumbnails, unfetched
 from kinestore.pipeline.training.networks.data import streamed_videos
+from kinestore.pipeline.video.clip_format import parse_clip_formats
 from kinestore.store import Store, UsageError
 from tests.helpers.stored import clip
 
@@ -44,7 +43,7 @@ def test_a_network_is_not_trained_on_videos_at_addresses_without_a_word(
     sent: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(streamed_videos, "identify", None)  # nothing is opened
-    taken: Any = SimpleNamespace(name="x", counts=(1, 1), size=(8, 8))
+    (taken,) = parse_clip_formats(["segments:1x1@16"]).values()
     with pytest.raises(UsageError, match=r"4 of 5 videos lie at addresses.*--remote-videos"):
         streamed_videos.StreamedVideos(Store(sent), taken)
 
