@@ -36,8 +36,8 @@ def read_config(run: str | Path) -> dict[str, object]:
     path = local_path(run)
     if not is_run(path):
         raise UsageError(
-            f"run={path}: is no run folder; name one that `kinestore train` or "
-            "`kinestore federate` made"
+            f"run={path}: is no run folder; name one that `kinestore train`, `federate` or "
+            "`swarm` made"
         )
     if not (path / "summary.json").exists():
         raise UsageError(f"run={path}: is not finished; give its command again, and wait")

@@ -1,5 +1,6 @@
 """Commands killed at random moments: the same command again ends as if nothing had been."""
 
+import csv
 import json
 import random
 import shutil
@@ -74,8 +75,10 @@ def content(folder: Path) -> dict[str, object]:
                 found[name] = {key: value for key, value in read.items() if key != "seconds"}
             if path.name.startswith("state-"):  # rounds have their seconds in its metadata
                 found[name] = {key: t.numpy().tobytes() for key, t in load_file(path).items()}
-            if path.name == "metrics.csv" and "round" in (text := path.read_text())[:20]:
-                found[name] = [line.rpartition(",")[0] for line in text.splitlines()]
+            if path.name == "metrics.csv":
+                with path.open(newline="") as table:
+                    rows = list(csv.DictReader(table))
+                found[name] = [row | {"seconds": ""} for row in rows]
     return found
 
 
