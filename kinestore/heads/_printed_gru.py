@@ -14,8 +14,8 @@ from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 class PrintedGru(nn.Module):
     """A recurrent layer that is called as torch's are; 3 U (D + U + 1) weights.
 
-    z = sigmoid(W_z x + U_z h + b_z), r likewise, n = tanh(W_n x + U_n (r h) + b_n), and the next
-    state is (1 - z) h + z n.
+    z = sigmoid(W_z x + U_z h + b_z), r = sigmoid(W_r x + U_r h + b_r),
+    n = tanh(W_n x + U_n (r h) + b_n), and the next state is (1 - z) h + z n.
 
     Attributes:
         input_size: D.

@@ -102,9 +102,11 @@ def _without_heads(name: str) -> Any:
             f"another of its {len(known)}"
         )
     more = {"aux_logits": False, "init_weights": False}
-    return models.get_model(
-        name, weights=None, **(more if name in ("googlenet", "inception_v3") else {})
-    )
+    choices = more if name in ("googlenet", "inception_v3") else {}
+    device = torch.get_default_device()
+    with torch.device("cpu"):  # regnets compute their widths by tensors
+        network = models.get_model(name, weights=None, **choices)
+    return network.to(device)
 
 
 def _load(network: nn.Module, weights: Path, *, top: str, name: str) -> None:

@@ -10,6 +10,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from kinestore.heads.support.device import choose_device
+from kinestore.store import UsageError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,3 +78,24 @@ def join_processes(device: str) -> Iterator[Processes]:
         yield Processes(rank=dist.get_rank(), count=dist.get_world_size(), device=chosen)
     finally:
         dist.destroy_process_group()
+
+
+@contextmanager
+def sole_process(device: str, *, work: str, command: str) -> Iterator[Processes]:
+    """Be the only process, for jobs that `torchrun` cannot share.
+
+    Args:
+        device: As in `join_processes`.
+        work: What is done in one process, such as "clients are simulated", for the message.
+        command: The job's command, for the message.
+
+    Raises:
+        UsageError: If `torchrun` started several processes, or as `join_processes`.
+    """
+    with join_processes(device) as processes:
+        if processes.count > 1:
+            raise UsageError(
+                f"torchrun: {processes.count} processes, and {work} in one; start `{command}` "
+                "without it"
+            )
+        yield processes

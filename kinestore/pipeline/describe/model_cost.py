@@ -143,11 +143,11 @@ def cost_of_head(
         raise UsageError(f"{text}: more than {_MOST_MEASURED:,} parameters; leave out measure")
     try:
         counted = count_operations(model, inputs)
-    except RuntimeError as error:
+    except (RuntimeError, AssertionError) as error:  # of torchvision
         reason = " ".join(str(error).split())[:200]
         raise UsageError(
-            f"frames={num_frames}, size={size}: clips of shape {tuple(inputs.shape)} do not fit "
-            f"{name} ({reason})"
+            f"{name}: does not take clips of shape {tuple(inputs.shape)} ({reason}); choose "
+            "another size or number of frames"
         ) from error
     ms, peak, device = measure_clip(model, inputs, run=None, wanted=measure)
     return ModelCost(

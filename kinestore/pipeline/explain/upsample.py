@@ -33,7 +33,7 @@ def upsample(maps: Tensor, layer: FeatureLayer, *, num_frames: int, size: int) -
         maps: Shape (T, h, w).
         layer: Layer of the maps.
         num_frames: F; the first and the last map are repeated beyond.
-        size: S; likewise.
+        size: S.
 
     Returns:
         Shape (F, S, S), within the range of the maps.

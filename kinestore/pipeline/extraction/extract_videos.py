@@ -189,7 +189,7 @@ def _outputs(
     for one in formats.values():
         if one.sampling == "random":
             raise UsageError(
-                f"frames={one.name!r}: random clips are drawn anew in each epoch, and none is "
+                f"frames={one.name!r}: every epoch draws other random clips, so that none is "
                 f"kept; train with the input videos:{one.name} instead"
             )
     if formats:

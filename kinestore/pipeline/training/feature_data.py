@@ -66,9 +66,8 @@ class FeatureData:
         }
 
     def example(self) -> Tensor:
-        """Return one row as the model takes it, with its mask, on the meta device."""
-        *steps, width = self.rows.features.shape[1:]
-        return torch.empty(1, *steps, width + (self.rows.mask is not None), device="meta")
+        """Return the shape of one row, without a mask, on the meta device."""
+        return torch.empty(1, *self.rows.features.shape[1:], device="meta")
 
     def new_model(self, seed: int | None = None) -> nn.Module:
         """Build the head before training, on its device."""

@@ -1,4 +1,4 @@
-"""What a newcomer sees: progress in a log, finished runs kept, changes told, answers as CSV."""
+"""What a newcomer sees: progress in a log, finished runs kept, changes reported, answers as CSV."""
 
 import csv
 import io

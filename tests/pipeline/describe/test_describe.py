@@ -11,6 +11,7 @@ from torch import nn
 
 import kinestore as ks
 from kinestore import extractors, heads
+from kinestore.heads.support.step_mask import takes_joined_mask
 from kinestore.pipeline.costs.operations import count_operations
 from kinestore.pipeline.costs.run_cost import cost_of_model
 from kinestore.store import UsageError
@@ -187,6 +188,26 @@ def test_measured_time_and_memory_are_of_this_machine() -> None:
     assert found.ms is not None and found.ms > 0
     assert found.peak_bytes is not None and found.device in ("cpu", "cuda")
     assert ks.describe("mlp", widths=(2816,)).ms is None
+
+
+@pytest.mark.parametrize("name", ["temporal_rnn", "temporal_transformer"])
+def test_a_head_on_masked_sequences_counts_as_on_whole_ones(name: str) -> None:
+    rows, width = torch.empty(1, 5, 8, device="meta"), {"num_frames": 5, "in_features": 8}
+    if name == "temporal_rnn":
+        del width["num_frames"]
+    head = heads.create(name, num_classes=3, **width)
+    whole = cost_of_model(head, rows)
+    assert whole.macs and cost_of_model(takes_joined_mask(head), rows) == whole
+
+
+def test_a_trunk_that_computes_its_widths_is_described() -> None:
+    found = ks.describe("cnn_rnn:trunk=regnet_x_400mf,units=4,dense=4", size=64)
+    assert found.parameters > 5_000_000 and found.macs
+
+
+def test_a_size_that_a_trunk_does_not_take_is_one_sentence() -> None:
+    with pytest.raises(ks.UsageError, match=r"does not take clips of shape .*Expected 224"):
+        ks.describe("cnn_transformer:trunk=vit_b_16,dense=none", size=112)
 
 
 def test_a_model_that_needs_numbers_has_no_count_and_no_error() -> None:

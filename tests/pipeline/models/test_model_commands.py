@@ -102,13 +102,13 @@ def test_videos_are_extracted_with_the_settings_of_the_runs_store(tmp_path: Path
     kinestore("extract", tmp_path / "known", "--store", tmp_path / "store", "-e", name, *how)
     store = Store(tmp_path / "store")
     jobs.train(store.load(name), out=run, epochs=1, folds=2)
-    for given, told in {
+    for given, message in {
         (): f"these settings give {name}@.*; give -e {name}:SETTING=VALUE",
         (f"{name}:keyframes=3",): "these settings give",  # of another seed
         ("motion",): f"extractor 'motion': the run was trained on {name}@",
     }.items():
         with (
-            pytest.raises(UsageError, match=told),
+            pytest.raises(UsageError, match=message),
             extracted_for(run, "nothing", config=ExtractionConfig(), extractors=given),
         ):
             pass

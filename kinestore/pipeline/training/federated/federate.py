@@ -13,7 +13,7 @@ from kinestore.federated.privacy import check_accountant
 from kinestore.federated.round_record import RoundRecord
 from kinestore.federated.simulation import CheckpointConfig
 from kinestore.heads import NETWORK_TRAINING, TrainingConfig
-from kinestore.heads.training.processes import join_processes
+from kinestore.heads.training.processes import sole_process
 from kinestore.pipeline.costs.run_cost import cost_of_model
 from kinestore.pipeline.plotting.partition_chart import draw_partition
 from kinestore.pipeline.plotting.run_charts import draw_clients
@@ -39,7 +39,7 @@ from kinestore.pipeline.training.networks.clip_data import FrameClips
 from kinestore.pipeline.training.run_figures import predictions_of, untrained_classes
 from kinestore.pipeline.training.train import open_data
 from kinestore.progress import Progress
-from kinestore.store import Features, UsageError
+from kinestore.store import Features
 from kinestore.store.io.addresses import local_path
 
 CLIENT_HEAD_TRAINING = LOCAL_SETTINGS
@@ -114,12 +114,9 @@ def federate(
     RoundsConfig(
         rounds=federation.rounds, clients_per_round=federation.clients_per_round
     ).check_clients(federation.num_clients)
-    with join_processes(config.device) as processes:
-        if processes.count > 1:
-            raise UsageError(
-                f"torchrun: {processes.count} processes, and clients are simulated in one; start "
-                "`kinestore federate` without it"
-            )
+    with sole_process(
+        config.device, work="clients are simulated", command="kinestore federate"
+    ) as processes:
         clips = open_data(data, head=head, training=config, seed=seed, processes=processes)
         rows = clips.rows
         described, folds = choose_folds(rows, evaluation, seed=seed)

@@ -190,7 +190,7 @@ class ClipData:
         try:
             with torch.inference_mode():
                 model.eval()(clip)
-        except RuntimeError as error:
+        except (RuntimeError, AssertionError) as error:  # of torchvision
             reason = " ".join(str(error).split())[:200]
             raise UsageError(
                 f"size={self._size}: clips of shape {tuple(clip.shape[1:])} do not fit the "

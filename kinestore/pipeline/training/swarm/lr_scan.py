@@ -18,7 +18,7 @@ from torch import nn
 
 from kinestore.heads import TrainingConfig
 from kinestore.heads.training.loop import Diverged, Epoch, Training
-from kinestore.heads.training.processes import ONE_PROCESS, Processes, join_processes
+from kinestore.heads.training.processes import ONE_PROCESS, Processes, sole_process
 from kinestore.heads.training.samples import Samples
 from kinestore.pipeline.json_text import json_text
 from kinestore.pipeline.notes import tell
@@ -119,7 +119,9 @@ def lr_scan(
     config = replace(training, epochs=len(SCANNED_RATES))
     folder = local_path(out)
     _check_folder(folder)
-    with join_processes(config.device) as processes:
+    with sole_process(
+        config.device, work="rates are scanned", command="kinestore lr-scan"
+    ) as processes:
         clips = open_data(data, head=head, training=config, seed=seed, processes=processes)
         described, folds = choose_folds(clips.rows, evaluation, seed=seed)
         model = clips.new_model()

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from kinestore.heads import TrainingConfig
-from kinestore.heads.training.processes import join_processes
+from kinestore.heads.training.processes import sole_process
 from kinestore.pipeline.costs.run_cost import cost_of_model
 from kinestore.pipeline.notes import tell
 from kinestore.pipeline.runs.summary import RunSummary
@@ -88,12 +88,9 @@ def swarm(
             f"patience={evaluation.patience}: all particles of a swarm train for all epochs; leave "
             "it out"
         )
-    with join_processes(training.device) as processes:
-        if processes.count > 1:
-            raise UsageError(
-                f"torchrun: {processes.count} processes, and a swarm is trained in one; start "
-                "`kinestore swarm` without it"
-            )
+    with sole_process(
+        training.device, work="a swarm is trained", command="kinestore swarm"
+    ) as processes:
         clips = open_data(data, head=head, training=training, seed=seed, processes=processes)
         rows = clips.rows
         described, folds = choose_folds(rows, evaluation, seed=seed)

@@ -289,6 +289,6 @@ def test_torchrun_is_refused(store: Store, tmp_path: Path, monkeypatch: pytest.M
 
         return nullcontext(replace(ONE_PROCESS, count=2))
 
-    monkeypatch.setattr("kinestore.pipeline.training.federated.federate.join_processes", two)
+    monkeypatch.setattr("kinestore.heads.training.processes.join_processes", two)
     with pytest.raises(UsageError, match="torchrun: 2 processes, and clients are simulated in one"):
         federate(store, tmp_path / "run")

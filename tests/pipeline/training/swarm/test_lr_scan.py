@@ -2,6 +2,7 @@
 
 import csv
 import json
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 import kinestore as ks
+from kinestore.heads.training import processes
 from kinestore.heads.training.feature_samples import FeatureSamples
 from kinestore.pipeline.training.swarm.lr_scan import (
     SCANNED_RATES,
@@ -21,6 +23,8 @@ from kinestore.pipeline.training.swarm.lr_scan import (
 )
 from kinestore.store import UsageError
 from tests.helpers.swarms import HEAD, sequences, swarm
+
+TWO_PROCESSES = replace(processes.ONE_PROCESS, count=2)
 
 
 def test_the_rates_are_those_of_the_notebooks() -> None:
@@ -157,3 +161,14 @@ def test_a_scan_ends_where_training_diverges(caplog: pytest.LogCaptureFixture) -
 def test_a_scan_that_diverges_at_once_is_refused() -> None:
     with pytest.raises(UsageError, match=r"^learning rate 1e-06: training diverged at the lowest"):
         summarize_scan([], {})
+
+
+def test_torchrun_is_refused_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "join_processes", lambda _: nullcontext(TWO_PROCESSES))
+    with pytest.raises(UsageError, match=r"torchrun: 2 processes, and rates .*`kinestore lr-scan`"):
+        ks.lr_scan(sequences(), out=tmp_path / "scan", head=HEAD)
+    with pytest.raises(UsageError, match=r"torchrun: 2 processes, and a swarm .*`kinestore swarm`"):
+        swarm(sequences(), tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []

@@ -66,7 +66,7 @@ def draw_crop(height: int, width: int, *, size: int, seed: int) -> Crop:
 
     Args:
         height: Of the frames, 1 or more.
-        width: Likewise.
+        width: Of the frames, 1 or more.
         size: Side in pixels to which the crop will be resized.
         seed: 0 or more.
     """
