@@ -17,6 +17,21 @@ from kinestore.store import UsageError
 from kinestore.store.io.tensors import read_tensors
 
 PIXELS = ("imagenet", "signed", "raw")
+
+_LAST_MAPS = {
+    "resnet": ("layer4", 0.0),
+    "resnext": ("layer4", 0.0),
+    "wide_resnet": ("layer4", 0.0),
+    "regnet": ("trunk_output", 0.0),
+    "mobilenet": ("features", 0.0),
+    "efficientnet": ("features", 0.0),
+    "densenet": ("features", 14.0),
+    "vgg": ("features", 15.5),
+    "convnext": ("features", 15.5),
+}
+"""By the start of a name: the layer with the last maps, whose cells are 32 pixels apart, and the
+pixel at which the first is centered: each pooling or convolution without padding moves it on."""
+
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 _EARLY_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.(?=[12]\.)")
@@ -44,7 +59,7 @@ class FrameTrunk(nn.Module):
         super().__init__()
         if pixels not in PIXELS:
             raise UsageError(f"pixels={pixels!r}: must be one of {', '.join(PIXELS)}")
-        self._pixels = pixels
+        self._name, self._pixels = name, pixels
         self.network = _without_heads(name)
         places = [(n, m) for n, m in self.network.named_modules() if isinstance(m, nn.Linear)]
         top, last = places[-1] if places else ("", None)
@@ -63,11 +78,14 @@ class FrameTrunk(nn.Module):
         Raises:
             UsageError: If the trunk has no such layer.
         """
-        for name in ("layer4", "features"):
-            if hasattr(self.network, name):
-                return {name: FeatureLayer(module=getattr(self.network, name), stride=32)}
-        kind = type(self.network).__name__
-        raise UsageError(f"trunk {kind}: has no maps that can be explained; take a ResNet")
+        for start, (layer, first) in _LAST_MAPS.items():
+            if self._name.startswith(start):
+                module = self.network.get_submodule(layer)
+                return {layer: FeatureLayer(module=module, stride=32, first=first)}
+        raise UsageError(
+            f"trunk={self._name!r}: has no maps that can be explained; train a trunk of "
+            f"{', '.join(_LAST_MAPS)}"
+        )
 
     def forward(self, frames: Tensor) -> Tensor:
         """Return a vector for each frame, shape (B, T, D).

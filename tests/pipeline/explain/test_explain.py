@@ -47,18 +47,19 @@ NETS: dict[str, tuple[dict[str, Any], tuple[int, ...]]] = {
     "differential": ({"num_segments": 3, **SMALL}, (1, 3, 5, 3, 64, 64)),
     "correlation": (SMALL, (1, 3, 3, 64, 64)),
     "c3d": ({"num_frames": 8, "size": 64}, (1, 8, 3, 64, 64)),
+    "cnn_rnn": ({"trunk": "resnet18", "units": 8, "dense": 8}, (1, 3, 3, 64, 64)),
+    "cnn_transformer": ({"trunk": "resnet18"}, (1, 3, 3, 64, 64)),
 }
 """Settings of every net on frames, and the shape of a clip."""
 
-EVERYWHERE = [
-    (name, layer)
-    for name in NETS
-    for layer in (
-        [f"conv{number}" for number in range(1, 6)]
-        if name == "c3d"
-        else [f"res{number}" for number in range(2, 6)]
-    )
-]
+LAYERS = {
+    "differential": [f"res{number}" for number in range(2, 6)],
+    "correlation": [f"res{number}" for number in range(2, 6)],
+    "c3d": [f"conv{number}" for number in range(1, 6)],
+    "cnn_rnn": ["layer4"],
+    "cnn_transformer": ["layer4"],
+}
+EVERYWHERE = [(name, layer) for name in NETS for layer in LAYERS[name]]
 
 
 def build(name: str, *, seed: int = 0) -> tuple[Any, Tensor]:
@@ -245,6 +246,30 @@ def test_spread_maps_stay_in_range_and_peak_where_the_peak_is(name: str, layer: 
     # a cell between two pixels gives them 7/8 of its own across, down, and 3/4 in time at conv3
     least = 0.999 if name != "c3d" else 0.5
     assert whole[peak.frame, peak.y, peak.x] >= least * whole.max()
+
+
+@pytest.mark.parametrize(
+    "trunk", ["resnet18", "densenet121", "vgg11", "convnext_tiny", "regnet_x_400mf"]
+)
+def test_a_cell_of_a_trunk_is_about_the_middle_of_the_pixels_that_it_depends_on(trunk: str) -> None:
+    net: Any = heads.create("cnn_rnn", seed=0, num_classes=2, trunk=trunk, units=8, dense=8).eval()
+    ((layer, where),) = net.feature_layers.items()
+    clip = torch.randn((1, 2, 3, 288, 288), generator=torch.Generator().manual_seed(0))
+    clip.requires_grad_()
+    given: list[Tensor] = []
+    with where.module.register_forward_hook(lambda *told: given.append(told[-1])):
+        net(clip)
+    (slopes,) = torch.autograd.grad(given[0][..., 4, 4].square().sum(), clip)
+    shares = slopes.square().flatten(0, -3).sum(0)
+    for side in (0, 1):
+        middle = float((shares.sum(side) / shares.sum() * torch.arange(288.0)).sum())
+        assert abs(middle - (where.first + where.stride * 4)) < where.stride / 6, layer
+
+
+def test_a_trunk_without_maps_cannot_be_explained() -> None:
+    net: Any = heads.create("cnn_rnn", seed=0, num_classes=2, trunk="vit_b_16", units=8, dense=8)
+    with pytest.raises(UsageError, match="trunk='vit_b_16': has no maps that can be explained"):
+        _ = net.feature_layers
 
 
 MIDDLES = [("differential", "res2"), ("differential", "res3"), ("correlation", "res3")]
