@@ -199,7 +199,7 @@ def choose_data(
     head: str,
     features: str | None,
     frames: "FrameClips | None",
-    clips: str | None,
+    input_name: str | None,
     columns: ColumnOptions | None = None,
 ) -> "Features | FrameClips":
     """Open the clips of a command: stored features, or clips of frames.
@@ -209,7 +209,7 @@ def choose_data(
         head: As the user names it.
         features: Views that were given, or None.
         frames: Clips of frames with the options for networks; None where none of these was given.
-        clips: Frames that were given, or None.
+        input_name: Frames that were given, or None.
         columns: Columns that stand in for label and group.
 
     Raises:
@@ -221,13 +221,13 @@ def choose_data(
     named = {} if columns is None else columns.given()
     name = head.partition(":")[0]
     if heads.takes_frames(name):
-        if features is not None or clips is None:
+        if features is not None or input_name is None:
             raise UsageError(
                 f"head={name!r}: takes frames; give --input frames, or --input "
                 "videos:segments:8x5@256, and no --features"
             )
-        return replace(frames or FrameClips(store=store), clips=clips, columns=named)
-    if features is None or clips is not None:
+        return replace(frames or FrameClips(store=store), input=input_name, columns=named)
+    if features is None or input_name is not None:
         raise UsageError(f"head={name!r}: takes embeddings; give --features A[,B], and no --input")
     if frames is not None:
         raise UsageError(

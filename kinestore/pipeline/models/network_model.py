@@ -43,7 +43,7 @@ class NetworkModel:
         self._run, self._layout = run, read_layout(run)
         self._processes = replace(ONE_PROCESS, device=choose_device(device))
         self._training = _read_training(run)
-        self.inputs = [self._layout.clips]
+        self.inputs = [self._layout.input]
 
     def choose_views(
         self, store: Store, *, num_clips: int | None, num_crops: int | None
@@ -58,21 +58,21 @@ class NetworkModel:
     def open(self, data: ModelInput) -> ClipLogits:
         """Take the clips of a store; with a store alone they are tested as the run did.
 
-        Of `FrameClips` the store, the clips and the views are used: the number of test clips and
+        Of `FrameClips` the store, the input and the views are used: the number of test clips and
         crops may be another than in training.
 
         Raises:
             UsageError: If the store has no such clips.
         """
         if isinstance(data, Store):
-            data = FrameClips(store=data, clips=self._layout.clips, views=self._layout.views)
+            data = FrameClips(store=data, input=self._layout.input, views=self._layout.views)
         if not isinstance(data, FrameClips):
             raise UsageError(
                 f"{type(data).__name__}: {self._run.head} takes clips of frames; give a store, or "
                 "kinestore.FrameClips"
             )
         views = data.views
-        source = open_source(data.store, data.clips, num_clips=views.num_clips)
+        source = open_source(data.store, data.input, num_clips=views.num_clips)
         self._layout.check(source)
         rows = rows_of_source(data.store, source)
         num_classes = len(self._run.classes)

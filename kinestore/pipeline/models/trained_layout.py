@@ -42,7 +42,7 @@ class TrainedLayout:
     views: EvaluationViews
 
     @property
-    def clips(self) -> str:
+    def input(self) -> str:
         """Their name, as `open_source` reads it."""
         return self.name if self.name.startswith("videos:") else f"frames:{self.name}"
 
@@ -52,9 +52,9 @@ class TrainedLayout:
         Raises:
             UsageError: If the store does not keep so many segments of a video.
         """
-        clips = self.clips
+        name = self.input
         by_parts = self.format.sampling in ("segments", "pieces")
-        if clips.startswith("frames:") and by_parts:
+        if name.startswith("frames:") and by_parts:
             counts = (self.num_segments * views.num_clips, self.length)
             wanted = replace(self.format, counts=counts)
             kept = {spec.name for spec in store.kinds_of_frames()}
@@ -63,8 +63,8 @@ class TrainedLayout:
                     f"num_clips={views.num_clips}: {store.address} does not keep frames "
                     f"{wanted.name}; extract them with --frames {wanted.name}"
                 )
-            clips = f"frames:{wanted.spec.name}"
-        return FrameClips(store=store, clips=clips, views=views)
+            name = f"frames:{wanted.spec.name}"
+        return FrameClips(store=store, input=name, views=views)
 
     def center_clip(self, frames: NDArray[Any]) -> NDArray[Any]:
         """Return what belongs to a video's center clip, by which each epoch is evaluated.

@@ -326,16 +326,16 @@ def test_the_peak_lies_where_a_dot_moves(seed: int) -> None:
 RUNS: dict[str, dict[str, Any]] = {
     "differential": {
         "head": "differential:layers=1-1-1-1,width=16,strides=",
-        "clips": "frames:segments-4x5-48",
+        "input": "frames:segments-4x5-48",
         "views": EvaluationViews(
             num_clips=2
         ),  # so that a clip has two segments, and the first of two is shown
     },
     "correlation": {
         "head": "correlation:layers=1-1-1-1,width=16",
-        "clips": "videos:segments:3x1@48",
+        "input": "videos:segments:3x1@48",
     },
-    "c3d": {"head": "c3d", "clips": "frames:first-16-48"},
+    "c3d": {"head": "c3d", "input": "frames:first-16-48"},
 }
 
 
@@ -388,7 +388,7 @@ def test_a_video_is_shown_as_the_net_was_tested(
 ) -> None:
     trained = read_network(runs[name])
     views = RUNS[name].get("views", EvaluationViews())
-    source = open_source(store, RUNS[name]["clips"], num_clips=views.num_clips)
+    source = open_source(store, RUNS[name]["input"], num_clips=views.num_clips)
     uris = {row["uri"]: row["clip_id"] for row in store.sources()}
     for number in range(3):
         seen = _read_clip(video_of(store, number), trained)

@@ -68,7 +68,7 @@ def test_test_views_of_a_network_are_chosen_without_training_again(tmp_path: Pat
     assert crops["num_clips"] == len(own)
     more = coloured_store(tmp_path / "more", frames="segments:8x1@24")
     view = load_model(run).choose_views(more, num_clips=2)
-    assert view.clips.startswith("frames:segments-8x1-24@")
+    assert view.input.startswith("frames:segments-8x1-24@")
     assert evaluate(run, view).num_clips == len(own)
     said = kinestore("evaluate", run, store.path, "--test-clips", "2", status=2)
     assert "does not keep frames segments:8x1@24; extract them with --frames" in said

@@ -55,7 +55,7 @@ class FrameClips:
 
     Attributes:
         store: Knows the clips, their labels and where their videos are.
-        clips: As `open_source` reads it: "frames", "frames:NAME" or "videos:segments:8x5@256".
+        input: As `open_source` reads it: "frames", "frames:NAME" or "videos:segments:8x5@256".
         size: Side of the network's input in pixels, up to the frames' shorter side; 7/8 of that
             side where it is None.
         flip_pairs: Pairs of classes, as "left,right", that flipping exchanges.
@@ -66,7 +66,7 @@ class FrameClips:
     """
 
     store: Store
-    clips: str = "frames"
+    input: str = "frames"
     size: int | None = None
     flip_pairs: Sequence[str] = ()
     views: EvaluationViews = CENTER_VIEW
@@ -115,7 +115,7 @@ class ClipData:
             )
         self._start = None if training.weights is None else read_start(training.weights)
         self.weights_taken: str | None = None
-        self._source = open_source(given.store, given.clips, num_clips=given.views.num_clips)
+        self._source = open_source(given.store, given.input, num_clips=given.views.num_clips)
         found = rows_of_source(given.store, self._source).with_columns(**given.columns)
         self.rows = keep_labeled(found)
         tell(padded_notes(given.store, self._source))

@@ -137,7 +137,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 def federate(store: Store, out: Path, **changes: Any) -> dict[str, Any]:
     given: dict[str, Any] = {
-        "clips": "frames",
+        "input": "frames",
         "head": NET,
         "clients": 3,
         "rounds": 3,

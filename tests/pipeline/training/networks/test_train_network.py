@@ -33,7 +33,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 
 def train(store: Store, out: Path, **changes: Any) -> dict[str, Any]:
-    given: dict[str, Any] = {"clips": "frames", "head": NET, "settings": SHORT}
+    given: dict[str, Any] = {"input": "frames", "head": NET, "settings": SHORT}
     return train_network(store, out=out, **{**given, **changes})
 
 
@@ -101,7 +101,7 @@ def test_kept_and_streamed_clips_are_scored_alike(tmp_path: Path) -> None:
     told = []
     for clips in ("frames", "videos:segments:2x5@40"):
         out = tmp_path / f"run-{clips[:6]}"
-        train(store, out, clips=clips, settings=still, weights=weights)
+        train(store, out, input=clips, settings=still, weights=weights)
         said = read_predictions(out)
         told.append((said.clip_ids, said.predicted, said.labels))
     assert told[0] == told[1]
@@ -224,7 +224,7 @@ def test_a_class_with_one_clip_is_trained_and_scored(tmp_path: Path) -> None:
         ({"head": "mlp"}, "head='mlp': takes embeddings, and these are frames; take c3d"),
         ({"head": "c3d:num_frames=3"}, "'num_frames' is no setting; c3d takes dropout"),
         ({"head": "c4d"}, "head='c4d': must be one of"),
-        ({"clips": "frames:x"}, "frames 'x': not in"),
+        ({"input": "frames:x"}, "frames 'x': not in"),
     ],
 )
 def test_what_does_not_fit_is_refused_before_anything_is_written(

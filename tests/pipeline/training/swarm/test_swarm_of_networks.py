@@ -31,7 +31,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 def clips(store: Store) -> ks.FrameClips:
     return ks.FrameClips(
-        store=store, clips="frames:segments-2x5-40", size=36, augmentation="affine"
+        store=store, input="frames:segments-2x5-40", size=36, augmentation="affine"
     )
 
 
