@@ -31,21 +31,23 @@ def round_traffic(
     parameters: Collection[str],
     *,
     sent_down: Mapping[str, Tensor],
+    num_receivers: int,
     sent_up: Iterable[Mapping[str, Tensor]],
 ) -> Traffic:
-    """Return the traffic of a round: clients get `sent_down` and each sends one of `sent_up`.
+    """Return the traffic of a round: clients get `sent_down`, and send one of `sent_up` back.
 
     Args:
         parameters: Names that are trained.
         sent_down: State dict that each client starts from.
+        num_receivers: Clients that get it, those without an answer among them.
         sent_up: State dicts that came back, one a client, rejected ones too.
     """
     answers = list(sent_up)
     return Traffic(
         parameters_up=sum(_num_elements(answer, parameters) for answer in answers),
-        parameters_down=_num_elements(sent_down, parameters) * len(answers),
+        parameters_down=_num_elements(sent_down, parameters) * num_receivers,
         bytes_up=sum(payload_bytes(answer) for answer in answers),
-        bytes_down=payload_bytes(sent_down) * len(answers),
+        bytes_down=payload_bytes(sent_down) * num_receivers,
     )
 
 

@@ -4,8 +4,7 @@ Shape legend: N rows, D features.
 """
 
 import copy
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,15 +16,11 @@ from kinestore.federated.client_data import LocalData, LocalSamples
 from kinestore.federated.client_update import LOCAL_SETTINGS
 from kinestore.federated.config import RoundsConfig
 from kinestore.federated.evaluation import HeldOut
+from kinestore.federated.local_clients import LocalClients
+from kinestore.federated.round_loop import History, OnRound, run_rounds
 from kinestore.federated.round_record import RoundRecord
-from kinestore.federated.rounds import RoundRunner, RunState
-from kinestore.federated.run_checkpoint import (
-    CheckpointConfig,
-    find_checkpoint_fault,
-    read_checkpoint,
-    write_checkpoint,
-)
-from kinestore.federated.state import Arrays
+from kinestore.federated.rounds import RoundRunner
+from kinestore.federated.run_checkpoint import CheckpointConfig
 from kinestore.federated.strategy import Algorithm
 from kinestore.heads import FeatureSamples, TrainingConfig, predict_logits
 from kinestore.heads import create as create_head
@@ -46,35 +41,7 @@ __all__ = [
 Rows = tuple[NDArray[np.float32] | Tensor, NDArray[np.int64] | Tensor]
 """Features and labels."""
 
-OnRound = Callable[[RoundRecord], None]
-"""A callback after each round; a resumed run first calls it with its earlier rounds."""
-
 _LAST_ROUND = RoundChoice()
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class History:
-    """Records and models of a whole run.
-
-    Attributes:
-        rounds: One record for each round.
-        state: State dict of the final model; where clients have private parts, with the first
-            private values, as a client has them that never took part.
-        shared: Names in it that the server and the clients send each other.
-        private: Final private tensors of each client that took part and has some.
-        kept_round: The round after which `state` and `private` are: the one that validation chose,
-            else the last.
-    """
-
-    rounds: list[RoundRecord]
-    state: dict[str, Tensor]
-    shared: frozenset[str]
-    private: dict[int, Arrays]
-    kept_round: int
-
-    def state_of(self, client: int) -> dict[str, Tensor]:
-        """Return the state dict of the model that this client uses."""
-        return {**self.state, **self.private.get(client, {})}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -202,26 +169,9 @@ def simulate_clients(
     for samples in (held_out, choice.validation):
         if samples is not None:
             samples.check(len(clients))
-    runner = RoundRunner(model, clients, config)
-    identity = "" if checkpoints is None else runner.identity()
-    run = _first_or_resumed(runner, checkpoints, identity, on_round, num_clients=len(clients))
-    while not choice.is_over(run.records, rounds=config.rounds):
-        number = len(run.records) + 1
-        record = runner.run_round(number, run, held_out, choice.validation)
-        run.add(record)
-        over = choice.is_over(run.records, rounds=config.rounds)
-        if checkpoints is not None and (number % checkpoints.every == 0 or over):
-            write_checkpoint(checkpoints.path, run.checkpoint(identity))
-        if on_round is not None:
-            on_round(record)
-    kept = choice.kept(run.best, last=run.last())
-    return History(
-        rounds=run.records,
-        state={**runner.start, **kept.arrays},
-        shared=frozenset(run.server.arrays),
-        private=dict(kept.private),
-        kept_round=kept.number,
-    )
+    local = LocalClients(model, clients, config, held_out=held_out, validation=choice.validation)
+    runner = RoundRunner(model, local, config)
+    return run_rounds(runner, config, choice=choice, checkpoints=checkpoints, on_round=on_round)
 
 
 def _own_model(
@@ -265,36 +215,3 @@ def _checked(parts: Sequence[NDArray[np.int64]], *, num_rows: int) -> Sequence[N
                 f"parts: client {client} has row {outside[0]}, must be from 0 to {num_rows - 1}"
             )
     return parts
-
-
-def _first_or_resumed(
-    runner: RoundRunner,
-    checkpoints: CheckpointConfig | None,
-    identity: str,
-    on_round: OnRound | None,
-    *,
-    num_clients: int,
-) -> RunState:
-    """Return the state before the first round, or the one of a checkpoint."""
-    if checkpoints is None or not checkpoints.resume or not os.path.lexists(checkpoints.path):
-        return RunState(server=runner.first, clients={}, records=[])
-    found = read_checkpoint(checkpoints.path)
-    if found.identity != identity:
-        raise UsageError(
-            f"{checkpoints.path}: is of a run with other clips, clients or settings; repeat the "
-            "call as it was, or set resume=False"
-        )
-    fault = find_checkpoint_fault(
-        found, first=runner.first, private=runner.unsent, num_clients=num_clients
-    )
-    if fault is not None:
-        raise UsageError(f"{checkpoints.path}: {fault}; set resume=False")
-    for record in found.records:
-        if on_round is not None:
-            on_round(record)
-    return RunState(
-        server=found.server,
-        clients=dict(found.clients),
-        records=list(found.records),
-        best=found.best,
-    )

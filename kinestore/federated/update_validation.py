@@ -46,19 +46,27 @@ def validate_updates(
     return valid, rejected
 
 
-def all_rejected(number: int, rejected: Sequence[RejectedUpdate]) -> KinestoreError:
-    """Return the error for a round in which no update can be used.
+def too_few_updates(
+    number: int, rejected: Sequence[RejectedUpdate], *, num_used: int
+) -> KinestoreError:
+    """Return the error for a round in which fewer updates can be used than it needs.
 
     Args:
         number: Number of the round, 1 for the first.
         rejected: One or more.
+        num_used: Updates that could be used.
     """
     named = "; ".join(f"client {one.client}: {one.reason}" for one in rejected[:_MOST_NAMED])
     more = len(rejected) - _MOST_NAMED
+    named += f"; and {more} more" if more > 0 else ""
+    if num_used:
+        return KinestoreError(
+            f"round {number}: only {num_used} of {num_used + len(rejected)} updates can be used, "
+            f"fewer than the quorum ({named}); mend these clients and resume, or lower quorum"
+        )
     return KinestoreError(
-        f"round {number}: none of {len(rejected)} updates can be used ({named}"
-        + (f"; and {more} more" if more > 0 else "")
-        + "); use a lower learning rate, or look for clips with extreme features"
+        f"round {number}: none of {len(rejected)} updates can be used ({named}); use a lower "
+        "learning rate, or look for clips with extreme features"
     )
 
 

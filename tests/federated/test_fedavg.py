@@ -132,7 +132,7 @@ def test_traffic_counts_parameters_without_buffers_and_bytes_with_them() -> None
     model = torch.nn.BatchNorm1d(4)
     arrays = model.state_dict()
     names = dict(model.named_parameters())
-    traffic = round_traffic(names, sent_down=arrays, sent_up=[arrays] * 3)
+    traffic = round_traffic(names, sent_down=arrays, num_receivers=3, sent_up=[arrays] * 3)
     assert traffic.parameters_up == traffic.parameters_down == 3 * 8
     assert traffic.bytes_up == traffic.bytes_down == 3 * (32 + 32 + 8)
 

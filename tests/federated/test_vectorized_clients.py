@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from kinestore.federated import ClientState, ProximalTerm
-from kinestore.federated import rounds as _rounds
+from kinestore.federated import local_clients as _local_clients
 from kinestore.federated.client_data import LocalSamples
 from kinestore.federated.client_update import LocalConfig, LocalResult, local_update
 from kinestore.federated.simulation import History, SimulationOptions, simulate
@@ -137,17 +137,13 @@ def test_one_client_that_diverges_takes_no_other_along() -> None:
 def vectorized_on_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs train as on a GPU, on the CPU."""
 
-    def vectorize(self: _rounds.RoundRunner, device: torch.device) -> VectorizedClients:
-        clients = [data for data in self._clients if isinstance(data, LocalSamples)]
-        assert can_vectorize(self.model, clients)
-        return VectorizedClients(
-            self.model,
-            clients,
-            proximal=any(term.coefficient for term in self._terms.values()),
-            device=CPU,
-        )
+    def vectorize(self: _local_clients.LocalClients, device: torch.device) -> VectorizedClients:
+        clients = [data for data in self._data if isinstance(data, LocalSamples)]
+        assert can_vectorize(self._model, clients)
+        term = self._config.algorithm.strategy.proximal_term(1.0)
+        return VectorizedClients(self._model, clients, proximal=bool(term.coefficient), device=CPU)
 
-    monkeypatch.setattr(_rounds.RoundRunner, "_vectorize", vectorize)
+    monkeypatch.setattr(_local_clients.LocalClients, "_vectorize", vectorize)
 
 
 def run(strategy: str, head: str, *, device: str = "cpu", **settings: Any) -> History:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from kinestore.federated import rounds
+from kinestore.federated import local_clients
 from kinestore.federated.client_update import LocalConfig, LocalResult, local_update
 from kinestore.federated.state import Arrays, ClientState
 
@@ -21,4 +21,4 @@ def break_client(monkeypatch: pytest.MonkeyPatch, broken: int) -> None:
         nan = {name: torch.full_like(array, torch.nan) for name, array in arrays.items()}
         return replace(result, update=replace(result.update, arrays=nan))
 
-    monkeypatch.setattr(rounds, "local_update", update)
+    monkeypatch.setattr(local_clients, "local_update", update)

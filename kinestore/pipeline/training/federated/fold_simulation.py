@@ -13,8 +13,8 @@ from kinestore.federated.client_data import LocalSamples
 from kinestore.federated.communication_cost import Traffic
 from kinestore.federated.config import RoundsConfig
 from kinestore.federated.evaluation import HeldOut, Predict
+from kinestore.federated.model_parts import initial_server_state, trained_arrays
 from kinestore.federated.round_record import RoundRecord
-from kinestore.federated.rounds import initial_server_state, trained_arrays
 from kinestore.federated.simulation import CheckpointConfig, History, simulate_clients
 from kinestore.federated.standardization import LEAST_MEASURED
 from kinestore.heads import Standardizer, TrainingConfig

@@ -1,0 +1,49 @@
+"""The state of a run from round to round."""
+
+from dataclasses import dataclass
+
+from kinestore.federated.best_round import BestRound, lowest_loss
+from kinestore.federated.round_record import RoundRecord
+from kinestore.federated.run_checkpoint import RunCheckpoint
+from kinestore.federated.state import ClientState, ServerState
+
+
+@dataclass(kw_only=True)
+class RunState:
+    """Everything that a round reads and changes.
+
+    Attributes:
+        server: The server's state.
+        clients: State of each client that took part so far and has some.
+        records: One for each finished round.
+        best: The round that validation prefers so far; None without validation.
+    """
+
+    server: ServerState
+    clients: dict[int, ClientState]
+    records: list[RoundRecord]
+    best: BestRound | None = None
+
+    def add(self, record: RoundRecord) -> None:
+        """Take in a round, and keep its models if it is the best."""
+        self.records.append(record)
+        if lowest_loss(self.records) == record.round:
+            self.best = self.last()
+
+    def last(self) -> BestRound:
+        """Return the models after the last round."""
+        return BestRound(
+            number=len(self.records),
+            arrays=self.server.arrays,
+            private={client: own.private for client, own in self.clients.items() if own.private},
+        )
+
+    def checkpoint(self, identity: str) -> RunCheckpoint:
+        """Return the state as a checkpoint file holds it."""
+        return RunCheckpoint(
+            identity=identity,
+            server=self.server,
+            clients=self.clients,
+            records=self.records,
+            best=self.best,
+        )
