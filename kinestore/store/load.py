@@ -3,7 +3,6 @@
 Shape legend: N clips, T frames, D features.
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -20,6 +19,7 @@ from kinestore.store.join import Column, sequence_mask
 from kinestore.store.join_cache import load_rows
 from kinestore.store.part_folder import PartFolder
 from kinestore.store.pooling import split_feature
+from kinestore.store.records import several_labels
 from kinestore.store.views import View
 
 _KNOWN = ("clip_id", "uri", "label", "group", "split")
@@ -99,7 +99,7 @@ def describe_clips(
         pools: Pooling of each view, "" for none; may be left out where there is none at all.
     """
     kept = [rows[clip] for clip in clip_ids]
-    sets = [_several(row.get(_LABELS)) for row in kept]
+    sets = [several_labels(row.get(_LABELS)) for row in kept]
     own = dict.fromkeys(name for row in kept for name in row if name not in (*_KNOWN, _LABELS))
     single = {row["label"] for row in kept if row["label"] is not None}
     classes = sorted(single.union(*sets))
@@ -119,15 +119,3 @@ def describe_clips(
         label_sets=sets if any(sets) else [],
         own_columns={name: [row.get(name) or None for row in kept] for name in own},
     )
-
-
-def _several(text: str | None) -> tuple[str, ...]:
-    """Return the labels of a JSON list of several; other text is the user's own."""
-    if not text or not text.startswith("["):
-        return ()
-    try:
-        labels = json.loads(text)
-    except (ValueError, RecursionError):
-        return ()
-    valid = isinstance(labels, list) and all(isinstance(label, str) for label in labels)
-    return tuple(labels) if valid and len(labels) > 1 else ()

@@ -35,6 +35,23 @@ class Source:
     split: str | None = None
     extra: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """All class names: the one, or those of the column `labels`."""
+        return several_labels(self.extra.get("labels")) if self.label is None else (self.label,)
+
+
+def several_labels(text: str | None) -> tuple[str, ...]:
+    """Return the labels of a JSON list of several; other text is the user's own."""
+    if not text or not text.startswith("["):
+        return ()
+    try:
+        labels = json.loads(text)
+    except (ValueError, RecursionError):
+        return ()
+    valid = isinstance(labels, list) and all(isinstance(label, str) for label in labels)
+    return tuple(labels) if valid and len(labels) > 1 else ()
+
 
 @dataclass(frozen=True, kw_only=True)
 class VideoInfo:

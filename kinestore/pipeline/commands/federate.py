@@ -26,7 +26,7 @@ from kinestore.pipeline.commands.options import (
 )
 from kinestore.pipeline.commands.recipe_option import takes_recipe
 from kinestore.pipeline.commands.run_once_or_more import run_and_say
-from kinestore.pipeline.commands.training_options import LearningOptions
+from kinestore.pipeline.commands.training_options import RecipeOptions
 
 
 @takes_recipe("federate")
@@ -80,7 +80,7 @@ def federate_command(
     remote_videos: RemoteVideosOption = False,
     evaluation: EvaluationOptions,
     columns: ColumnOptions,
-    learning: LearningOptions,
+    learning: RecipeOptions,
     frames: FrameOptions,
 ) -> None:
     """Train one head, or a network on frames, over clients that keep their clips to themselves."""

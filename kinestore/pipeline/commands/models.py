@@ -141,7 +141,7 @@ def predict_command(
             "--extractor",
             metavar="NAME:SETTING=VALUE,...",
             help="Extractor of the run with the settings that its store was extracted with, for "
-            "VIDEOS, such as slow:sampling=step:4 or cnn-densenet201:keyframes=3; repeatable. "
+            "VIDEOS, such as slow:sampling=step:4 or r3d:keyframes=6; repeatable. "
             "[default: each extractor's own settings]",
         ),
     ] = None,

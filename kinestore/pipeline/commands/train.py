@@ -26,7 +26,7 @@ from kinestore.pipeline.commands.options import (
 )
 from kinestore.pipeline.commands.recipe_option import takes_recipe
 from kinestore.pipeline.commands.run_once_or_more import run_and_say
-from kinestore.pipeline.commands.training_options import LearningOptions
+from kinestore.pipeline.commands.training_options import RecipeOptions
 
 
 @takes_recipe("train")
@@ -52,7 +52,7 @@ def train_command(
     remote_videos: RemoteVideosOption = False,
     evaluation: EvaluationOptions,
     columns: ColumnOptions,
-    learning: LearningOptions,
+    learning: RecipeOptions,
     frames: FrameOptions,
 ) -> None:
     """Train a head on stored features, or a network on frames, and test it."""

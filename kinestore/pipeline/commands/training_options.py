@@ -1,4 +1,4 @@
-"""Options of `train` and `federate` that say how something learns.
+"""Options that say how something learns.
 
 Options that were not given are None, since the defaults of heads, networks and clients differ.
 """
@@ -23,14 +23,6 @@ if TYPE_CHECKING:
 class LearningOptions(Group):
     """Options of everything that learns, each a field of `TrainingConfig`."""
 
-    recipe: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="Settings of a paper, such as flamest or stc, for the options that are not given; "
-            "docs/training.md lists all. [default: none]",
-        ),
-    ] = None
     batch_size: Annotated[
         int | None,
         typer.Option(help="Clips in a step. [default: 32; for heads in federate 128]"),
@@ -176,6 +168,20 @@ class LearningOptions(Group):
                 "leave it out"
             )
         return chosen
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecipeOptions(LearningOptions):
+    """Options of the jobs that papers have recipes of."""
+
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Settings of a paper, such as flamest or stc, for the options that are not given; "
+            "docs/training.md lists all. [default: none]",
+        ),
+    ] = None
 
 
 def _norm(text: str) -> float | None:

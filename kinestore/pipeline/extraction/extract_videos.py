@@ -159,7 +159,7 @@ def extract(
         summary,
         notes=(*found.notes, *notes, *relabeled, *late),
         left_out=found.left_out,
-        num_by_label=Counter(source.label or "" for source in sources),
+        num_by_label=Counter(one for source in sources for one in source.labels or [""]),
         num_by_group=Counter(source.group or "" for source in sources),
         num_by_split=Counter(source.split or "" for source in sources),
     )

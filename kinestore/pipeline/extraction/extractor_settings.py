@@ -30,6 +30,7 @@ class ExtractorSettings:
         crop: Part of the picture that it sees, as `extractors.create` takes it.
         weights: Its checkpoint; None for that of `--weights`, or the published one.
         view: Name of its view in the store, such as "r3d-ucf"; None for that of the extractor.
+        written: Names of the settings that the user wrote.
     """
 
     name: str
@@ -37,6 +38,7 @@ class ExtractorSettings:
     crop: str | None = None
     weights: str | None = None
     view: str | None = None
+    written: frozenset[str] = frozenset()
 
 
 def read_extractor(text: str, common: FrameChoice) -> ExtractorSettings:
@@ -69,7 +71,7 @@ def read_extractor(text: str, common: FrameChoice) -> ExtractorSettings:
         raise UsageError(
             f"extractor {text!r}: as={view} is the name of another extractor; take another one"
         )
-    return ExtractorSettings(name=name, frame_choice=choice, **texts)
+    return ExtractorSettings(name=name, frame_choice=choice, written=frozenset(seen), **texts)
 
 
 def view_name(text: str) -> str:

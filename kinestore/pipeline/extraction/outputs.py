@@ -7,7 +7,7 @@ from pathlib import Path
 
 from kinestore.extractors import Extractor, ExtractorOptions, FrameChoice, create_from_options
 from kinestore.pipeline.extraction.config import Weights
-from kinestore.pipeline.extraction.extractor_settings import read_extractor
+from kinestore.pipeline.extraction.extractor_settings import ExtractorSettings, read_extractor
 from kinestore.pipeline.video.clip_format import ClipFormat
 from kinestore.store import Source, UsageError, ViewSpec
 from kinestore.store.io.addresses import local_path
@@ -79,15 +79,35 @@ def embedding_outputs(
             spec_only=spec_only,
         )
         spec = create_from_options(one.name, options).spec
+        _refuse_unused(name, one, spec)
         other = one.name if one.view not in (None, one.name) else None
         if other is not None:
             spec = _renamed(spec, str(one.view))
             if any(known.spec.extractor == one.view for known in outputs.values()):
                 raise UsageError(f"extractor {name!r}: as={one.view} is there twice; rename one")
+        if same := next((n for n, known in outputs.items() if known.spec == spec), None):
+            raise UsageError(f"extractor {name!r}: gives the same view as {same!r}; leave one out")
         outputs[name] = EmbeddingOutput(
             spec=spec, options=replace(options, spec_only=False), extractor=other
         )
     return outputs
+
+
+def _refuse_unused(name: str, one: ExtractorSettings, spec: ViewSpec) -> None:
+    """Refuse settings of the choice of frames that change nothing."""
+    recorded = spec.settings.get("sampling", {})
+    used = {
+        "keyframes": recorded.get("num_keyframes", recorded.get("frames"))
+        == one.frame_choice.num_keyframes,
+        **{setting: setting in recorded for setting in ("frames", "space", "seed")},
+    }
+    for setting in sorted(one.written):
+        if not used.get(setting, True):
+            how = f"with sampling {recorded['kind']}" if recorded else "on it"
+            raise UsageError(
+                f"extractor {name!r}: {setting} has no effect {how}; leave it out, or give a "
+                "sampling that takes it"
+            )
 
 
 def _renamed(spec: ViewSpec, view: str) -> ViewSpec:
@@ -123,7 +143,7 @@ def read_prompts(path: str | Path | None, sources: Sequence[Source]) -> tuple[st
         UsageError: If the file cannot be read or has no text.
     """
     if path is None:
-        labels = sorted({source.label for source in sources if source.label is not None})
+        labels = sorted({label for source in sources for label in source.labels})
         return tuple(label_prompt(label) for label in labels)
     try:
         lines = local_path(path).read_text(encoding="utf-8").splitlines()

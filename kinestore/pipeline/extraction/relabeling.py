@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from kinestore.pipeline.notes import shown
 from kinestore.store import Clip, Store
+from kinestore.store.schema import CLIPS
 
 _MOST_NAMED = 3
 
@@ -17,15 +18,16 @@ def notes_on_relabeling(changed: Sequence[Clip], target: Store) -> Iterator[str]
     """
     if not changed:
         return
-    stored = {row["uri"]: row for row in target.clips().to_pylist()}
+    table = target.clips()
+    stored = {row["uri"]: row for row in table.to_pylist()}
     known = [clip for clip in changed if clip.source.uri in stored]
-    own = sorted({name for clip in known for name in clip.source.extra})
-    for column in ("label", "group", "split", *own):
+    own = {name for clip in known for name in clip.source.extra}
+    own.update(name for name in table.column_names if name not in CLIPS.names)
+    for column in ("label", "group", "split", *sorted(own)):
         found = []
         for clip in known:
             source = clip.source
-            is_own = column in source.extra
-            new = (source.extra[column] if is_own else getattr(source, column, None)) or None
+            new = (source.extra.get(column) if column in own else getattr(source, column)) or None
             old = stored[source.uri].get(column) or None
             if old != new:
                 found.append(f"{_value(old)} to {_value(new)} of {source.uri}")

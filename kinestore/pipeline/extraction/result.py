@@ -47,7 +47,8 @@ class ExtractionResult:
         frames_bytes: Size of the clips of frames stored by this job.
         notes: What was left out, or read in another way than written, as printed on the terminal.
         left_out: Number of files and folders that were left out of a folder, by the reason.
-        num_by_label: Number of the job's videos by label, with those that have none under "".
+        num_by_label: Number of the job's videos by label, with those that have none under ""; one
+            with several labels counts for each.
         num_by_group: Number of the job's videos by group, in the same form.
         num_by_split: Number of the job's videos by split, in the same form.
     """

@@ -26,7 +26,7 @@ from kinestore.pipeline.training.fit_state import (
     read_fit,
     write_fit,
 )
-from kinestore.pipeline.training.folds import Fold
+from kinestore.pipeline.training.fold import Fold
 from kinestore.progress import Progress
 from kinestore.store import UsageError
 

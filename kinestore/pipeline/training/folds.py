@@ -1,8 +1,8 @@
 """Division of rows into training, validation and test rows."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -14,29 +14,12 @@ from kinestore.heads import Scores, score
 from kinestore.heads.support.seeds import derive_seed
 from kinestore.pipeline.notes import tell
 from kinestore.pipeline.training.config import EvaluationConfig
+from kinestore.pipeline.training.fold import Fold, notes_on_folds
 from kinestore.pipeline.training.split_column import SplitColumn, all_alike, read_split_column
 from kinestore.store import Features, UsageError
 
 _HOLD_OUT_PARTS = 5
 """One part in five is held out: 80:20."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Fold:
-    """One division of the rows.
-
-    Attributes:
-        name: The group or number of the fold, or "test" if there is only one.
-        train: Training rows, int64.
-        test: Test rows, int64; no row of `train`.
-        validation: Validation rows, int64, which choose the best epoch; no row of the others. May
-            be empty.
-    """
-
-    name: str
-    train: NDArray[np.int64]
-    test: NDArray[np.int64]
-    validation: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
 
 
 def keep_labeled(features: Features) -> Features:
@@ -84,7 +67,7 @@ def choose_folds(
     """
     features = evaluation.choose_columns(features)
     described, folds = _divide(features, evaluation, seed=seed)
-    tell(_untrained(features, folds))
+    tell(notes_on_folds(features, folds))
     if evaluation.validation is not None:
         folds = hold_validation(
             features,
@@ -136,20 +119,6 @@ def by_split_column(
         test=_where(features, lambda row: features.splits[row] in column.test),
         validation=_where(features, lambda row: features.splits[row] in column.validation),
     )
-
-
-def _untrained(features: Features, folds: Sequence[Fold]) -> Iterator[str]:
-    """Yield a sentence on classes that are tested and have no clip to train on."""
-    lost: dict[int, None] = {}
-    for fold in folds:
-        only = set(features.labels[fold.test].tolist()) - set(features.labels[fold.train].tolist())
-        lost.update(dict.fromkeys(sorted(only)))
-    if lost:
-        names = ", ".join(repr(features.classes[label]) for label in list(lost)[:10])
-        yield (
-            f"classes that are tested in a fold in which no clip trains them: {len(lost)} "
-            f"({names}); give each class more clips, or leave it out"
-        )
 
 
 def by_hold_out(features: Features, *, seed: int) -> Fold:

@@ -13,8 +13,8 @@ from kinestore.pipeline.runs.best_and_last import BestAndLast, FoldCurve, summar
 from kinestore.pipeline.runs.predictions import Predictions
 from kinestore.pipeline.training.data import TrainingData
 from kinestore.pipeline.training.fit_state import EpochRecord
+from kinestore.pipeline.training.fold import Fold
 from kinestore.pipeline.training.fold_trainer import TrainedFold
-from kinestore.pipeline.training.folds import Fold
 from kinestore.store import Features
 
 

@@ -24,6 +24,7 @@ class FrameTimes:
         num_frames: Frames so far.
         num_backwards: Frames with a time before that of the previous one.
         last_s: Time of the last frame in seconds.
+        end_s: Latest time at which a frame ends, in seconds.
         num_places: Places of an AVI up to its last packet.
     """
 
@@ -35,7 +36,7 @@ class FrameTimes:
         self._first_place: int | None = None
         self._delay = 0
         self._pts: int | None = None
-        self._start_s = self._end_s = 0.0
+        self._start_s = self.end_s = 0.0
         self.num_frames = self.num_backwards = self.num_places = 0
         self.last_s = 0.0
 
@@ -50,18 +51,18 @@ class FrameTimes:
         """Record the next frame and return its presentation time in seconds."""
         time_s, duration_s = self._time_at_place(frame) if self._by_place else self._time(frame)
         if self.num_frames == 0:
-            self._start_s, self._end_s = time_s, time_s + duration_s
+            self._start_s, self.end_s = time_s, time_s + duration_s
         elif time_s < self.last_s:
             self.num_backwards += 1
         self._start_s = min(self._start_s, time_s)
-        self._end_s = max(self._end_s, time_s + duration_s)
+        self.end_s = max(self.end_s, time_s + duration_s)
         self.last_s = time_s
         self.num_frames += 1
         return time_s
 
     def rate_and_duration_s(self) -> tuple[float, float]:
         """Return frames per second and seconds: the header's rate where the times agree with it."""
-        lasted_s = self._end_s - self._start_s
+        lasted_s = self.end_s - self._start_s
         by_rate_s = self.num_frames / self._rate if self._rate else 0.0
         if not lasted_s > 0 or (self._rate and abs(by_rate_s - lasted_s) < 1.01 * self._frame_s):
             return self._rate, by_rate_s

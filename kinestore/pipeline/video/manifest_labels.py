@@ -33,7 +33,7 @@ class LabelLists:
         """Return the only label of a clip, or None; and several labels as a JSON list, or "".
 
         Raises:
-            UsageError: If the column has both separators.
+            UsageError: If the column has both separators, or a list that is not JSON.
         """
         cleaned = [self._values.clean(one) for one in self._divide(text or "")]
         labels = list(dict.fromkeys(one for one in cleaned if one is not None))
@@ -54,13 +54,17 @@ class LabelLists:
             )
 
     def _divide(self, text: str) -> list[str]:
-        if text.lstrip().startswith("["):
+        if text.strip().startswith("[") and text.strip().endswith("]"):
             try:
                 values = json.loads(text)
             except (ValueError, RecursionError):
                 values = None
-            if isinstance(values, list) and all(isinstance(value, str) for value in values):
-                return values
+            if not isinstance(values, list) or not all(isinstance(one, str) for one in values):
+                raise UsageError(
+                    f"{self._where}: the column 'labels' has {shown(text[:100])}, which is no JSON "
+                    'list of texts such as ["run", "sit"]; or write labels with | between them'
+                )
+            return values
         self._separators |= {mark for mark in _SEPARATORS if mark in text}
         if len(self._separators) > 1:
             raise UsageError(

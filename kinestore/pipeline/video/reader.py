@@ -139,6 +139,11 @@ class VideoReader:
         return self._info(num_frames, fps, num_frames / fps if fps else 0.0, warning=warning)
 
     @property
+    def end_s(self) -> float:
+        """Time at which the last frame so far ends, in seconds of the container's clock."""
+        return self._times.end_s
+
+    @property
     def warning(self) -> str | None:
         """Damage found by a pass that was iterated to its end, in words; None if there is none."""
         found = []

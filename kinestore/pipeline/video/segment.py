@@ -82,24 +82,23 @@ def frames_of(
     if segment is None:
         yield from reader
         return
-    number, place, last_s = 0, 0.0, 0.0
+    number, place = 0, 0.0
     for index, time_s, frame in reader:
-        place, last_s = (float(index), time_s) if segment.by_frames else (time_s, time_s)
+        place = float(index) if segment.by_frames else time_s
         if place >= segment.end:
             return
         if place >= segment.start:
             yield number, time_s, frame
             number += 1
-    frame_s = 1 / (reader.header().fps or 25.0)
+    frame_s = 1 / (reader.header().fps or 25.0)  # ends are often rounded
     if segment.by_frames and place + 1 < segment.end:
         raise VideoError(
             "segment-beyond-end",
             f"{reader.path}: has {int(place) + 1} frames, and the segment ends at frame "
             f"{int(segment.end)}",
         )
-    if not segment.by_frames and last_s + 2 * frame_s < segment.end:  # ends are often rounded
+    if not segment.by_frames and reader.end_s + frame_s < segment.end:
         raise VideoError(
             "segment-beyond-end",
-            f"{reader.path}: ends at {last_s + frame_s:.3f} s, and the segment at "
-            f"{segment.end:g} s",
+            f"{reader.path}: ends at {reader.end_s:.3f} s, and the segment at {segment.end:g} s",
         )

@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 
 from kinestore.pipeline.notes import shown
 from kinestore.pipeline.video.find_videos import FoundVideos, some_names
+from kinestore.pipeline.video.segment import split_uri
 from kinestore.pipeline.video.split_formats import ListedClip, SplitFile, read_split_file
 from kinestore.pipeline.video.suffixes import suffix_of
 from kinestore.store import Source, UsageError
@@ -127,10 +128,16 @@ def _told(clip: ListedClip) -> str:
 def _match(
     sources: Sequence[Source], divisions: Divisions
 ) -> tuple[dict[str, _Marked], dict[str, None]]:
-    """Return the marks of each video that is listed, and the names of listed clips without one."""
-    by_stem: dict[str, list[Source]] = defaultdict(list)
+    """Return the marks of each video that is listed, and the names of listed clips without one.
+
+    All segments of a listed file have its marks.
+    """
+    segments: dict[str, list[str]] = defaultdict(list)
     for source in sources:
-        by_stem[PurePosixPath(source.uri).stem].append(source)
+        segments[split_uri(source.uri)[0]].append(source.uri)
+    by_stem: dict[str, list[str]] = defaultdict(list)
+    for file in segments:
+        by_stem[PurePosixPath(file).stem].append(file)
     marks: dict[str, _Marked] = defaultdict(_Marked)
     missing: dict[str, None] = {}
     folders = {folder for clips in divisions.values() for folder, _ in clips}
@@ -140,40 +147,40 @@ def _match(
             if video is None:
                 missing[f"{folder}/{name}" if folder else name] = None
                 continue
-            mark = marks[video.uri]
+            mark = marks[video]
             other_class = None not in (mark.label, clip.label) and mark.label != clip.label
             if mark.splits.setdefault(number, clip.split) != clip.split or other_class:
                 raise UsageError(
-                    f"splits {address}: clips with different marks fit {video.uri}, such as "
+                    f"splits {address}: clips with different marks fit {video}, such as "
                     f"{name}; name the videos as the data set does"
                 )
             mark.label = clip.label or mark.label
-    return dict(marks), missing
+    return {uri: mark for file, mark in marks.items() for uri in segments[file]}, missing
 
 
 def _video_of(
-    clip: ListedClip, by_stem: Mapping[str, list[Source]], folders: Set[str], address: str
-) -> Source | None:
-    """Return the video of a listed clip: in the folder of that name, or alone with its name."""
+    clip: ListedClip, by_stem: Mapping[str, list[str]], folders: Set[str], address: str
+) -> str | None:
+    """Return the file of a listed clip: in the folder of that name, or alone with its name."""
     for name in clip.names:
         fitting = by_stem.get(name, [])
         if clip.folder is not None:
-            inside = [source for source in fitting if _parent(source) == clip.folder]
-            fitting = inside or [s for s in fitting if _parent(s) not in folders]
+            inside = [file for file in fitting if _parent(file) == clip.folder]
+            fitting = inside or [file for file in fitting if _parent(file) not in folders]
         elif len(fitting) > 1:
             hinted = (clip.label, clip.split)
-            fitting = [s for s in fitting if _parent(s) in hinted] or fitting
+            fitting = [file for file in fitting if _parent(file) in hinted] or fitting
         if len(fitting) > 1:
             raise UsageError(
-                f"splits {address}: {name} fits {fitting[0].uri} and {fitting[1].uri}; keep one"
+                f"splits {address}: {name} fits {fitting[0]} and {fitting[1]}; keep one"
             )
         if fitting:
             return fitting[0]
     return None
 
 
-def _parent(source: Source) -> str:
-    return PurePosixPath(source.uri).parent.name
+def _parent(file: str) -> str:
+    return PurePosixPath(file).parent.name
 
 
 def _with_marks(source: Source, marked: _Marked | None, divisions: Divisions) -> Source:

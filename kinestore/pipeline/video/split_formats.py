@@ -13,17 +13,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from kinestore.pipeline.video.labels import tidy
+from kinestore.pipeline.video.split_words import split_meaning
 from kinestore.store import UsageError
 from kinestore.store.io.addresses import open_storage
 
 MAX_SPLIT_FILE_BYTES = 256 << 20
 
-_MARKS = {
-    "train": ("train", "training"),
-    "val": ("val", "valid", "validate", "validation"),
-    "test": ("test", "testing"),
-}
-_MEANINGS = {word: mark for mark, words in _MARKS.items() for word in words}
 _FORMATS = (
     "UCF101's trainlist01.txt, testlist01.txt and classInd.txt, HMDB51's CLASS_test_split1.txt, "
     "Kinetics' csv or json, and Something-Something's json"
@@ -98,7 +93,7 @@ def _read(address: str, name: str, text: str) -> SplitFile:
     if start in ("[", "{"):
         clips, classes = _from_json(address, name, json.loads(text))
     elif "youtube_id" in header and "split" in header:
-        clips = list(_kinetics(address, text))
+        clips = list(_kinetics(address, text.lstrip()))
     elif lines and all(re.fullmatch(r"[0-9]+\s+\S+", line) for line in lines):
         classes = dict(line.split(None, 1) for line in lines)
     elif lines and all(re.fullmatch(r"\S+/\S+\.\w+(\s+[0-9]+)?", line) for line in lines):
@@ -140,14 +135,31 @@ def _kinetics(address: str, text: str) -> Iterator[ListedClip]:
         where = f"splits {address}: line {rows.line_num}"
         if not identity:
             raise UsageError(f"{where} names no youtube_id")
-        if mark.lower() not in _MEANINGS:
-            raise UsageError(f"{where}: split {mark!r}: must be one of {', '.join(_MEANINGS)}")
         times = [(row.get(name) or "").strip() for name in ("time_start", "time_end")]
-        exact = [
-            f"{identity}_{int(float(a)):06d}_{int(float(b)):06d}" for a, b in [times] if a and b
-        ]
-        label = tidy(row.get("label") or "") or None
-        yield ListedClip(names=(*exact, identity), split=_MEANINGS[mark.lower()], label=label)
+        yield ListedClip(
+            names=_kinetics_names(where, identity, times if all(times) else None),
+            split=_mark(f"{where}: split", mark),
+            label=tidy(row.get("label") or "") or None,
+        )
+
+
+def _kinetics_names(where: str, identity: str, times: object) -> tuple[str, ...]:
+    """Return the names of a clip's file: with start and end in seconds, if they are known."""
+    if not isinstance(times, list) or len(times) != 2:
+        return (identity,)
+    try:
+        start, end = (int(float(one)) for one in times)
+    except (TypeError, ValueError, OverflowError):
+        raise UsageError(f"{where}: {identity}: from {times[0]!r} to {times[1]!r} s") from None
+    return f"{identity}_{start:06d}_{end:06d}", identity
+
+
+def _mark(what: str, word: str) -> str:
+    """Return "train", "val" or "test", as a word of a list means."""
+    meaning = split_meaning(word)
+    if meaning not in ("train", "val", "test"):
+        raise UsageError(f"{what} {word!r}: must be train, val or test")
+    return meaning
 
 
 def _from_json(address: str, name: str, value: Any) -> tuple[list[ListedClip], Mapping[str, str]]:
@@ -176,29 +188,26 @@ def _something(address: str, name: str, rows: list[Mapping[str, Any]]) -> Iterat
 
 
 def _kinetics_json(address: str, identity: str, row: Mapping[str, Any]) -> ListedClip:
-    mark, entry = str(row["subset"]).lower(), row.get("annotations")
-    if mark not in _MEANINGS:
-        raise UsageError(
-            f"splits {address}: subset {mark!r}: must be one of {', '.join(_MEANINGS)}"
-        )
+    where, entry = f"splits {address}", row.get("annotations")
     entry = entry if isinstance(entry, dict) else {}
-    label, segment = entry.get("label"), entry.get("segment")
-    exact = []
-    if isinstance(segment, list) and len(segment) == 2:
-        exact = [f"{identity}_{int(float(segment[0])):06d}_{int(float(segment[1])):06d}"]
-    plain = tidy(label) if isinstance(label, str) else ""
-    return ListedClip(names=(*exact, identity), split=_MEANINGS[mark], label=plain or None)
+    label = entry.get("label")
+    return ListedClip(
+        names=_kinetics_names(where, identity, entry.get("segment")),
+        split=_mark(f"{where}: subset", str(row["subset"])),
+        label=(tidy(label) if isinstance(label, str) else "") or None,
+    )
 
 
 def _split_of_name(address: str, name: str) -> str:
     """Return the part that a file's name says, in any case."""
     words = re.findall("train|valid|val(?![a-z])|test", name.lower())
-    found = {_MEANINGS[word] for word in words}
-    if len(found) != 1:
+    found = {split_meaning(word) for word in words}
+    mark = found.pop() if len(found) == 1 else None
+    if mark is None:
         raise UsageError(
             f"splits {address}: its name must say train, validation or test, since its lines do not"
         )
-    return found.pop()
+    return mark
 
 
 def _stem(file: str) -> str:

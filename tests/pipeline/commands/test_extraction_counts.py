@@ -26,3 +26,16 @@ def test_classes_and_splits_are_counted(tmp_path: Path, capsys: pytest.CaptureFi
     assert summary["num_by_label"] == {"run": 2, "sit": 1, "": 1}
     assert summary["num_by_group"] == {"": 4}
     assert summary["num_by_split"] == {"train": 2, "test": 2}
+
+
+def test_each_of_several_labels_is_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(2):
+        make_video(tmp_path / f"{number}.mp4", 12, first=number * 12)
+    (tmp_path / "m.csv").write_text("video,labels\n0.mp4,a|b\n1.mp4,b|c\n")
+    store = tmp_path / "store"
+    result = extract(tmp_path / "m.csv", store=store, extractors=["motion"], workers=1)
+    say_extraction(result)
+    said = capsys.readouterr().out
+    assert "3 classes: a 1, b 2, c 1" in said and "No video has a label" not in said

@@ -127,6 +127,15 @@ def test_relabeling_names_what_changes(tmp_path: Path) -> None:
     assert not list(notes_on_relabeling([], known))
 
 
+def test_own_columns_that_a_job_does_not_name_are_named_as_changing(tmp_path: Path) -> None:
+    known = Store.create(tmp_path / "s")
+    known.append_clips([clip("a", label="run", extra={"camera": "left"})])  # type: ignore[arg-type]
+    (note,) = notes_on_relabeling([clip("a", label="run")], known)
+    assert note.partition(": ")[2] == (
+        "videos whose camera changes: 1 ('left' to none of /videos/a.avi)"
+    )
+
+
 @pytest.mark.parametrize(("labels", "warned"), [({"": 3}, True), ({"run": 1, "": 2}, False)])
 def test_videos_without_any_label_are_warned_of(
     labels: dict[str, int], warned: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -82,3 +82,35 @@ def test_predict_asks_for_the_checkpoint_of_a_named_view(files: tuple[Path, Path
     assert _choose_extractors([output.spec.name], [text], config) == [text]
     with pytest.raises(UsageError, match="give -e EXTRACTOR:weights=PATH,as=r3d-ucf"):
         _choose_extractors([output.spec.name], [], config)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("motion:keyframes=5", "keyframes has no effect with sampling adjacent-pairs"),
+        ("motion:space=cnn", "space has no effect"),
+        ("motion:seed=4", "seed has no effect"),
+        ("motion:frames=3", "frames has no effect"),
+        ("cnn-efficientnet-lite0:keyframes=3", "keyframes has no effect with sampling evenly"),
+        ("cnn-efficientnet-lite0:seed=3", "seed has no effect"),
+        ("cnn-efficientnet-lite0:sampling=random:4,space=cnn", "space has no effect"),
+    ],
+)
+def test_settings_without_an_effect_are_refused(text: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        embedding_outputs([text], device="cpu")
+
+
+@pytest.mark.parametrize(
+    "setting", ["frames=4", "sampling=uniform,keyframes=3", "sampling=random:4,seed=3"]
+)
+def test_settings_with_an_effect_make_other_views(setting: str) -> None:
+    name = "cnn-efficientnet-lite0"
+    plain, other = embedding_outputs([name, f"{name}:{setting}"], device="cpu").values()
+    assert plain.spec != other.spec
+
+
+def test_one_view_is_not_computed_twice() -> None:
+    name = "cnn-efficientnet-lite0"
+    with pytest.raises(UsageError, match=f"gives the same view as '{name}'; leave one out"):
+        embedding_outputs([name, f"{name}:frames=10"], device="cpu")

@@ -24,7 +24,8 @@ from kinestore.pipeline.runs.predictions import (
 )
 from kinestore.pipeline.training.config import EvaluationConfig
 from kinestore.pipeline.training.federated.client_partition import partition_clips
-from kinestore.pipeline.training.folds import Fold, choose_folds
+from kinestore.pipeline.training.fold import Fold
+from kinestore.pipeline.training.folds import choose_folds
 from kinestore.pipeline.training.run_figures import predictions_of
 from kinestore.store import UsageError
 from tests.helpers.jobs import federate, train

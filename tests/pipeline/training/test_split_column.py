@@ -6,7 +6,8 @@ from collections.abc import Sequence
 import pytest
 
 from kinestore.pipeline.training.config import EvaluationConfig
-from kinestore.pipeline.training.folds import Fold, choose_folds
+from kinestore.pipeline.training.fold import Fold
+from kinestore.pipeline.training.folds import choose_folds
 from kinestore.store import UsageError
 from tests.helpers.trained import clips
 
@@ -101,3 +102,18 @@ def test_a_class_that_is_tested_and_not_trained_is_named(
         described, found = choose_folds(clips(labels=labels), EvaluationConfig(folds=5), seed=0)
     assert described == "5 stratified folds" and len(found) == 5
     assert f"no clip trains them: 1 ({features.classes[alone]!r})" in caplog.text
+
+
+@pytest.mark.parametrize(("num_segments", "told"), [(1, False), (3, True)])
+def test_segments_of_one_video_on_both_sides_are_told(
+    num_segments: int, told: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    uris = [f"/videos/{row // num_segments}.avi#t={row},{row + 2}" for row in range(60)]
+    with caplog.at_level(logging.INFO):
+        choose_folds(clips(uris=uris), EvaluationConfig(), seed=0)
+    assert ("some segments are training clips and others test clips" in caplog.text) == told
+    caplog.clear()
+    groups = [uri.partition("#")[0] for uri in uris]
+    with caplog.at_level(logging.INFO):
+        choose_folds(clips(uris=uris, groups=groups), EvaluationConfig(cv="group"), seed=0)
+    assert "some segments" not in caplog.text

@@ -14,7 +14,8 @@ from torch import nn
 from kinestore.heads import Standardizer, TrainingConfig, create, fit, predict_logits
 from kinestore.heads.support.standardizer import moments_of
 from kinestore.pipeline.training.config import EvaluationConfig
-from kinestore.pipeline.training.folds import Fold, choose_folds, hold_validation
+from kinestore.pipeline.training.fold import Fold
+from kinestore.pipeline.training.folds import choose_folds, hold_validation
 from kinestore.store import Features, KinestoreError, UsageError
 from tests.helpers.jobs import train, watch
 from tests.helpers.trained import SHORT, clips, metrics, saved_mlp, saved_weights

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -131,3 +132,21 @@ def test_segments_are_clips_in_a_store(video: Path, tmp_path: Path) -> None:
     assert set(thumbnails(store, streamed.clip_ids)) == set(streamed.clip_ids)
     again = ks.extract(tmp_path / "m.csv", store=tmp_path / "s", frames=frames, workers=1)
     assert (again.num_done, again.num_skipped, again.num_failed) == (0, 3, 1)
+
+
+def test_a_segment_may_end_while_the_last_frame_is_held(video: Path, tmp_path: Path) -> None:
+    """Thirty frames until 1.2 s, of which the last is held for 5 s."""
+    held = tmp_path / "held.mkv"
+    with av.open(str(video)) as known, av.open(str(held), "w") as made:
+        stream = made.add_stream_from_template(known.streams.video[0])
+        packets = [one for one in known.demux(video=0) if one.dts is not None]
+        last = max(packets, key=lambda one: one.pts or 0)
+        last.duration = round(5 / (last.time_base or 1))
+        for packet in packets:
+            packet.stream = stream
+            made.mux(packet)
+    end_s = DecodedVideo(held).info.duration_s
+    assert end_s == pytest.approx(6.16, abs=0.01)
+    assert DecodedVideo(held, segment=seconds(1, 6)).num_frames == 5
+    with pytest.raises(VideoError, match=r"ends at 6\.16\d s, and the segment at 6\.5 s"):
+        DecodedVideo(held, segment=seconds(1, 6.5))

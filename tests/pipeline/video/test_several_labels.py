@@ -70,6 +70,13 @@ def test_what_could_mislead_is_refused(text: str, message: str, tmp_path: Path) 
         read(tmp_path, text)
 
 
+@pytest.mark.parametrize("row", ["['run', 'sit']", "['run']", "[1, 2]", '["run", null]'])
+def test_lists_that_are_no_json_lists_of_texts_are_refused(row: str, tmp_path: Path) -> None:
+    quoted = row.replace('"', '""')
+    with pytest.raises(UsageError, match=r"column 'labels' has .* no JSON list of texts"):
+        read(tmp_path, f'video,labels\na.mp4,"{quoted}"\n')
+
+
 def test_a_bar_in_the_column_label_is_one_label_and_noted(tmp_path: Path) -> None:
     found = read(tmp_path, "video,label\na.mp4,run|jump\n")
     assert labels(found) == [("run|jump", "")]

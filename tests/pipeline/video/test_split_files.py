@@ -8,7 +8,7 @@ import pytest
 import kinestore as ks
 from kinestore.pipeline.video.find_videos import FoundVideos, find_videos
 from kinestore.pipeline.video.split_files import mark_splits
-from kinestore.store import Store, UsageError
+from kinestore.store import Source, Store, UsageError
 from tests.helpers.numbered import make_video
 
 
@@ -183,3 +183,60 @@ def test_extraction_stores_the_marks_and_replaces_them(tmp_path: Path) -> None:
         ks.extract(tmp_path / "v", store=tmp_path / "s", frames=["first:1@16"], config=config)
         rows = sorted(Store(tmp_path / "s").sources(), key=lambda row: str(row["label"]))
         assert [row["split"] for row in rows] == wanted
+
+
+SEGMENT = '{"abc": {"subset": "train", "annotations": {"segment": [%s, 9]}}}'
+KINETICS = "label,youtube_id,time_start,time_end,split\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.csv", KINETICS + "run,abc,inf,5,train\n", "abc: from 'inf' to '5' s"),
+        ("a.csv", KINETICS + "run,abc,1,nan,train\n", "abc: from '1' to 'nan' s"),
+        (
+            "a.json",
+            {"abc": {"subset": "train", "annotations": {"segment": [None, 10]}}},
+            "from None",
+        ),
+        (
+            "a.json",
+            {"abc": {"subset": "train", "annotations": {"segment": [[1], 9]}}},
+            r"from \[1\]",
+        ),
+        (
+            "a.json",
+            '{"abc": {"subset": "train", "annotations": {"segment": [Infinity, 9]}}}',
+            "from inf",
+        ),
+        ("a.csv", KINETICS + "run,abc,1,2,holdin\n", "split 'holdin': must be train, val or test"),
+    ],
+)
+def test_times_and_words_that_mean_nothing_are_one_sentence(
+    name: str, content: object, message: str, tmp_path: Path
+) -> None:
+    found = videos(tmp_path, "abc.mp4")
+    with pytest.raises(UsageError, match=message):
+        mark_splits(found, [write(tmp_path, name, content)])
+
+
+def test_empty_first_lines_and_other_words_of_kinetics_are_read(tmp_path: Path) -> None:
+    found = videos(tmp_path, "abc_000001_000009.mp4", "def.mp4")
+    listed = write(tmp_path, "a.csv", f"\n{KINETICS}run,abc,1,9,Training\nsit,def,,,dev\n")
+    assert marks(mark_splits(found, [listed])) == {
+        "abc_000001_000009": ("train", "run"),
+        "def": ("val", "sit"),
+    }
+
+
+def test_all_segments_of_a_listed_file_have_its_mark(tmp_path: Path) -> None:
+    sources = [
+        Source(uri=f"/v/{file}.mp4{part}")
+        for file, part in [("x", "#t=0,1"), ("x", "#t=0.5,1.5"), ("y", "#frames=3,9"), ("z", "")]
+    ]
+    listed = [
+        write(tmp_path, "trainlist01.txt", "Run/x.mp4 1\n"),
+        write(tmp_path, "testlist01.txt", "Run/y.mp4\n"),
+    ]
+    marked = mark_splits(FoundVideos(sources=sources), listed)
+    assert [source.split for source in marked.sources] == ["train", "train", "test", None]

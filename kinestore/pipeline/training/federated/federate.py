@@ -34,7 +34,8 @@ from kinestore.pipeline.training.federated.figures import (
     round_panels,
 )
 from kinestore.pipeline.training.federated.fold_simulation import FederatedFold, FederatedTrainer
-from kinestore.pipeline.training.folds import Fold, choose_folds, score_folds
+from kinestore.pipeline.training.fold import Fold
+from kinestore.pipeline.training.folds import choose_folds, score_folds
 from kinestore.pipeline.training.networks.clip_data import FrameClips
 from kinestore.pipeline.training.run_figures import predictions_of, untrained_classes
 from kinestore.pipeline.training.train import open_data

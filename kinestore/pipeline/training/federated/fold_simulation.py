@@ -25,8 +25,8 @@ from kinestore.pipeline.training.federated.client_partition import (
     partition_clips,
     partition_test_clips,
 )
+from kinestore.pipeline.training.fold import Fold
 from kinestore.pipeline.training.fold_trainer import balanced_weights
-from kinestore.pipeline.training.folds import Fold
 from kinestore.pipeline.training.model_spec import read_strategy
 from kinestore.store import UsageError
 

@@ -18,8 +18,8 @@ from kinestore.heads.training.loop import Diverged, Training
 from kinestore.heads.training.optimizer import freeze_trunk
 from kinestore.heads.training.processes import Processes
 from kinestore.pipeline.training.data import PreparedData, TrainingData
+from kinestore.pipeline.training.fold import Fold
 from kinestore.pipeline.training.fold_trainer import balanced_weights
-from kinestore.pipeline.training.folds import Fold
 from kinestore.pipeline.training.swarm.config import SwarmConfig
 from kinestore.pipeline.training.swarm.dynamics import Swarm, TensorsInMemory
 from kinestore.pipeline.training.swarm.meeting import meet

@@ -15,7 +15,8 @@ from kinestore.pipeline.runs.summary import RunSummary
 from kinestore.pipeline.runs.training_clips import write_training_clips
 from kinestore.pipeline.runs.writer import Run, open_run, read_finished, versions
 from kinestore.pipeline.training.config import EvaluationConfig
-from kinestore.pipeline.training.folds import Fold, choose_folds, hold_validation, score_folds
+from kinestore.pipeline.training.fold import Fold
+from kinestore.pipeline.training.folds import choose_folds, hold_validation, score_folds
 from kinestore.pipeline.training.networks.clip_data import FrameClips
 from kinestore.pipeline.training.run_figures import (
     counts,

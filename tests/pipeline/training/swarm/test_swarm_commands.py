@@ -104,3 +104,10 @@ def test_a_wrong_setting_gets_one_sentence(
         kinestore("swarm", store, *HEAD, "--out", tmp_path / "run", *options.split())
     assert sentence in str(refused.value) and "\n" not in str(refused.value)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("command", ["swarm", "lr-scan"])
+def test_recipes_of_other_jobs_are_no_option(command: str, store: Path, tmp_path: Path) -> None:
+    asked = [command, str(store), *HEAD, "--out", str(tmp_path / "run"), "--recipe", "flamest"]
+    refused = CliRunner().invoke(app, asked)
+    assert refused.exit_code == 2 and "--recipe" in refused.output

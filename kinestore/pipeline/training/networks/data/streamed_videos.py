@@ -134,14 +134,22 @@ class StreamedVideos:
 
 
 def _unchanged(rows: Sequence[Mapping[str, str]]) -> dict[str, str]:
-    """Find the videos whose bytes did not change, by clip_id."""
+    """Find the videos whose bytes did not change, by clip_id; each file is hashed once."""
 
-    def find(row: Mapping[str, str]) -> tuple[str, str] | None:
+    def find(file: str) -> str | None:
         try:
-            same = identify(row["uri"]) == row["clip_id"]
+            return identify(file)
         except VideoError:
             return None
-        return (row["clip_id"], row["uri"]) if same else None
 
+    files = list(dict.fromkeys(split_uri(row["uri"])[0] for row in rows))
     with ThreadPoolExecutor() as pool:  # hashing leaves Python's lock
-        return dict(found for found in pool.map(find, rows) if found is not None)
+        ids = dict(zip(files, pool.map(find, files), strict=True))
+    same = {}
+    for row in rows:
+        file, segment = split_uri(row["uri"])
+        if (found := ids[file]) is None:
+            continue
+        if (found if segment is None else segment.clip_id(found)) == row["clip_id"]:
+            same[row["clip_id"]] = row["uri"]
+    return same

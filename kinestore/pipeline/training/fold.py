@@ -1,0 +1,62 @@
+"""One division of rows into training, validation and test rows, and what is odd about several."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kinestore.pipeline.video.segment import split_uri
+from kinestore.store import Features
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Fold:
+    """One division of the rows.
+
+    Attributes:
+        name: The group or number of the fold, or "test" if there is only one.
+        train: Training rows, int64.
+        test: Test rows, int64; no row of `train`.
+        validation: Validation rows, int64, which choose the best epoch; no row of the others. May
+            be empty.
+    """
+
+    name: str
+    train: NDArray[np.int64]
+    test: NDArray[np.int64]
+    validation: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+
+
+def notes_on_folds(features: Features, folds: Sequence[Fold]) -> Iterator[str]:
+    """Yield sentences on folds whose scores may mislead."""
+    yield from _untrained(features, folds)
+    yield from _divided_files(features, folds)
+
+
+def _untrained(features: Features, folds: Sequence[Fold]) -> Iterator[str]:
+    """Yield a sentence on classes that are tested and have no clip to train on."""
+    lost: dict[int, None] = {}
+    for fold in folds:
+        only = set(features.labels[fold.test].tolist()) - set(features.labels[fold.train].tolist())
+        lost.update(dict.fromkeys(sorted(only)))
+    if lost:
+        names = ", ".join(repr(features.classes[label]) for label in list(lost)[:10])
+        yield (
+            f"classes that are tested in a fold in which no clip trains them: {len(lost)} "
+            f"({names}); give each class more clips, or leave it out"
+        )
+
+
+def _divided_files(features: Features, folds: Sequence[Fold]) -> Iterator[str]:
+    """Yield a sentence on videos of which some segments are trained and others tested."""
+    files, divided = [split_uri(uri)[0] for uri in features.uris], dict[str, None]()
+    for fold in folds:
+        trained = {files[row] for row in fold.train}
+        divided.update((files[row], None) for row in fold.test if files[row] in trained)
+    if divided:
+        yield (
+            f"videos of which some segments are training clips and others test clips of a fold: "
+            f"{len(divided)}, such as {next(iter(divided))}; segments of one video are alike, and "
+            "may share frames: give each video a group, and leave groups out"
+        )
