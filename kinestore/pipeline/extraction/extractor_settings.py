@@ -75,9 +75,13 @@ def read_extractor(text: str, common: FrameChoice) -> ExtractorSettings:
 
 
 def view_name(text: str) -> str:
-    """Return the name that the view of an extractor has in a store, without the fingerprint."""
-    settings = dict(pair.partition("=")[::2] for pair in text.partition(":")[2].split(","))
-    return settings.get("as") or text.partition(":")[0]
+    """Return the name that the view of an extractor has in a store, without the fingerprint.
+
+    Raises:
+        UsageError: If the text is no extractor with settings.
+    """
+    one = read_extractor(text, FrameChoice())
+    return one.view or one.name
 
 
 def _is_extractor(name: str) -> bool:
