@@ -14,10 +14,12 @@ class SharedPart:
     Attributes:
         private: Those that stay with the client; all others are shared.
         public: Or else those that are shared.
+        private_batch_norm: Or else keep the tensors of batch norm private.
     """
 
     private: tuple[str, ...] = ()
     public: tuple[str, ...] = ()
+    private_batch_norm: bool = False
 
     def select(self, start: ServerState) -> ServerState:
         """Return the state with the shared part alone: nothing else is ever sent.
@@ -25,6 +27,8 @@ class SharedPart:
         Raises:
             UsageError: If a name is not in the model, or one of the two parts is empty.
         """
+        if self.private_batch_norm:
+            return SharedPart(private=_batch_norms(start.arrays)).select(start)
         if not self.private and not self.public:
             return start
         named, side = (self.private, "private") if self.private else (self.public, "public")
@@ -42,6 +46,17 @@ class SharedPart:
             )
         arrays = {name: array for name, array in start.arrays.items() if name in shared}
         return replace(start, arrays=arrays, parameters=parameters)
+
+
+def _batch_norms(names: Collection[str]) -> tuple[str, ...]:
+    """Return the modules with running statistics."""
+    found = tuple(name.rpartition(".")[0] for name in names if name.endswith(".running_mean"))
+    if not found:
+        raise UsageError(
+            "strategy 'fedbn': what clients train has no batch norm; take fedavg, or "
+            "personal:private=MODULES"
+        )
+    return found
 
 
 def _is_within(name: str, prefix: str) -> bool:

@@ -9,6 +9,8 @@ import torch
 
 from kinestore import federated
 from kinestore.federated import ClientUpdate
+from kinestore.federated.config import RoundsConfig
+from kinestore.federated.model_parts import initial_server_state, private_arrays
 from kinestore.store import UsageError
 from tests.helpers.linear_clients import (
     NAMES,
@@ -89,6 +91,23 @@ def personal() -> tuple[Array, list[Array]]:
     return shared, own
 
 
+def adaptive(*, yogi: bool, rate: float, beta1: float, beta2: float, tau: float) -> Weights:
+    """Reddi et al., Algorithm 2, all clients in each round."""
+    w = first()
+    m = [np.zeros_like(a) for a in w]
+    v = [np.full_like(a, tau**2) for a in w]
+    for _ in range(ROUNDS):
+        mean = weighted([train(w, client, nothing) for client in range(3)])
+        steps = [a - b for a, b in zip(mean, w, strict=True)]
+        m = [beta1 * a + (1 - beta1) * d for a, d in zip(m, steps, strict=True)]
+        if yogi:
+            v = [a - (1 - beta2) * d**2 * np.sign(a - d**2) for a, d in zip(v, steps, strict=True)]
+        else:
+            v = [beta2 * a + (1 - beta2) * d**2 for a, d in zip(v, steps, strict=True)]
+        w = tuple(a + rate * b / (np.sqrt(c) + tau) for a, b, c in zip(w, m, v, strict=True))  # type: ignore[assignment]
+    return w
+
+
 def test_fedavg_follows_its_equation_for_three_rounds() -> None:
     assert_equal(run(federated.create("fedavg"))[0], fedavg())
 
@@ -147,6 +166,56 @@ def test_feddyn_counts_a_client_that_never_came_with_the_first_model() -> None:
     for name, array in zip(NAMES, first(), strict=True):
         np.testing.assert_allclose(algorithm.strategy.extra_models(state)["all"][name], array + 1.0)
         np.testing.assert_allclose(state.arrays[name], array + 4.0)
+
+
+@pytest.mark.parametrize("name", ["fedadam", "fedyogi"])
+@pytest.mark.parametrize(
+    "values", [(0.01, 0.9, 0.99, 1e-3), (0.5, 0.0, 0.9, 0.1), (1.0, 0.5, 0.0, 1e-6)]
+)
+def test_adaptive_servers_follow_their_equations(
+    name: str, values: tuple[float, float, float, float]
+) -> None:
+    rate, beta1, beta2, tau = values
+    algorithm = federated.create(name, learning_rate=rate, beta1=beta1, beta2=beta2, tau=tau)
+    wanted = adaptive(yogi=name == "fedyogi", rate=rate, beta1=beta1, beta2=beta2, tau=tau)
+    assert_equal(run(algorithm)[0], wanted)
+
+
+def test_a_step_of_adam_and_yogi_by_hand() -> None:
+    """A mean step of 2 with beta1 0.5 and beta2 0.75: m = 1; v = 0.75 + 1 or 1 + 1, tau 1."""
+    for name, square in (("fedadam", 1.75), ("fedyogi", 2.0)):
+        algorithm = federated.create(name, learning_rate=3.0, beta1=0.5, beta2=0.75, tau=1.0)
+        state = start(algorithm)
+        moved = {key: array + 2.0 for key, array in state.arrays.items()}
+        after = algorithm.apply(state, [ClientUpdate(client=0, num_samples=5, arrays=moved)])
+        for key in NAMES:
+            gone = after.arrays[key] - state.arrays[key]
+            np.testing.assert_allclose(gone, 3.0 / (math.sqrt(square) + 1.0), rtol=1e-12)
+
+
+def test_fedbn_shares_all_but_batch_norm() -> None:
+    net = torch.nn.Sequential(
+        torch.nn.Linear(4, 3), torch.nn.BatchNorm1d(3), torch.nn.LayerNorm(3), torch.nn.Linear(3, 2)
+    )
+    config = RoundsConfig(rounds=1, strategy=federated.create("fedbn"))
+    shared = initial_server_state(net, config, num_clients=3)
+    assert {name.partition(".")[0] for name in shared.arrays} == {"0", "2", "3"}
+    assert set(private_arrays(net, config)) == {f"1.{name}" for name in net[1].state_dict()}
+    with pytest.raises(UsageError, match="has no batch norm; take fedavg"):
+        start(federated.create("fedbn"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"learning_rate": 0.0}, "learning_rate=0.0: must be above 0"),
+        ({"tau": -1.0}, "tau=-1.0: must be above 0"),
+        ({"beta2": 1.0}, "beta2=1.0: must be from 0 to below 1"),
+    ],
+)
+def test_settings_of_adaptive_servers_are_checked(settings: dict[str, float], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        federated.create("fedyogi", **settings)
 
 
 def test_personal_follows_its_equation_and_never_sends_what_is_private() -> None:
