@@ -38,9 +38,26 @@ ClientOption = Annotated[
 
 
 @dataclass(frozen=True, kw_only=True)
-class ViewsOptions(Group):
-    """Options of the views of a test video, for networks on frames."""
+class TestOptions(Group):
+    """Options of which clips are tested, and by which views of a video."""
 
+    split: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="Test only clips that this column marks for testing: column for the split column, "
+            "or one of your own, such as split_2. [default: all clips that the run was not trained "
+            "on]",
+        ),
+    ] = None
+    test_split: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MARK",
+            help="Mark of the clips to test, such as val. [default: with --split those whose mark "
+            "means test]",
+        ),
+    ] = None
     test_clips: Annotated[
         int | None,
         typer.Option(
@@ -56,8 +73,8 @@ class ViewsOptions(Group):
         ),
     ] = None
 
-    def are_given(self) -> bool:
-        """Return whether one of them was given."""
+    def has_views(self) -> bool:
+        """Return whether views were given."""
         return self.test_clips is not None or self.test_crops is not None
 
 
@@ -86,7 +103,7 @@ def evaluate_command(
         ),
     ] = None,
     as_json: JsonOption = False,
-    views: ViewsOptions,
+    tested: TestOptions,
     columns: ColumnOptions,
 ) -> None:
     """Test a run's model on labeled clips of a store that it was not trained on."""
@@ -95,15 +112,17 @@ def evaluate_command(
 
     opened = Store(store)
     data: ModelInput = opened
-    if views.are_given():
+    if tested.has_views():
         data = load_model(run).choose_views(
-            opened, num_clips=views.test_clips, num_crops=views.test_crops
+            opened, num_clips=tested.test_clips, num_crops=tested.test_crops
         )
     result = evaluate(
         [run, *(average or [])],
         data,
         client=client,
         columns=columns.given(),
+        split=tested.split,
+        test_split=tested.test_split,
         out=out,
         device="auto",
     )
@@ -200,8 +219,9 @@ def evaluation_table(result: "Evaluation") -> RenderableType:
     low, high = result.interval
     rows = {
         "test clips": str(result.num_clips),
+        "left out, other splits": str(left_out.num_of_other_splits),
         "left out, as in training": str(left_out.num_seen),
-        "left out, no label": str(left_out.num_unlabelled),
+        "left out, no label": str(left_out.num_unlabeled),
         "left out, other classes": others,
         "top-1": f"{result.scores.top1:.3f}",
         f"95 % interval over {result.interval_over}": f"{low:.3f} to {high:.3f}",

@@ -23,7 +23,9 @@ from kinestore.pipeline.models.write_evaluation import check_folder, write_evalu
 from kinestore.pipeline.runs.predictions import read_predictions
 from kinestore.pipeline.runs.reader import stand_in_columns
 from kinestore.pipeline.runs.training_clips import read_training_clips
+from kinestore.pipeline.training.config import EvaluationConfig
 from kinestore.pipeline.training.folds import refuse_several_labels
+from kinestore.pipeline.training.split_column import test_marks
 from kinestore.store import Features, Store, UsageError
 
 
@@ -33,6 +35,8 @@ def evaluate(
     *,
     client: int | None = None,
     columns: Mapping[str, str] = MappingProxyType({}),
+    split: str | None = None,
+    test_split: str | None = None,
     out: str | Path | None = None,
     device: str = "cpu",
 ) -> Evaluation:
@@ -49,6 +53,10 @@ def evaluate(
         client: Predict every clip by the own model of this client.
         columns: Columns that stand in for "label" and "group"; else those that the first run was
             trained with.
+        split: Test the clips alone that this column marks for testing: "column" for the split
+            column, or the name of a column of the user's own. None for all clips.
+        test_split: Mark of the clips to test, such as "val"; None for those whose mark means test
+            clips.
         out: Folder for evaluation.json, predictions.parquet, per_class.csv and pictures; new,
             empty or an earlier evaluation, which is replaced.
         device: "auto" for a GPU if there is one, "cpu" or "cuda"; of networks on frames.
@@ -68,7 +76,8 @@ def evaluate(
         raise UsageError(
             f"{_name(data)}: does not have every clip for each of the runs; extract what is missing"
         )
-    labels, numbers, left_out = _choose_clips(rows, classes, paths)
+    marked = _marked_for_testing(rows, split=split, test_split=test_split)
+    labels, numbers, left_out = _choose_clips(rows, classes, paths, marked)
     if not len(numbers):
         raise UsageError(f"{_name(data)}: has no clip to test: {_reasons(left_out)}")
     clients = np.full(len(numbers), -1 if client is None else client)
@@ -117,6 +126,24 @@ def _with_columns(
     return rows.with_columns(label=columns.get("label"), group=group)
 
 
+def _marked_for_testing(
+    rows: Features, *, split: str | None, test_split: str | None
+) -> NDArray[np.bool_]:
+    """Return whether each clip may be tested, by the marks of a column."""
+    if split is None and test_split is None:
+        return np.ones(len(rows.clip_ids), np.bool_)
+    chosen = EvaluationConfig(split=split, test_split=test_split)
+    if chosen.random_share is not None:
+        raise UsageError(f"split={split!r}: must be 'column' or the name of a column")
+    splits = chosen.choose_columns(rows).splits
+    marks = test_marks(splits, tested=test_split)
+    if not marks:
+        raise UsageError(
+            f"split={split!r}: no clip is marked for testing; name a mark by test_split"
+        )
+    return np.array([mark in marks for mark in splits])
+
+
 def _common_classes(models: Sequence[TrainedModel]) -> list[str]:
     first = models[0]
     for model in models[1:]:
@@ -136,24 +163,29 @@ def _name(data: ModelInput) -> str:
 
 
 def _choose_clips(
-    rows: Features, classes: Sequence[str], runs: Sequence[str | Path]
+    rows: Features,
+    classes: Sequence[str],
+    runs: Sequence[str | Path],
+    marked: NDArray[np.bool_],
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], LeftOut]:
     """Return the classes and the numbers of the clips to test, and what is left out."""
     refuse_several_labels(rows)
     seen = set().union(*(read_training_clips(run) for run in runs))
     number_of = {name: number for number, name in enumerate(classes)}
     names = [None if label < 0 else rows.classes[label] for label in rows.labels.tolist()]
-    unseen = [place for place, clip in enumerate(rows.clip_ids) if clip not in seen]
+    places = np.flatnonzero(marked).tolist()
+    unseen = [place for place in places if rows.clip_ids[place] not in seen]
     known = [place for place in unseen if names[place] in number_of]
     others = Counter(names[place] for place in unseen if names[place] not in number_of)
-    num_unlabelled = others.pop(None, 0)
+    num_unlabeled = others.pop(None, 0)
     labels = [number_of[str(names[place])] for place in known]
     return (
         np.array(labels, np.int64),
         np.array(known, np.int64),
         LeftOut(
-            num_seen=len(rows.clip_ids) - len(unseen),
-            num_unlabelled=num_unlabelled,
+            num_of_other_splits=len(rows.clip_ids) - len(places),
+            num_seen=len(places) - len(unseen),
+            num_unlabeled=num_unlabeled,
             other_classes={str(name): count for name, count in sorted(others.items(), key=str)},
         ),
     )
@@ -162,7 +194,8 @@ def _choose_clips(
 def _reasons(left_out: LeftOut) -> str:
     others = sum(left_out.other_classes.values())
     return (
-        f"{left_out.num_seen} were in training, {left_out.num_unlabelled} have no label and "
+        f"{left_out.num_of_other_splits} are not marked for testing, {left_out.num_seen} were in "
+        f"training, {left_out.num_unlabeled} have no label and "
         f"{others} are of classes that the run does not know"
     )
 

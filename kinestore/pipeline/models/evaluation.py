@@ -38,13 +38,15 @@ class LeftOut:
     """Clips that were not tested.
 
     Attributes:
+        num_of_other_splits: Clips that the split column does not mark for testing.
         num_seen: Clips that a model was trained or chosen on.
-        num_unlabelled: Clips without a label.
+        num_unlabeled: Clips without a label.
         other_classes: Number of clips of each class that the models do not know.
     """
 
+    num_of_other_splits: int
     num_seen: int
-    num_unlabelled: int
+    num_unlabeled: int
     other_classes: Mapping[str, int]
 
 
@@ -124,8 +126,9 @@ class Evaluation:
             "data": self.data,
             "out": None if self.path is None else str(self.path),
             "num_clips": self.num_clips,
+            "num_of_other_splits": self.left_out.num_of_other_splits,
             "num_seen": self.left_out.num_seen,
-            "num_unlabelled": self.left_out.num_unlabelled,
+            "num_unlabeled": self.left_out.num_unlabeled,
             "other_classes": dict(self.left_out.other_classes),
             **self.scores.fractions(),
             "top1_interval": list(self.interval),

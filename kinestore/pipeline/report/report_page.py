@@ -30,7 +30,7 @@ _CLIP_COUNTS = {
     "num_validation": "validation clips, over all folds",
     "num_test": "test clips",
     "num_left_out": "not used",
-    "num_unlabelled": "without a label",
+    "num_unlabeled": "without a label",
     "num_missing": "without one of the views",
 }
 

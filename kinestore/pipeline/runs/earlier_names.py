@@ -6,6 +6,7 @@ _CURRENT = {
     "sample": "clients_per_round",
     "refused": "num_rejected_updates",
     "refusals": "rejected_updates",
+    "num_unlabelled": "num_unlabeled",
 }
 _CURRENT_SETTINGS = {"recompute": "activation_checkpointing"}
 

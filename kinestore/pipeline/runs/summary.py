@@ -103,7 +103,7 @@ class RunSummary:
         macro_recall: Mean recall of the classes.
         num_train: Clips that the saved model was trained on.
         num_test: Clips tested; with folds all, each by a model that was not trained on it.
-        num_unlabelled: Clips left out because they have no label.
+        num_unlabeled: Clips left out because they have no label.
         num_missing: Clips left out because they lack one of the features.
         num_left_out: Labeled clips that are neither training, validation nor test clips.
         model: "all rows" where the saved model was trained on all clips, else "train rows".
@@ -136,7 +136,7 @@ class RunSummary:
     macro_recall: float
     num_train: int
     num_test: int
-    num_unlabelled: int
+    num_unlabeled: int
     num_missing: int
     num_left_out: int
     model: str

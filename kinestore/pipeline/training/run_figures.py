@@ -24,7 +24,7 @@ class Counts(TypedDict):
     num_train: int
     num_validation: int
     num_test: int
-    num_unlabelled: int
+    num_unlabeled: int
     num_missing: int
     num_left_out: int
     model: str
@@ -38,7 +38,7 @@ def counts(data: TrainingData, folds: Sequence[Fold]) -> Counts:
         "num_train": len(rows.labels) if crossed else len(first.train),
         "num_validation": sum(len(fold.validation) for fold in folds),
         "num_test": sum(len(fold.test) for fold in folds),
-        "num_unlabelled": data.num_unlabeled,
+        "num_unlabeled": data.num_unlabeled,
         "num_missing": len(rows.missing),
         "num_left_out": 0 if crossed else len(rows.labels) - num_used,
         "model": "all rows" if crossed else "train rows",

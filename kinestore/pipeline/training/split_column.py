@@ -68,14 +68,8 @@ def read_split_column(
         UsageError: If the marks do not say which clips are trained on and which are tested.
     """
     counts = Counter(splits)
-    marks = {mark: split_meaning(mark) for mark in counts if mark is not None}
-    by_meaning = {
-        meaning: frozenset(mark for mark, meant in marks.items() if meant == meaning)
-        for meaning in ("train", "val", "test", "eval")
-    }
-    test = by_meaning["test"] or by_meaning["eval"] or by_meaning["val"]
-    if tested is not None:
-        test = _marks_like(tested, marks)
+    by_meaning, test = _by_meaning(splits), test_marks(splits, tested=tested)
+    marks = frozenset(mark for mark in counts if mark is not None)
     validation = (by_meaning["val"] | by_meaning["eval"]) - test
     train = by_meaning["train"] - test
     if not marks:
@@ -84,7 +78,7 @@ def read_split_column(
             "manifest a split column, or leave out split"
         )
     if not train or not test:
-        listed = _listed(frozenset(marks)) + (" and none" if counts[None] else "")
+        listed = _listed(marks) + (" and none" if counts[None] else "")
         raise UsageError(
             f"{_title(name)}: its marks {listed} do not say which clips are trained on and which "
             f"are tested; {_REMEDY}"
@@ -92,6 +86,26 @@ def read_split_column(
     used = train | test | validation
     unused = Counter({mark: count for mark, count in counts.items() if mark not in used})
     return SplitColumn(train=train, test=test, validation=validation, unused=unused, name=name)
+
+
+def test_marks(splits: Sequence[str | None], *, tested: str | None = None) -> frozenset[str]:
+    """Return the marks of the clips to test, as `read_split_column` reads them; there may be none.
+
+    Raises:
+        UsageError: If no clip has the mark `tested`.
+    """
+    if tested is not None:
+        return _marks_like(tested, {m: split_meaning(m) for m in splits if m is not None})
+    by_meaning = _by_meaning(splits)
+    return by_meaning["test"] or by_meaning["eval"] or by_meaning["val"]
+
+
+def _by_meaning(splits: Sequence[str | None]) -> dict[str, frozenset[str]]:
+    marks = {mark: split_meaning(mark) for mark in set(splits) if mark is not None}
+    return {
+        meaning: frozenset(mark for mark, meant in marks.items() if meant == meaning)
+        for meaning in ("train", "val", "test", "eval")
+    }
 
 
 def _title(name: str) -> str:

@@ -95,7 +95,7 @@ def test_the_page_tells_what_it_was_given(page: Page, tmp_path: Path) -> None:
     assert columns["label"] == ["run", None, "walk"]
     assert columns["group"] == ["g1", "g1", "g2"]
     assert columns["prediction"] == ["run", "run", "run"]
-    assert columns["outcome"] == ["right", None, "wrong"]  # nothing is known of the unlabelled one
+    assert columns["outcome"] == ["right", None, "wrong"]  # nothing is known of the unlabeled one
 
 
 def test_without_a_run_there_is_no_outcome(page: Page, tmp_path: Path) -> None:

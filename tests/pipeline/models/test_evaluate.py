@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,7 @@ def run(tmp_path: Path) -> Path:
 def test_clips_of_the_training_are_left_out_also_in_another_store(
     run: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(ks.UsageError, match="no clip to test: 45 were in training, 0 have no"):
+    with pytest.raises(ks.UsageError, match="not marked for testing, 45 were in training"):
         evaluate(run, ks.Store(tmp_path / "store"))
     other = embedded_store(tmp_path / "other", first=40, num_clips=30)  # 5 of them are the same
     found = evaluate(run, other)
@@ -168,3 +169,36 @@ def test_the_interval_over_groups_is_scipy_s() -> None:
     # the quantiles of 10,000 resamples of standard deviation 0.04 are known to about 0.001
     assert low == pytest.approx(reference.low, abs=0.005)
     assert high == pytest.approx(reference.high, abs=0.005)
+
+
+def test_clips_marked_for_testing_alone_are_tested(tmp_path: Path) -> None:
+    store = embedded_store(tmp_path / "store")
+    jobs.train(store.load("vector"), out=tmp_path / "run", epochs=2, folds=2)
+    other = embedded_store(tmp_path / "other", first=50, num_clips=20).load("vector")
+    marked = replace(
+        other,
+        splits=[["train", "val", "test", None][row % 4] for row in range(20)],
+        own_columns={"split_2": [["Training", "Testing"][row // 10] for row in range(20)]},
+    )
+    run = tmp_path / "run"
+
+    def tested(**how: str) -> list[str]:
+        found = evaluate(run, marked, **how)  # type: ignore[arg-type]
+        assert found.left_out.num_of_other_splits == 20 - found.num_clips
+        return found.clips.clip_ids
+
+    assert tested() == marked.clip_ids
+    assert tested(split="column") == tested(test_split="test") == marked.clip_ids[2::4]
+    assert tested(test_split="validation") == marked.clip_ids[1::4]
+    assert tested(split="split_2") == marked.clip_ids[10:]
+    assert tested(split="split_2", test_split="train") == marked.clip_ids[:10]
+    for how, message in {
+        ("test_split", "seventh"): "test_split='seventh': no labeled clip has that mark",
+        ("split", "split_3"): "split='split_3': ",
+        ("split", "random:0.5"): "must be 'column' or the name of a column",
+    }.items():
+        with pytest.raises(ks.UsageError, match=message):
+            tested(**dict([how]))
+    unmarked = replace(marked, splits=[None] * 20)
+    with pytest.raises(ks.UsageError, match="split='column': no clip is marked for testing"):
+        evaluate(run, unmarked, split="column")

@@ -143,7 +143,7 @@ def test_unlabeled_unmarked_and_missing_clips_are_counted(tmp_path: Path) -> Non
     splits = ["train"] * 30 + ["test"] * 20 + ["spare"] * 10
     features = clips(labels=labels, splits=splits, missing=["ab", "cd"])
     summary = train(features, out=tmp_path, split="column", settings=SHORT)
-    counts = [summary[f"num_{name}"] for name in ("train", "test", "unlabelled", "left_out")]
+    counts = [summary[f"num_{name}"] for name in ("train", "test", "unlabeled", "left_out")]
     assert counts == [25, 20, 5, 10]
     assert summary["num_missing"] == 2
 

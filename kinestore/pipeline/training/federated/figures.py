@@ -29,7 +29,7 @@ class FederatedCounts(TypedDict):
     num_train: int
     num_validation: int | None
     num_test: int
-    num_unlabelled: int
+    num_unlabeled: int
     num_missing: int
     num_left_out: int
     model: str
@@ -46,7 +46,7 @@ def counts_of(
         "num_train": num_train,
         "num_validation": num_validation or None,
         "num_test": num_test,
-        "num_unlabelled": data.num_unlabeled,
+        "num_unlabeled": data.num_unlabeled,
         "num_missing": len(data.rows.missing),
         "num_left_out": len(data.rows.labels)
         - num_train
