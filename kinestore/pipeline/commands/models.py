@@ -172,6 +172,15 @@ def predict_command(
             "[default: the published one]",
         ),
     ] = None,
+    prompts: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            parser=local_path,
+            help="Text file with one prompt a line, for clip-text of VIDEOS. [default: made from "
+            "the run's classes]",
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Predict the class of each clip of a store or of videos, with or without labels."""
@@ -191,7 +200,7 @@ def predict_command(
             opened = nullcontext((Store(data), None))
         else:
             names = [extractor_of(name) for name in load_model(run).inputs]
-            config = ExtractionConfig(weights=parse_weights(weights or [], names))
+            config = ExtractionConfig(weights=parse_weights(weights or [], names), prompts=prompts)
             opened = extracted_for(
                 run, data, config=config, extractors=extractor or [], progress=show
             )

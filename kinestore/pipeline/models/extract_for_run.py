@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from kinestore import heads
 from kinestore.extractors import module_of
 from kinestore.pipeline.extract import ExtractionConfig, ExtractionResult, extract
 from kinestore.pipeline.extraction.extractor_settings import view_name
-from kinestore.pipeline.extraction.outputs import embedding_outputs
+from kinestore.pipeline.extraction.outputs import embedding_outputs, label_prompt, read_prompts
 from kinestore.pipeline.extraction.scratch_folder import scratch_folder
 from kinestore.pipeline.models.trained_model import load_model
 from kinestore.pipeline.video.clip_format import parse_frames_name
@@ -30,7 +31,8 @@ def extracted_for(
     Args:
         run: A finished run.
         videos: A folder, a manifest or a video, as in `find_videos`.
-        config: Settings of the extraction, such as the weights.
+        config: Settings of the extraction, such as the weights; without prompts `clip-text` has
+            those that are made from the run's classes, as from the labels of its store.
         extractors: Extractors of the run with the settings that its store was extracted with, such
             as "cnn-densenet201:sampling=uniform"; those that are not named take the defaults.
         progress: Called as by `extract`.
@@ -45,17 +47,26 @@ def extracted_for(
         raise UsageError(
             f"extractor {extractors[0]!r}: {model.head} of {model.path} takes frames; leave it out"
         )
-    names = [] if frames else _choose_extractors(model.inputs, extractors, config)
+    prompts = _prompts(model.classes, config)
+    names = [] if frames else _choose_extractors(model.inputs, extractors, config, prompts)
     with scratch_folder("predict") as folder:
+        listed = folder / "prompts.txt"
+        listed.write_text("\n".join(prompts), encoding="utf-8")
         found = extract(
             videos,
             store=folder / "store",
             extractors=names,
             frames=kept,
-            config=config,
+            config=replace(config, prompts=listed) if prompts else config,
             progress=progress,
         )
         yield Store(folder / "store"), found
+
+
+def _prompts(classes: Sequence[str], config: ExtractionConfig) -> tuple[str, ...]:
+    if config.prompts is not None:
+        return read_prompts(config.prompts, ())
+    return tuple(label_prompt(name) for name in sorted(classes))
 
 
 def _frames_format(name: str) -> str:
@@ -66,7 +77,10 @@ def _frames_format(name: str) -> str:
 
 
 def _choose_extractors(
-    inputs: Sequence[str], given: Sequence[str], config: ExtractionConfig
+    inputs: Sequence[str],
+    given: Sequence[str],
+    config: ExtractionConfig,
+    prompts: Sequence[str] = (),
 ) -> list[str]:
     """Return the extractors, with settings, that make the run's views; refuse other fingerprints.
 
@@ -90,6 +104,7 @@ def _choose_extractors(
         weights=config.weights,
         device=config.device,
         frame_choice=config.frame_choice,
+        prompts=prompts,
     )
     made = {output.spec.name: text for text, output in outputs.items()}
     for view in wanted:
@@ -98,8 +113,8 @@ def _choose_extractors(
             others = " and ".join(each for each in made if extractor_of(each) == name)
             raise UsageError(
                 f"the run was trained on {view}, and these settings give {others}; give -e "
-                f"{name}:SETTING=VALUE,... and --weights as the run's store was extracted with, or "
-                "extract the videos into a store with them, and predict on that"
+                f"{name}:SETTING=VALUE,..., --weights and --prompts as the run's store was "
+                "extracted with, or extract the videos into a store with them, and predict on that"
             )
     return [made[view] for view in wanted]
 
