@@ -29,6 +29,7 @@ from kinestore.pipeline.commands.demo import demo_command
 from kinestore.pipeline.commands.describe import describe_command
 from kinestore.pipeline.commands.extract import extract_command
 from kinestore.pipeline.commands.federate import federate_command
+from kinestore.pipeline.commands.federation import federation_app
 from kinestore.pipeline.commands.models import evaluate_command, predict_command
 from kinestore.pipeline.commands.partition import partition_command
 from kinestore.pipeline.commands.report import compare_command, report_command
@@ -109,6 +110,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
 
 for _name, _command in _COMMANDS.items():
     app.command(_name)(_command)
+app.add_typer(federation_app, name="federation")
 app.add_typer(weights_app, name="weights")
 
 

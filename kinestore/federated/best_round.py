@@ -31,12 +31,14 @@ class RoundChoice:
 
     Attributes:
         validation: Samples by whose loss the round is chosen; None keeps the last round.
+        by_clients: Whether clients elsewhere have validation samples of their own.
         patience: Rounds without a lower validation loss after which the run ends; None for never.
         last_round: The run ends after it, while learning rates stay those of all rounds; None for
             all rounds.
     """
 
     validation: HeldOut | None = None
+    by_clients: bool = False
     patience: int | None = None
     last_round: int | None = None
 
@@ -53,7 +55,7 @@ class RoundChoice:
         Raises:
             KinestoreError: If the validation loss was never a number.
         """
-        if self.validation is None:
+        if self.validation is None and not self.by_clients:
             return last
         if best is None:
             raise KinestoreError(

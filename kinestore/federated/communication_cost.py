@@ -27,6 +27,10 @@ class Traffic:
     bytes_down: int
 
 
+NO_TRAFFIC = Traffic(parameters_up=0, parameters_down=0, bytes_up=0, bytes_down=0)
+"""Nothing sent."""
+
+
 def round_traffic(
     parameters: Collection[str],
     *,

@@ -118,4 +118,9 @@ def _first_or_resumed(
         clients=dict(found.clients),
         records=list(found.records),
         best=found.best,
+        used={
+            client: record.round
+            for record in found.records
+            for client in set(record.participants) - {one.client for one in record.refusals}
+        },
     )

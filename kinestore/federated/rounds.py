@@ -79,6 +79,7 @@ class RoundRunner:
             raise too_few_updates(number, rejected, num_used=len(valid))
         run.server = self._algorithm.apply(before, valid)
         used = {update.client for update in valid}
+        run.used |= dict.fromkeys(used, number)
         for result in results:  # a client whose update was rejected starts from its last good state
             if result.update.client in used and (result.state.private or result.state.correction):
                 run.clients[result.update.client] = result.state

@@ -1,6 +1,6 @@
 """The state of a run from round to round."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from kinestore.federated.best_round import BestRound, lowest_loss
 from kinestore.federated.round_record import RoundRecord
@@ -17,12 +17,14 @@ class RunState:
         clients: State of each client that took part so far and has some.
         records: One for each finished round.
         best: The round that validation prefers so far; None without validation.
+        used: Last round in which each client's update was used.
     """
 
     server: ServerState
     clients: dict[int, ClientState]
     records: list[RoundRecord]
     best: BestRound | None = None
+    used: dict[int, int] = field(default_factory=dict)
 
     def add(self, record: RoundRecord) -> None:
         """Take in a round, and keep its models if it is the best."""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from kinestore.federated.communication_cost import Traffic
+from kinestore.federated.communication_cost import NO_TRAFFIC, Traffic
 from kinestore.heads import Standardizer
 from kinestore.heads.support.standardizer import Moments, combine, moments_of
 
@@ -34,8 +34,7 @@ def federated_standardizer(
     """
     if not parts:
         width = features.shape[-1]
-        nothing = Traffic(parameters_up=0, parameters_down=0, bytes_up=0, bytes_down=0)
-        return Standardizer(mean=np.zeros(width), std=np.ones(width)), nothing
+        return Standardizer(mean=np.zeros(width), std=np.ones(width)), NO_TRAFFIC
     answers = [moments_of(features[part]) for part in parts]
     standardizer = Standardizer.from_moments(combine(answers))
     receivers = len(parts) if num_receivers is None else num_receivers

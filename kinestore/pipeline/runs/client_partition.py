@@ -6,7 +6,7 @@ Earlier versions called the file deal.parquet; it is still read.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -32,21 +32,21 @@ _SCHEMA = pa.schema(
 
 
 def write_client_partition(
-    run: Path, features: Features, parts: Sequence[NDArray[np.int64]]
+    run: Path, features: Features, parts: Mapping[int, NDArray[np.int64]]
 ) -> None:
     """Write client_partition.parquet.
 
     Args:
         run: The run folder.
         features: Labeled rows.
-        parts: Each client's rows, as numbers into them.
+        parts: Each client's rows, as numbers into them, by the client's number.
     """
     assigned = sorted(
         (features.clip_ids[row], client, features.classes[features.labels[row]])
-        for client, part in enumerate(parts)
+        for client, part in parts.items()
         for row in part
     )
-    columns = [list(column) for column in zip(*assigned, strict=True)]
+    columns = [[row[place] for row in assigned] for place in range(3)]
     with written_whole(run / CLIENT_PARTITION) as unfinished:
         pq.write_table(pa.table(columns, schema=_SCHEMA), unfinished)
 

@@ -45,7 +45,8 @@ class FederatedFigures:
         num_rejected_updates: Number of rejected updates, over all folds.
         rejected_updates: One sentence for each.
         privacy: Bound on what the saved model reveals of a client, where noise was added.
-        left_out_clients: One for each client that had too few training clips to take part.
+        left_out_clients: One for each client that had too few training clips to take part, or
+            that differed from the others.
     """
 
     mean_client_top1: float | None
@@ -124,6 +125,10 @@ class RunSummary:
             not train on; None where there is none.
         cost: Parameters and multiply-adds of the model.
         best_and_last: Accuracies of the last epoch or round, the chosen and the best one.
+        unscored_clients: One sentence for each time that a client on another machine gave no
+            scores.
+        wire_bytes_up: Bytes that clients on other machines really sent, polls included.
+        wire_bytes_down: Bytes that they got.
         federation: Figures of a federated run.
         swarm: Figures of a swarm's run.
     """
@@ -156,6 +161,9 @@ class RunSummary:
     untrained_classes: list[str] | None = None
     cost: RunCost | None = None
     best_and_last: BestAndLast | None = None
+    unscored_clients: list[str] | None = None
+    wire_bytes_up: int | None = None
+    wire_bytes_down: int | None = None
     federation: FederatedFigures | None = None
     swarm: SwarmFigures | None = None
 

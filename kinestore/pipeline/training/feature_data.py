@@ -7,8 +7,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from kinestore.federated.communication_cost import NO_TRAFFIC, Traffic
 from kinestore.federated.standardization import federated_standardizer
-from kinestore.heads import HEAD_TRAINING, FeatureSamples, TrainingConfig, predict_logits
+from kinestore.heads import (
+    HEAD_TRAINING,
+    FeatureSamples,
+    Standardizer,
+    TrainingConfig,
+    predict_logits,
+)
+from kinestore.heads.support.standardizer import Moments, moments_of
 from kinestore.heads.support.step_mask import join_mask, takes_joined_mask
 from kinestore.heads.support.validation import check_rows, to_features, to_labels
 from kinestore.pipeline.training.data import PreparedData
@@ -27,6 +35,7 @@ class FeatureData:
         seed: Seed of the first weights, 0 or more.
         device: Where the head is trained.
         training: How it is trained: its weights to start from, and whether features are scaled.
+        least_classes: Classes that must have a row; 1 for a client, which may have one alone.
     """
 
     num_changed: int | None = None
@@ -39,8 +48,9 @@ class FeatureData:
         seed: int,
         device: torch.device,
         training: TrainingConfig = HEAD_TRAINING,
+        least_classes: int = 2,
     ) -> None:
-        self.rows = keep_labeled(features)
+        self.rows = keep_labeled(features, least_classes=least_classes)
         self.num_unlabeled = len(features.labels) - len(self.rows.labels)
         _check_mask(self.rows)
         self._head, self._seed, self._device = read_head(head), seed, device
@@ -96,6 +106,21 @@ class FeatureData:
         standardizer, traffic = federated_standardizer(
             features, rows, num_receivers=sum(len(part) > 0 for part in parts)
         )
+        return self.prepare_with(standardizer, parts, traffic=traffic)
+
+    def moments(self, part: NDArray[np.int64]) -> Moments:
+        """Return count, mean and squared deviation of each column, of one row or more."""
+        features, (rows,) = _frames_alone(self.rows, [part])
+        return moments_of(features[rows])
+
+    def prepare_with(
+        self,
+        standardizer: Standardizer,
+        parts: Sequence[NDArray[np.int64]],
+        *,
+        traffic: Traffic = NO_TRAFFIC,
+    ) -> PreparedData:
+        """Standardize by statistics that were agreed on; otherwise as `prepare`."""
         ready = self._with_mask(to_features(standardizer.apply(self.rows.features)), slice(None))
         labels = to_labels(self.rows.labels)
 

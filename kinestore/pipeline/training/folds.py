@@ -22,19 +22,19 @@ _HOLD_OUT_PARTS = 5
 """One part in five is held out: 80:20."""
 
 
-def keep_labeled(features: Features) -> Features:
+def keep_labeled(features: Features, *, least_classes: int = 2) -> Features:
     """Return the rows that have a label.
 
     Raises:
-        UsageError: If a clip has several labels, or there are fewer than two classes.
+        UsageError: If a clip has several labels, or fewer classes than `least_classes` have a clip.
     """
     refuse_several_labels(features)
     kept = np.flatnonzero(features.labels >= 0)
     num_classes = len(np.unique(features.labels[kept]))
-    if num_classes < 2:
+    if num_classes < least_classes:
         raise UsageError(
-            f"classes={num_classes} among {len(kept)} labeled clips: must be 2 or more; "
-            "extract with class folders or a file of labels"
+            f"classes={num_classes} among {len(kept)} labeled clips: must be {least_classes} or "
+            "more; extract with class folders or a file of labels"
         )
     return features.select(kept)
 

@@ -160,9 +160,9 @@ def federate(
         )
         if resume and (finished := read_finished(out, asked)) is not None:
             return finished
-        columns = _COLUMNS + (_VALIDATION if len(folds[0].validation) else ())
+        columns = round_columns(validated=len(folds[0].validation) > 0)
         with open_run(out, asked, columns=columns, resume=resume) as run:
-            on_round = _writer(run, columns, federation.rounds * len(folds), progress)
+            on_round = round_writer(run, columns, federation.rounds * len(folds), progress)
             results: list[FederatedFold] = []
             for number, partition in enumerate(partitions):
                 is_all = crossed and number == len(partitions) - 1
@@ -203,7 +203,7 @@ def federate(
                 seconds=round(time.perf_counter() - started, 3),
             )
             run.write_json("communication.json", communication)
-            write_client_partition(run.path, rows, last.partition.parts)
+            write_client_partition(run.path, rows, dict(enumerate(last.partition.parts)))
             seen = (np.concatenate(last.partition.parts), last.partition.fold.validation)
             trained_on, chosen_on = ([rows.clip_ids[row] for row in part] for part in seen)
             write_training_clips(run.path, trained_on, chosen_on)
@@ -223,7 +223,12 @@ def default_client_training(data: Features | FrameClips) -> TrainingConfig:
     return CLIENT_NETWORK_TRAINING if isinstance(data, FrameClips) else CLIENT_HEAD_TRAINING
 
 
-def _writer(
+def round_columns(*, validated: bool) -> tuple[str, ...]:
+    """Return the columns of metrics.csv."""
+    return _COLUMNS + (_VALIDATION if validated else ())
+
+
+def round_writer(
     run: Run, columns: Sequence[str], total: int, progress: Progress | None
 ) -> Callable[[str, int], Callable[[RoundRecord], None]]:
     """Return a function that gives, for each fold, what to do after its rounds."""

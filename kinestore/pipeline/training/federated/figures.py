@@ -219,8 +219,12 @@ def _privacy(trainer: FederatedTrainer, last: FederatedFold) -> dict[str, float 
 
 
 def round_panels(results: Sequence[FederatedFold]) -> list[LinePanel]:
+    """Return the panels of curves.png for these folds."""
+    return round_panels_of([result.history.rounds for result in results])
+
+
+def round_panels_of(runs: Sequence[Sequence[RoundRecord]]) -> list[LinePanel]:
     """Return the panels of curves.png: loss and accuracy by round, a line for each model."""
-    runs = [result.history.rounds for result in results]
     title, accuracy_title = "Cross-entropy, last local epoch", "Accuracy on test clips"
     losses = {"clients": _curves(runs, lambda record: record.train_loss)}
     lines = {"model": _curves(runs, lambda record: record.accuracy)}

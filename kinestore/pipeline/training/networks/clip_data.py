@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from kinestore.federated.communication_cost import Traffic
+from kinestore.federated.communication_cost import NO_TRAFFIC
 from kinestore.heads import Standardizer, TrainingConfig
 from kinestore.heads.training.loop import full_precision, mixed_precision
 from kinestore.heads.training.processes import Processes
@@ -216,7 +216,7 @@ class ClipData:
             predict=center,
             predict_final=all_views,
             standardizer=COLOR_SCALING,
-            traffic=Traffic(parameters_up=0, parameters_down=0, bytes_up=0, bytes_down=0),
+            traffic=NO_TRAFFIC,
         )
 
     def _logits(self, model: nn.Module, rows: NDArray[np.int64], views: EvaluationViews) -> Tensor:

@@ -1,0 +1,1 @@
+"""Jobs of a federation across machines: the server's, and a client's."""

@@ -1,0 +1,80 @@
+"""Entries of config.json of a federation across machines."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from kinestore.pipeline.json_text import json_text
+from kinestore.pipeline.runs.reader import is_run, read_object
+from kinestore.pipeline.training.flower.agreement import Agreement
+from kinestore.pipeline.training.flower.job import FederationJob
+from kinestore.store import UsageError
+from kinestore.store.io.addresses import local_path
+
+AskedConfig = dict[str, object]
+"""Entries of config.json."""
+
+
+def asked_of(job: FederationJob, names: Sequence[str], earlier: str | Path | None) -> AskedConfig:
+    """Return what config.json holds: that of a federated run, and the names of the clients.
+
+    Args:
+        job: What is learned.
+        names: Names of the clients.
+        earlier: Folder of a run to continue, whose features stay; None for a new run.
+    """
+    values = job.to_json()
+    asked: AskedConfig = {
+        "job": "federate",
+        "head": job.head,
+        "strategy": job.strategy,
+        "partition": "machines",
+        "clients": len(names),
+        "client_names": list(names),
+        "rounds": job.rounds,
+        "clients_per_round": job.clients_per_round,
+        "min_clips": job.min_clips,
+        "evaluation": f"each client's own clips, split={job.evaluation.split!r}, "
+        f"test_split={job.evaluation.test_split!r}",
+        "validation": job.evaluation.validation,
+        "patience": job.evaluation.patience,
+        "settings": values["training"],
+        "seed": job.seed,
+    }
+    if earlier is not None and is_run(local_path(earlier)):
+        before = read_object(earlier, "config.json")
+        asked |= {name: before[name] for name in ("features", "input") if name in before}
+    return asked
+
+
+def with_features(asked: AskedConfig, agreement: Agreement) -> AskedConfig:
+    """Return config.json with the features that were agreed on.
+
+    Raises:
+        UsageError: If the run that is continued has others.
+    """
+    like = agreement.like
+    names = [name.split(":")[0] for name in like.features]
+    found: AskedConfig = {
+        "features": names,
+        "input": {
+            "features": like.features,
+            "widths": like.widths,
+            "num_frames": like.shape[0] if len(like.shape) == 2 else None,
+        },
+    }
+    for name, value in found.items():
+        if asked.get(name, value) != value:
+            raise UsageError(
+                f"{name}={asked[name]}: is what the run began with, and clients now have {value}; "
+                "begin a new run"
+            )
+    return {**asked, **found}
+
+
+def identity_of(asked: AskedConfig) -> str:
+    """Return 32 hex digits of what is learned, whatever the number of rounds."""
+    known = {
+        name: value for name, value in asked.items() if name not in ("rounds", "input", "features")
+    }
+    return hashlib.sha256(json_text(known).encode()).hexdigest()[:32]
