@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from kinestore.pipeline.replaceable import check_replaceable
 from kinestore.store.errors import UsageError
 from kinestore.store.features import Features
 from kinestore.store.io.addresses import local_path
@@ -55,15 +56,26 @@ def export(features: Features, *, out: str | Path) -> Exported:
         UsageError: If the file's name has another ending, or a text holds a zero byte, which HDF5
             and npz cannot store.
     """
+    path = check_export_file(out)
+    with written_whole(path) as unfinished:
+        _WRITERS[path.suffix](features, unfinished)
+    num_clips, num_missing = len(features.clip_ids), len(features.missing)
+    return Exported(path=path, num_clips=num_clips, num_missing=num_missing)
+
+
+def check_export_file(out: str | Path) -> Path:
+    """Return the path of a file that `export` can write.
+
+    Raises:
+        UsageError: If it ends otherwise, is a folder, or is a file of a store or run.
+    """
     path = local_path(out)
     if path.suffix not in _WRITERS:
         raise UsageError(f"{path}: must end in {', '.join(_WRITERS)}")
     if path.is_dir():
         raise UsageError(f"{path}: is a folder; name a file")
-    with written_whole(path) as unfinished:
-        _WRITERS[path.suffix](features, unfinished)
-    num_clips, num_missing = len(features.clip_ids), len(features.missing)
-    return Exported(path=path, num_clips=num_clips, num_missing=num_missing)
+    check_replaceable(path)
+    return path
 
 
 def _texts(features: Features) -> dict[str, list[str | None]]:

@@ -9,6 +9,7 @@ from kinestore.store.io.validated_read import read_json
 
 STORE_FORMAT = 1
 STORE_MARKER = "kinestore.json"
+_REMEDY = f'if the folder is a store, write {{"format": {STORE_FORMAT}}} into that file'
 
 
 def check_marker(storage: Storage) -> None:
@@ -21,8 +22,12 @@ def check_marker(storage: Storage) -> None:
             f"{storage.address}: no store here; make one with `kinestore extract VIDEOS --store "
             f"{storage.address}`"
         ) from None
+    except StoreError as error:
+        if storage.kind() == "file":
+            raise StoreError(f"{storage.address}: is a file; name the folder of a store") from None
+        raise StoreError(f"{error}; {_REMEDY}") from None
     if type(found) is not int:
-        raise StoreError(f"{marker}: cannot be read (format={found!r} is not a number)")
+        raise StoreError(f"{marker}: cannot be read (format={found!r} is not a number); {_REMEDY}")
     if found != STORE_FORMAT:
         raise StoreError(
             f"{storage.address}: store format {found}, but this version reads format "

@@ -193,7 +193,7 @@ def predict_command(
     from kinestore.store.io.addresses import open_storage
     from kinestore.store.marker import STORE_MARKER
 
-    check_table_file(out)
+    check_table_file(out, inputs=(data,))
     with progress() as show:
         opened: AbstractContextManager[tuple[Store, ExtractionResult | None]]
         if open_storage(data).kind(STORE_MARKER) is not None:

@@ -131,9 +131,10 @@ def export_command(
 ) -> None:
     """Write stored features to one file for other programs."""
     from kinestore.pipeline.commands.clip_list import read_clip_list
-    from kinestore.pipeline.export import export
+    from kinestore.pipeline.export import check_export_file, export
     from kinestore.store import Store
 
+    check_export_file(to)
     chosen = None if clips is None else read_clip_list(clips)
     loaded = Store(store).load(features.split(","), clips=chosen)
     done = export(loaded, out=to)

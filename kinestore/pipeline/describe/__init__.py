@@ -6,7 +6,7 @@ from pathlib import Path
 
 from kinestore import extractors, heads
 from kinestore.pipeline.describe.model_cost import ModelCost, cost_of_extractor, cost_of_head
-from kinestore.pipeline.runs.reader import is_run, read_object
+from kinestore.pipeline.runs.reader import is_run, read_config, read_object
 from kinestore.pipeline.runs.summary import RunSummary
 from kinestore.store import UsageError
 from kinestore.store.io.addresses import local_path
@@ -51,6 +51,8 @@ def describe(
     path = local_path(model)
     if path.is_dir() and is_run(path):
         return _cost_of_run(path)
+    if (path / "config.json").is_file():
+        read_config(path)
     if path.exists() or "/" in str(model):
         raise UsageError(f"{model}: is no run, and no name of an extractor, head or network")
     try:

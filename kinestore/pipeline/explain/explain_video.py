@@ -15,6 +15,7 @@ from kinestore.pipeline.explain.grad_cam import grad_cam
 from kinestore.pipeline.explain.overlay import OVERLAY_SUFFIXES, OverlayFrames, draw_overlay
 from kinestore.pipeline.explain.trained_network import TrainedNetwork, read_network
 from kinestore.pipeline.explain.upsample import Peak, find_peak, upsample
+from kinestore.pipeline.replaceable import check_replaceable
 from kinestore.pipeline.runs.reader import unusable
 from kinestore.pipeline.training.networks.data import transforms
 from kinestore.pipeline.video.decoded_video import DecodedVideo
@@ -113,6 +114,7 @@ def explain(
     path = local_path(out)
     if path.suffix.lower() not in OVERLAY_SUFFIXES:
         raise UsageError(f"out={out}: must end in {' or '.join(OVERLAY_SUFFIXES)}")
+    check_replaceable(path, inputs=(video,))
     trained = read_network(run)
     chosen = _choose(layer, trained)
     _check_class(label, trained.classes)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from kinestore.pipeline.models.clip_logits import ModelInput
 from kinestore.pipeline.models.trained_model import load_model
+from kinestore.pipeline.replaceable import check_replaceable
 from kinestore.pipeline.runs.training_clips import read_training_clips
 from kinestore.pipeline.spreadsheet import text_cell
 from kinestore.store import UsageError
@@ -111,17 +112,18 @@ def predict(
     return found
 
 
-def check_table_file(out: str | Path) -> Path:
+def check_table_file(out: str | Path, *, inputs: tuple[str | Path, ...] = ()) -> Path:
     """Return the path of a .parquet or .csv file.
 
     Raises:
-        UsageError: If it ends otherwise, or is a folder.
+        UsageError: If it ends otherwise, is a folder or one of the inputs, or belongs to a run.
     """
     path = local_path(out)
     if path.suffix not in (".parquet", ".csv"):
         raise UsageError(f"out={path}: must end in .parquet or .csv")
     if path.is_dir():
         raise UsageError(f"out={path}: is a folder; name a file")
+    check_replaceable(path, inputs=inputs)
     return path
 
 

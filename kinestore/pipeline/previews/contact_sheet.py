@@ -6,6 +6,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from kinestore.pipeline.plotting.figure_file import save_figure
+from kinestore.pipeline.replaceable import check_replaceable
 from kinestore.pipeline.video.decoded_video import DecodedVideo
 from kinestore.store import UsageError
 from kinestore.store.io.addresses import local_path
@@ -40,6 +41,7 @@ def contact_sheet(
     """
     if local_path(out).suffix.lower() not in SHEET_SUFFIXES:
         raise UsageError(f"out={out}: the suffix must be one of {', '.join(SHEET_SUFFIXES)}")
+    check_replaceable(local_path(out), inputs=(path,))
     video = DecodedVideo(local_path(path))
     chosen = video.keyframes(num_keyframes=num_keyframes, space=space, seed=seed)
     pictures = video.rgb(chosen)

@@ -30,6 +30,7 @@ from kinestore.pipeline.projection.layout import PlacedFeatures, compute_layout
 from kinestore.pipeline.projection.quality import MOST_MEASURED, measure
 from kinestore.pipeline.projection.reducer import check_layout_seed
 from kinestore.pipeline.projection.result import UmapPanel, UmapResult
+from kinestore.pipeline.replaceable import check_replaceable
 from kinestore.progress import Progress
 from kinestore.store import Features, Store, UsageError
 from kinestore.store.io.addresses import local_path
@@ -156,6 +157,7 @@ def _measured(panel: PlacedFeatures, *, seed: int) -> UmapPanel:
 
 
 def _check_out(out: Path, *, num_features: int, color: str) -> None:
+    check_replaceable(out)
     suffix = out.suffix.lower()
     if suffix not in (*FIGURE_SUFFIXES, _PAGE):
         raise UsageError(f"out={out}: must end in one of {', '.join((*FIGURE_SUFFIXES, _PAGE))}")

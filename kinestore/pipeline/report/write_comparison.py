@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from kinestore.pipeline.replaceable import check_replaceable
 from kinestore.pipeline.report.html import render
 from kinestore.pipeline.report.paired import PairedResult, compare_predictions
 from kinestore.pipeline.runs.predictions import read_predictions
@@ -55,6 +56,8 @@ def compare(first: str | Path, second: str | Path, *, out: str | Path | None = N
     path = None if out is None else local_path(out)
     if path is not None and path.suffix.lower() != ".html":
         raise UsageError(f"out={out}: must end in .html")
+    if path is not None:
+        check_replaceable(path)
     paired = compare_predictions(read_predictions(first), read_predictions(second))
     result = Comparison(path=path, first=str(first), second=str(second), paired=paired)
     if path is not None:

@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from kinestore.pipeline.previews.thumbnails import unfetched
+from kinestore.pipeline.replaceable import check_replaceable
 from kinestore.pipeline.report.class_statistics import mistakes
 from kinestore.pipeline.report.clip_cards import read_clip_cards
 from kinestore.pipeline.report.report_page import MOST_MISTAKES, render_report
@@ -64,6 +65,7 @@ def report(
     path = local_path(out)
     if path.suffix.lower() != ".html":
         raise UsageError(f"out={out}: must end in .html")
+    check_replaceable(path)
     record = read_run(run)
     found = mistakes(record.predictions)
     cards, missing = {}, ""

@@ -35,13 +35,22 @@ def read_config(run: str | Path) -> dict[str, object]:
     """
     path = local_path(run)
     if not is_run(path):
-        raise UsageError(
-            f"run={path}: is no run folder; name one that `kinestore train`, `federate` or "
-            "`swarm` made"
-        )
+        raise _no_run(path)
     if not (path / "summary.json").exists():
         raise UsageError(f"run={path}: is not finished; give its command again, and wait")
     return with_current_names(read_json(LocalStorage(path), "config.json"))
+
+
+def _no_run(path: Path) -> UsageError:
+    try:
+        read_json(LocalStorage(path), "config.json")
+    except StoreError as error:
+        return UsageError(f"run={path}: cannot be used ({error}); train again with another out")
+    except OSError:
+        pass
+    return UsageError(
+        f"run={path}: is no run folder; name one that `kinestore train`, `federate` or `swarm` made"
+    )
 
 
 def stand_in_columns(run: str | Path) -> dict[str, str]:

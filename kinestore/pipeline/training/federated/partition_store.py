@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kinestore.pipeline.plotting.partition_chart import draw_partition
+from kinestore.pipeline.replaceable import check_replaceable
 from kinestore.pipeline.training.config import EvaluationConfig
 from kinestore.pipeline.training.federated.client_partition import partition_clips
 from kinestore.pipeline.training.folds import choose_folds, keep_labeled
@@ -99,6 +100,8 @@ def partition(
     """
     if out is not None and local_path(out).suffix.lower() not in _SUFFIXES:
         raise UsageError(f"out={out}: the suffix must be one of {', '.join(_SUFFIXES)}")
+    if out is not None:
+        check_replaceable(local_path(out))
     newest = {str(row["clip_id"]): row for row in store.sources()}
     clip_ids = sorted(newest)
     nothing = np.zeros((len(clip_ids), 0), np.float32)
