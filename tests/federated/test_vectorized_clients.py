@@ -211,8 +211,8 @@ def test_what_cannot_be_vectorized_is_left_to_one_after_another() -> None:
             config=SETTINGS,
         )
     ]
-    for head in ("temporal_rnn", "temporal_transformer"):
-        net = create(head, in_features=5, num_classes=3, dense=8)
+    for head in ("temporal_actionclip", "temporal_rnn", "temporal_transformer"):
+        net = create(head, in_features=5, num_classes=3)
         assert not can_vectorize(net, sequences)
 
 

@@ -53,6 +53,7 @@ NARROW = {"layers": (1, 1, 1, 1), "width": 16}
 LITTLE: dict[str, tuple[dict[str, Any], tuple[int, ...]]] = {
     "mlp": ({}, (64, 5)),
     "gated_fusion": ({"widths": (3, 2)}, (64, 5)),
+    "temporal_actionclip": ({"layers": 1}, (64, 4, 5)),
     "temporal_rnn": ({"units": 16, "dense": 16}, (64, 4, 5)),
     "temporal_transformer": ({"dense": 16}, (64, 4, 5)),
     "c3d": ({"num_frames": 2, "size": 32}, (4, 2, 3, 32, 32)),
@@ -83,7 +84,8 @@ def test_every_head_can_be_built_and_learns_from_every_parameter(name: str) -> N
 
 
 def test_a_head_takes_frames_whose_build_has_no_in_features() -> None:
-    vectors = {"gated_fusion", "mlp", "temporal_rnn", "temporal_transformer"}
+    temporal = {"temporal_actionclip", "temporal_rnn", "temporal_transformer"}
+    vectors = {"gated_fusion", "mlp", *temporal}
     assert {name for name in heads.names() if not heads.takes_frames(name)} == vectors
     with pytest.raises(UsageError, match=r"head='mpl': must be one of"):
         heads.takes_frames("mpl")

@@ -188,6 +188,7 @@ def test_training_with_a_multiplier_and_a_frozen_trunk_goes_on_to_the_same_bits(
 CLASSIFIERS: dict[str, dict[str, Any]] = {
     "mlp": {"in_features": 6},
     "gated_fusion": {"in_features": 6, "widths": (3, 3)},
+    "temporal_actionclip": {"in_features": 6},
     "temporal_rnn": {"in_features": 6},
     "temporal_transformer": {"in_features": 6, "num_frames": 4},
     "differential": {"layers": (1, 1, 1, 1), "width": 16},

@@ -47,8 +47,8 @@ HeadOption = Annotated[
     str,
     typer.Option(
         help="Model to train, as NAME or NAME:SETTING=VALUE,...: mlp, mlp:hidden=1024-512, "
-        "gated_fusion, temporal_rnn:cell=lstm, temporal_transformer; on frames differential, "
-        "correlation, c3d."
+        "gated_fusion, temporal_rnn:cell=lstm, temporal_transformer, temporal_actionclip; on "
+        "frames differential, correlation, c3d."
     ),
 ]
 KeyframesOption = Annotated[int, typer.Option(help="Number of keyframes of a clip, 1 or more.")]

@@ -22,6 +22,7 @@ HEADS = {
     "mlp": ["vector"],
     "mlp:hidden=4": ["vector", "sequence:mean"],
     "gated_fusion:hidden=4": ["vector", "other"],
+    "temporal_actionclip:layers=2": ["sequence:sequence"],
     "temporal_rnn:units=4": ["sequence:sequence"],
     "temporal_transformer:dense=8": ["sequence:sequence"],
 }

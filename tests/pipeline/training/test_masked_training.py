@@ -15,6 +15,7 @@ from tests.helpers.stored import clip
 SPEC = ViewSpec(extractor="steps", shape=(4, 6), settings=MASKED)
 HEADS = [
     "temporal_transformer:heads=2,dense=8,feed_forward=4",
+    "temporal_actionclip:layers=1",
     "temporal_rnn:units=6,dense=8",
     "temporal_rnn:cell=lstm,units=6,dense=8,bidirectional=true",
 ]
