@@ -23,7 +23,8 @@ _MOST_NAMES = 10
 def say_extraction(result: "ExtractionResult") -> None:
     """Print the result of an extraction."""
     if not result.num_done and not result.num_failed:
-        say(f"Nothing to do: {result.path} has all {result.num_skipped} clips already.")
+        say(f"Nothing to compute: {result.path} has all {result.num_skipped} clips already.")
+        _say_counts(result)
         return
     rows = [("done", result.num_done), ("skipped", result.num_skipped)]
     rows += [("failed", result.num_failed)]
@@ -45,19 +46,24 @@ def say_extraction(result: "ExtractionResult") -> None:
         bound = f"{result.bound_by}, {result.bound_share:.0%} of the workers' time"
         figures += [("slowest stage", bound)]
     say(text_table(("clips", ""), [*rows, *figures], title=f"extraction into {result.path}"))
+    _say_counts(result)
+    if result.num_failed:
+        say(f"Failed clips and reasons: kinestore failures {result.path}")
+
+
+def _say_counts(result: "ExtractionResult") -> None:
+    """Print how many videos each class, group and split has."""
     kinds = [
         _counted("class", "classes", "labels", result.num_by_label),
         _counted("group", "groups", "groups", result.num_by_group),
         _counted("split", "splits", "splits", result.num_by_split),
     ]
     say("; ".join(kinds))
-    if set(result.num_by_label) == {""} and result.num_done > 1:
+    if set(result.num_by_label) == {""} and result.num_done + result.num_skipped > 1:
         say(
             "No video has a label, and training needs labels: use class folders or a table with a "
             "column label, and extract again, which computes nothing twice."
         )
-    if result.num_failed:
-        say(f"Failed clips and reasons: kinestore failures {result.path}")
 
 
 def _counted(one: str, several: str, absent: str, counts: Mapping[str, int]) -> str:

@@ -64,7 +64,7 @@ def test_a_mixed_manifest_ends_with_status_3_and_a_reason_for_each(tmp_path: Pat
 
     (tmp_path / "m.csv").write_text("video,label\ngood.mp4,b\n")
     settled = run(*job)
-    assert settled.returncode == 0 and "Nothing to do" in settled.stdout
+    assert settled.returncode == 0 and "Nothing to compute" in settled.stdout
 
 
 def test_train_leaves_a_run_folder_with_everything_in_it(embedded: Path, tmp_path: Path) -> None:

@@ -39,3 +39,18 @@ def test_each_of_several_labels_is_counted(
     say_extraction(result)
     said = capsys.readouterr().out
     assert "3 classes: a 1, b 2, c 1" in said and "No video has a label" not in said
+
+
+def test_a_job_with_nothing_to_compute_counts_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "videos" / "run"
+    folder.mkdir(parents=True)
+    for number in range(2):
+        make_video(folder / f"{number}.mp4", 12, first=number * 12)
+    for _ in range(2):
+        result = extract(folder.parent, store=tmp_path / "s", extractors=["motion"], workers=1)
+    say_extraction(result)
+    said = capsys.readouterr().out.splitlines()
+    assert said[-2].startswith("Nothing to compute: ") and said[-2].endswith("2 clips already.")
+    assert said[-1] == "1 class: run 2; no groups; no splits"
