@@ -13,8 +13,10 @@ if __name__ == "__main__" or sys.argv[0].endswith("kinestore"):
 import importlib.metadata
 import io
 import logging
+import os
 import signal
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -114,6 +116,14 @@ app.add_typer(federation_app, name="federation")
 app.add_typer(weights_app, name="weights")
 
 
+def _check_folder() -> None:
+    """Refuse to start in a folder that was deleted: libraries end in errors that name nothing."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        raise UsageError("the folder that you are in was deleted; `cd` to another") from None
+
+
 def main() -> None:
     """Run the command line; a mistake of the user gives one sentence and no traceback."""
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # Dask's connections that Ctrl-C cut
@@ -121,7 +131,9 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     answer_interrupts()
+    os.environ["MPLBACKEND"] = "agg"  # no command opens a window, whatever a notebook has set
     try:
+        _check_folder()
         app()
     except KeyboardInterrupt:
         end_now(STOPPED)

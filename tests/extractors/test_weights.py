@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import timm
 import torch
+from safetensors.torch import save_file
 
 from kinestore import extractors
 from kinestore.extractors.weights import inventory as weights
@@ -25,7 +26,7 @@ from kinestore.extractors.weights.sources import (
     find_weights,
     published_sha256,
 )
-from kinestore.extractors.weights.state_dict import read_state_dict
+from kinestore.extractors.weights.state_dict import load_frozen, read_state_dict
 from kinestore.pipeline.extraction.config import ExtractionConfig
 from kinestore.pipeline.extraction.extract_videos import extract
 from kinestore.pipeline.extraction.outputs import label_prompt, parse_weights, read_prompts
@@ -212,6 +213,43 @@ def test_half_precision_and_wrapped_files_are_read_as_float32(tmp_path: Path) ->
         "weight": torch.float32,
         "seen": torch.int64,
     }
+
+
+@pytest.mark.parametrize("kind", [torch.int64, torch.uint8, torch.bool, torch.complex64])
+@pytest.mark.parametrize("name", ["0.weight", "1.running_mean"])
+def test_tensors_that_are_no_floating_point_numbers_are_refused(
+    tmp_path: Path, name: str, kind: torch.dtype
+) -> None:
+    network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4))
+    state = network.state_dict()
+    torch.save({**state, name: state[name].to(kind)}, tmp_path / "w.pt")
+    with pytest.raises(UsageError, match=rf"w\.pt: '{name}' is of type {kind}, where the network"):
+        load_frozen(network, tmp_path / "w.pt", rename=lambda theirs, _: theirs)
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"", "is empty; get the file again"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "is a pointer of Git LFS"),
+        (b"\n<!DOCTYPE html><html>Sign in</html>", "is a web page; download the file itself"),
+        (b"<html><body>404</body></html>", "is a web page; download the file itself"),
+    ],
+)
+def test_what_lies_under_the_name_of_weights_is_named(
+    tmp_path: Path, content: bytes, why: str
+) -> None:
+    path = tmp_path / "weights.pt"
+    path.write_bytes(content)
+    with pytest.raises(UsageError, match=f"weights.pt: {why}"):
+        read_state_dict(path)
+
+
+@pytest.mark.parametrize("name", ["w.bin", "w.pt", "w.SafeTensors"])
+def test_a_safetensors_file_is_read_under_any_name(tmp_path: Path, name: str) -> None:
+    state = {"a": torch.arange(3.0)}
+    save_file(state, tmp_path / name)
+    assert read_state_dict(tmp_path / name)["a"].tolist() == [0, 1, 2]
 
 
 def test_the_command_line_says_whose_weights_they_are() -> None:

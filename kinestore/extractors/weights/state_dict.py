@@ -68,12 +68,26 @@ def load_into(
     """Load the tensors of a file into a model, which may be on the meta device.
 
     Raises:
-        UsageError: If a key is missing, left over, or of another shape.
+        UsageError: If a key is missing, left over, of another shape, or no floating-point numbers
+            where the model has them.
     """
+    wanted = model.state_dict()
     try:
+        given = rename(state, wanted)
+        _check_types(given, wanted, path)
         # Assigned, not copied: tensors of a safetensors file stay memory-mapped, and worker
         # processes share them.
-        model.load_state_dict(rename(state, model.state_dict()), strict=True, assign=True)
+        model.load_state_dict(given, strict=True, assign=True)
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:300]
         raise UsageError(f"weights {path}: do not fit the network ({reason})") from error
+
+
+def _check_types(given: StateDict, wanted: StateDict, path: Path) -> None:
+    """Refuse complex and integer tensors for floating-point ones: torch would assign them."""
+    for name in sorted(given.keys() & wanted.keys()):
+        if wanted[name].is_floating_point() and not given[name].is_floating_point():
+            raise UsageError(
+                f"weights {path}: {name[:80]!r} is of type {given[name].dtype}, where the network "
+                "has floating-point numbers; give weights that are neither quantized nor complex"
+            )

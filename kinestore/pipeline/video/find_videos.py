@@ -119,12 +119,28 @@ def _split_folders(folder: Storage, videos: Sequence[str]) -> tuple[bool, list[s
     first = {name.partition("/")[0] if "/" in name else "." for name in videos}
     splits = {name for name in first if split_meaning(name)}
     if len(splits) < 2 or "train" not in map(split_meaning, splits):
-        return False, []
+        return False, _perhaps_splits(folder, videos)
     listed, others = some_names(sorted(splits)), sorted(first - splits)
     if others:
         beside = f"since videos also lie beside them, in {some_names(others)}"
         return False, [f"{folder.address}: its folders {listed} are not read as splits, {beside}"]
     return True, [f"{folder.address}: its folders {listed} are read as splits"]
+
+
+def _perhaps_splits(folder: Storage, videos: Sequence[str]) -> list[str]:
+    """Return a note where several folders have class folders of one name, as splits have."""
+    tops: dict[str, set[str]] = {}
+    for name in videos:
+        if name.count("/") == 2:
+            top, label, _ = name.split("/")
+            tops.setdefault(label, set()).add(top)
+    label, shared = max(tops.items(), key=lambda item: len(item[1]), default=("", set[str]()))
+    if len(shared) < 2:
+        return []
+    return [
+        f"{folder.address}: its folders {some_names(sorted(shared))} have a class folder "
+        f"{shown(label)} each, and are not read as splits; if they are, name them train and test"
+    ]
 
 
 def _unlisted(uri: str, error: OSError) -> VideoError:

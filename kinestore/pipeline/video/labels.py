@@ -1,8 +1,9 @@
 """Labels, groups and splits as they are meant: without stray spaces, in one Unicode form."""
 
+import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from kinestore.pipeline.notes import shown
 
@@ -65,7 +66,10 @@ class Values:
         if self._counts and self._num_empty + self._missing.total():
             without = self._num_empty + self._missing.total()
             yield f"{where}: videos without a {column}, where others have one: {without}"
-        for alike in _alike(self._counts):
+        for alike in _alike(self._counts, _as_number):
+            listed = ", ".join(map(shown, alike))
+            yield f"{where}: the {column}s {listed} are one number, and all stand; write it one way"
+        for alike in _alike(self._counts, folded):
             listed = " and ".join(map(shown, alike))
             yield f"{where}: the {column}s {listed} differ only in case or spacing, and both stand"
 
@@ -90,8 +94,15 @@ def folded(text: str) -> str:
     return "".join(c for c in plain if not c.isspace() and c not in "_-")
 
 
-def _alike(values: Iterable[str]) -> list[list[str]]:
-    spellings: dict[str, list[str]] = {}
+def _as_number(value: str) -> str | None:
+    """Return what spellings of one whole number such as 7, 07 and 7.0 share, else None."""
+    number = re.fullmatch(r"([0-9]+)(?:\.0*)?", value)
+    return number and number[1].lstrip("0")
+
+
+def _alike(values: Iterable[str], shared: Callable[[str], str | None]) -> list[list[str]]:
+    spellings: dict[str | None, list[str]] = {}
     for value in sorted(values):
-        spellings.setdefault(folded(value), []).append(value)
+        spellings.setdefault(shared(value), []).append(value)
+    spellings.pop(None, None)
     return [same for same in spellings.values() if len(same) > 1]

@@ -96,7 +96,10 @@ def _columns(table: Table, address: str) -> tuple[Columns, list[str]]:
     names, notes = _with_video([_meant(name) for name in table.columns]), []
     if "video" not in names:
         listed = ", ".join(map(tidy, table.columns))[:300] or "none"
-        raise UsageError(f"{address}: has no column 'video' (its columns are: {listed})")
+        raise UsageError(
+            f"{address}: has no column 'video' (its columns are: {listed}); give that name, in a "
+            "first line, to the one with the paths"
+        )
     for written, name in zip(table.columns, names, strict=True):
         if written != name:
             notes.append(f"{address}: the column {shown(written)} is read as {shown(name)}")
@@ -206,7 +209,9 @@ def _check_row(
         )
     if not video or video.lower() == "nan":
         named = dict(zip(table.columns, row, strict=True))
-        raise UsageError(f"{manifest.address}: a row names no video: {str(named)[:300]}")
+        raise UsageError(
+            f"{manifest.address}: a row names no video: {str(named)[:300]}; remove line {number}"
+        )
     for index, text in enumerate(row):
         if text is None:
             continue

@@ -40,6 +40,13 @@ WRAPPERS = (
 )
 """Keys under which training scripts save the state dict, a running mean of it last."""
 
+_OTHERS = {
+    b"version https://git-lfs": "is a pointer of Git LFS; run `git lfs pull` where it lies",
+    b"<!doctype": "is a web page; download the file itself",
+    b"<html": "is a web page; download the file itself",
+}
+"""First bytes of what lies about under the names of weights."""
+
 _PREFIXES = ("module.", "_orig_mod.")
 """What data-parallel and compiled modules put before every name."""
 
@@ -80,7 +87,14 @@ def read_tensor_file(path: Path) -> TensorFile:
         if not stat.S_ISREG(status.st_mode):
             raise UsageError(f"weights {path}: must be a file, and no folder, pipe or device")
         state: Any
-        if path.suffix == ".safetensors":
+        with path.open("rb") as file:
+            start = file.read(64)
+        if not start:
+            raise UsageError(f"weights {path}: is empty; get the file again")
+        for mark, what in _OTHERS.items():
+            if start.lstrip().lower().startswith(mark):
+                raise UsageError(f"weights {path}: {what}")
+        if path.suffix.lower() == ".safetensors" or start[8:9] == b"{":
             state = load_file(path)
         else:
             state = _torch_load(path, status.st_size)

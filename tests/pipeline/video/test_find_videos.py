@@ -74,6 +74,18 @@ def test_folders_of_splits_beside_other_videos_are_none_and_it_is_told(
     assert f"not read as splits, since videos also lie beside them, in {where}" in note
 
 
+@pytest.mark.parametrize(
+    "folders", [["train", "tset"], ["entrenamiento", "prueba"], ["1_train", "2_test"], ["s1", "s2"]]
+)
+def test_folders_with_the_same_class_folders_that_are_no_splits_are_told(
+    folders: list[str], tmp_path: Path
+) -> None:
+    make_empty(tmp_path, [f"{name}/{label}/a.mp4" for name in folders for label in ("run", "sit")])
+    (note,) = find_videos(tmp_path).notes
+    listed = ", ".join(map(repr, sorted(folders)))
+    assert f"its folders {listed} have a class folder 'run' each, and are not read as" in note
+
+
 @pytest.mark.parametrize("classes", [["train", "bus"], ["test", "val"], ["train"], ["dev", "exam"]])
 def test_classes_whose_names_are_also_words_for_splits_stay_classes(
     classes: list[str], tmp_path: Path

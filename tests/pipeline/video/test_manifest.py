@@ -148,6 +148,26 @@ def test_columns_that_are_perhaps_meant_are_told(header: str, words: str, tmp_pa
     assert any(words in note for note in found.notes), found.notes
 
 
+@pytest.mark.parametrize("spellings", [["07", "7"], ["1", "1.0"], ["0", "0.0", "00"]])
+def test_labels_that_are_one_number_in_several_spellings_are_told(
+    spellings: list[str], tmp_path: Path
+) -> None:
+    rows = "".join(f"{number}.mp4,{label}\n" for number, label in enumerate(spellings))
+    found = read(tmp_path / "m.csv", f"video,label\n{rows}8.mp4,17\n9.mp4,1.5\n")
+    assert [label for label in labels(found) if label in spellings] == spellings
+    (note,) = found.notes
+    assert f"labels {', '.join(map(repr, spellings))} are one number, and all stand" in note
+
+
+def test_a_table_without_a_header_or_with_an_empty_row_is_refused_with_the_remedy(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(UsageError, match="give that name, in a first line, to the one with the pa"):
+        read(tmp_path / "m.csv", "a.mp4,run\nb.mp4,sit\n")
+    with pytest.raises(UsageError, match=r"names no video: .*; remove line 3"):
+        read(tmp_path / "m.csv", "video,label\na.mp4,run\n,\n")
+
+
 def test_repeated_rows_and_short_lines_are_told(tmp_path: Path) -> None:
     found = read(tmp_path / "m.csv", "video,label\na.mp4,x\na.mp4,x \nb.mp4\n")
     assert labels(found) == ["x", None]
