@@ -36,6 +36,7 @@ class Features:
         mask: True where a step of a sequence has a frame, bool, shape (N, T); None if all have.
         own_columns: Values of each column of the user's own, by its name; None for an empty one.
         taken_from: Columns that stand in for "label" and "group", see `with_columns`.
+        prompts: Texts among which the rows of a view were chosen, by the name of the view.
     """
 
     features: NDArray[Any]
@@ -53,6 +54,7 @@ class Features:
     label_sets: list[tuple[str, ...]] = field(default_factory=list)
     own_columns: Mapping[str, list[str | None]] = field(default_factory=dict)
     taken_from: Mapping[str, str] = field(default_factory=dict)
+    prompts: Mapping[str, list[str]] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         """Return shape, number of classes and views, without the values."""

@@ -76,7 +76,9 @@ def load_features(
         widths=[column.shape[-1] for column in columns],
         pools=[column.pool if len(column.view.spec.shape) == 2 else "" for column in columns],
     )
-    return replace(described, mask=sequence_mask(complete, columns))
+    settings = {column.view.name: column.view.spec.settings for column in columns}
+    prompts = {name: list(some["prompts"]) for name, some in settings.items() if "prompts" in some}
+    return replace(described, mask=sequence_mask(complete, columns), prompts=prompts)
 
 
 def describe_clips(

@@ -177,8 +177,8 @@ def predict_command(
         typer.Option(
             metavar="FILE",
             parser=local_path,
-            help="Text file with one prompt a line, for clip-text of VIDEOS. [default: made from "
-            "the run's classes]",
+            help="Text file with one prompt a line, for clip-text of VIDEOS. [default: those of "
+            "the run's store]",
         ),
     ] = None,
     as_json: JsonOption = False,

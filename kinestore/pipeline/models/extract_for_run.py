@@ -1,6 +1,6 @@
 """Extraction of videos with the very features that a run was trained on."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +11,9 @@ from kinestore.pipeline.extract import ExtractionConfig, ExtractionResult, extra
 from kinestore.pipeline.extraction.extractor_settings import view_name
 from kinestore.pipeline.extraction.outputs import embedding_outputs, label_prompt, read_prompts
 from kinestore.pipeline.extraction.scratch_folder import scratch_folder
+from kinestore.pipeline.models.saved_run import are_names
 from kinestore.pipeline.models.trained_model import load_model
+from kinestore.pipeline.runs.reader import read_config, unusable
 from kinestore.pipeline.video.clip_format import parse_frames_name
 from kinestore.progress import Progress
 from kinestore.store import Store, UsageError
@@ -32,7 +34,7 @@ def extracted_for(
         run: A finished run.
         videos: A folder, a manifest or a video, as in `find_videos`.
         config: Settings of the extraction, such as the weights; without prompts `clip-text` has
-            those that are made from the run's classes, as from the labels of its store.
+            those of the run, or of an earlier version's run those made from its classes.
         extractors: Extractors of the run with the settings that its store was extracted with, such
             as "cnn-densenet201:sampling=uniform"; those that are not named take the defaults.
         progress: Called as by `extract`.
@@ -47,7 +49,7 @@ def extracted_for(
         raise UsageError(
             f"extractor {extractors[0]!r}: {model.head} of {model.path} takes frames; leave it out"
         )
-    prompts = _prompts(model.classes, config)
+    prompts = _prompts(run, model.classes, config)
     names = [] if frames else _choose_extractors(model.inputs, extractors, config, prompts)
     with scratch_folder("predict") as folder:
         listed = folder / "prompts.txt"
@@ -63,10 +65,22 @@ def extracted_for(
         yield Store(folder / "store"), found
 
 
-def _prompts(classes: Sequence[str], config: ExtractionConfig) -> tuple[str, ...]:
+def _prompts(run: str | Path, classes: Sequence[str], config: ExtractionConfig) -> tuple[str, ...]:
     if config.prompts is not None:
         return read_prompts(config.prompts, ())
-    return tuple(label_prompt(name) for name in sorted(classes))
+    entry = read_config(run).get("input")
+    by_view = entry.get("prompts") if isinstance(entry, Mapping) else None
+    if by_view is None:
+        return tuple(label_prompt(name) for name in sorted(classes))
+    if not isinstance(by_view, dict) or not all(map(are_names, by_view.values())):
+        raise unusable(run, f"config.json: prompts={str(by_view)[:200]}")
+    lists = {tuple(prompts) for prompts in by_view.values()}
+    if len(lists) != 1:
+        raise UsageError(
+            f"{run}: its views {', '.join(by_view)} have other prompts each; extract the videos "
+            "into a store, once with the prompts of each, and predict on that"
+        )
+    return lists.pop()
 
 
 def _frames_format(name: str) -> str:

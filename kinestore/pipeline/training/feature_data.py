@@ -72,6 +72,7 @@ class FeatureData:
                 "features": self.rows.feature_names,
                 "widths": self.rows.widths,
                 "num_frames": shape[1] if len(shape) == 3 else None,
+                **({"prompts": dict(prompts)} if (prompts := self.rows.prompts) else {}),
             },
         }
 
