@@ -1,5 +1,6 @@
 """Contents of messages: one JSON object, and tensors as their plain bytes; nothing is pickled."""
 
+import functools
 import json
 import math
 from collections.abc import Mapping
@@ -37,17 +38,22 @@ class InvalidMessage(KinestoreError):
     """A message is not what was agreed on."""
 
 
-def write_content(body: Mapping[str, object], **groups: Arrays) -> RecordDict:
+def write_content(body: Mapping[str, object], **groups: Arrays | ArrayRecord) -> RecordDict:
     """Return the content of a message.
 
     Args:
         body: JSON values.
-        groups: Tensors by name, in groups.
+        groups: Tensors by name, in groups; a record that `to_record` made serves many messages.
     """
     records: dict[str, Any] = {_BODY: ConfigRecord({_TEXT: json.dumps(body)})}
     for group, arrays in groups.items():
-        records[group] = ArrayRecord({name: _to_array(array) for name, array in arrays.items()})
+        records[group] = arrays if isinstance(arrays, ArrayRecord) else to_record(arrays)
     return RecordDict(records)
+
+
+def to_record(arrays: Arrays) -> ArrayRecord:
+    """Return tensors as Flower carries them."""
+    return ArrayRecord({name: _to_array(array) for name, array in arrays.items()})
 
 
 def read_body(content: RecordDict, kind: type[_T]) -> _T:
@@ -58,7 +64,8 @@ def read_body(content: RecordDict, kind: type[_T]) -> _T:
     """
     values = read_values(content)
     try:
-        return TypeAdapter(kind).validate_python(values)
+        found: _T = _reader(kind).validate_python(values)  # type: ignore[arg-type]
+        return found
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
@@ -88,6 +95,11 @@ def read_arrays(content: RecordDict, group: str) -> dict[str, Tensor]:
     if group not in content.array_records:
         return {}
     return {name: _to_tensor(name, each) for name, each in content.array_records[group].items()}
+
+
+@functools.cache
+def _reader(kind: type) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
 
 
 def _to_array(tensor: Tensor) -> Array:

@@ -35,6 +35,7 @@ from kinestore.federated.flower_app.messages import (
 from kinestore.federated.flower_app.records import (
     InvalidMessage,
     read_values,
+    to_record,
     write_content,
 )
 from kinestore.federated.round_record import RoundRecord
@@ -90,7 +91,7 @@ class RemoteClients:
 
     def train(self, run: RunState, configs: Sequence[LocalConfig]) -> Answers:
         """Have the clients train; those that fail or are late are named and left out."""
-        results, absent = [], []
+        results, absent, sent = [], [], to_record(run.server.arrays)
         best = 0 if run.best is None else run.best.number
 
         def request(config: LocalConfig) -> Request:
@@ -105,7 +106,7 @@ class RemoteClients:
                         setup=setup,
                     )
                 ),
-                arrays=run.server.arrays,
+                arrays=sent,
                 **self._setup_arrays(config.client, setup),
             )
 
@@ -121,7 +122,8 @@ class RemoteClients:
 
     def score(self, run: RunState, others: Mapping[str, Arrays]) -> RoundScores:
         """Have each client score the new model on its own samples."""
-        number = len(run.records) + 1
+        number, sent = len(run.records) + 1, to_record(run.server.arrays)
+        further = {f"other {name}": to_record(arrays) for name, arrays in others.items()}
 
         def request(client: int) -> Request:
             state = run.used.get(client, 0)
@@ -134,8 +136,8 @@ class RemoteClients:
                         setup=setup,
                     )
                 ),
-                arrays=run.server.arrays,
-                **{f"other {name}": arrays for name, arrays in others.items()},
+                arrays=sent,
+                **further,
                 **self._setup_arrays(client, setup),
             )
 
@@ -167,12 +169,13 @@ class RemoteClients:
             arrays: The server's tensors after the kept round.
             records: Up to the kept round.
         """
+        sent = to_record(arrays)
 
         def request(client: int) -> Request:
             state = last_used(records, client)
             return lambda setup: write_content(
                 asdict(FinishRequest(federation=self._federation, state_round=state, setup=setup)),
-                arrays=arrays,
+                arrays=sent,
                 **self._setup_arrays(client, setup),
             )
 
@@ -198,6 +201,8 @@ class RemoteClients:
 
     def _ask(self, kind: str, requests: Mapping[int, Request]) -> dict[int, RecordDict | Absence]:
         """Ask clients, with the setup where they may not know it; once more where they say so."""
+        if not requests:
+            return {}
         contents = {
             client: build(None if client in self._prepared else self._members[client].setup)
             for client, build in requests.items()

@@ -24,6 +24,8 @@ from flwr.supernode.runtime.run_clientapp import pull_task_input, push_message, 
 
 ACQUIRE = "/flwr.proto.Runtime/AcquireTask"
 _POLL_SECONDS = 0.05
+LOST_SECONDS = 15.0
+"""Time without an answer after which a process of Flower is gone; it would be asked forever."""
 
 
 class TaskQueue:
@@ -85,6 +87,8 @@ def answer_task(queue: TaskQueue, token: str, app: Callable[[Message, Context], 
     Raises:
         httpx.HTTPError: If the supernode is gone.
     """
+    patient = make_simple_http_retry_invoker()
+    patient.max_time = LOST_SECONDS
     client = RuntimeHttpClient.from_server_address(
         queue.address,
         queue.authority is None,
@@ -93,7 +97,7 @@ def answer_task(queue: TaskQueue, token: str, app: Callable[[Message, Context], 
             RuntimeVersionHttpInterceptor(component_name="flwr-clientapp"),
             RuntimeTokenHttpInterceptor(token),
         ],
-        retry_invoker=make_simple_http_retry_invoker(),
+        retry_invoker=patient,
     )
     try:
         with heartbeat(client):

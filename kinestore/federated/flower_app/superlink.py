@@ -30,7 +30,7 @@ from kinestore.federated.flower_app.flower_process import (
     CONTROL_SECRET,
     WIRE_PATH,
 )
-from kinestore.federated.flower_app.runtime import TaskQueue, heartbeat
+from kinestore.federated.flower_app.runtime import LOST_SECONDS, TaskQueue, heartbeat
 from kinestore.store import KinestoreError
 
 _START_SECONDS = 60.0
@@ -149,6 +149,7 @@ class SuperLink:
         if token is None or not answer.run_id:
             raise KinestoreError("Flower's superlink started no run; its log says why")
         grid = HttpGrid(self._address, self._authority is None, self._authority, token=token)
+        grid._retry_invoker.max_time = LOST_SECONDS
         status = SubStatus.FAILED
         try:
             with heartbeat(grid._runtime_client):

@@ -5,11 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kinestore.pipeline.json_text import json_text
-from kinestore.pipeline.runs.reader import is_run, read_object
+from kinestore.pipeline.runs.reader import is_run
 from kinestore.pipeline.training.flower.agreement import Agreement
 from kinestore.pipeline.training.flower.job import FederationJob
 from kinestore.store import UsageError
 from kinestore.store.io.addresses import local_path
+from kinestore.store.io.local_storage import LocalStorage
+from kinestore.store.io.validated_read import read_json
 
 AskedConfig = dict[str, object]
 """Entries of config.json."""
@@ -42,7 +44,7 @@ def asked_of(job: FederationJob, names: Sequence[str], earlier: str | Path | Non
         "seed": job.seed,
     }
     if earlier is not None and is_run(local_path(earlier)):
-        before = read_object(earlier, "config.json")
+        before = read_json(LocalStorage(local_path(earlier)), "config.json")
         asked |= {name: before[name] for name in ("features", "input") if name in before}
     return asked
 

@@ -20,7 +20,7 @@ from kinestore.pipeline.training.flower.site import FeatureSite, FinalModel
 from kinestore.pipeline.training.run_figures import predictions_of
 from kinestore.store import Features, KinestoreError, UsageError
 
-LOST_SECONDS = 300.0
+_PATIENCE_SECONDS = 300.0
 """Seconds without a connection after which a client gives up."""
 
 
@@ -31,7 +31,7 @@ def join_federation(
     folder: Path,
     keys: Path | None,
     name: str | None = None,
-    patience: float = LOST_SECONDS,
+    patience: float = _PATIENCE_SECONDS,
     say: Callable[[str], None],
 ) -> RunSummary | None:
     """Take part in a federation until the server ends it.

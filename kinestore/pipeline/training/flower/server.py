@@ -14,6 +14,7 @@ from kinestore.federated.best_round import RoundChoice
 from kinestore.federated.flower_app.certificates import ServerCertificates, registered_keys
 from kinestore.federated.flower_app.exchange import ClientExchange, Roster
 from kinestore.federated.flower_app.remote_clients import RemoteClients
+from kinestore.federated.flower_app.runtime import CONNECTION_ERRORS
 from kinestore.federated.flower_app.superlink import SuperLink
 from kinestore.federated.model_parts import initial_server_state, private_arrays
 from kinestore.federated.privacy import check_accountant
@@ -144,6 +145,11 @@ def serve_federation(
             server = _Server(exchange, job, config, asked, folder, say, link.wire_bytes)
             try:
                 outcome.summary = server.run(progress, started)
+            except CONNECTION_ERRORS as error:
+                outcome.error = KinestoreError(
+                    f"Flower's superlink did not answer ({type(error).__name__}); its log is "
+                    f"{folder / 'superlink.log'}; give --resume to continue"
+                )
             except Exception as error:
                 outcome.error = error  # Flower would print its trace and hide its sentence
 
