@@ -83,7 +83,7 @@ def simulate(folder: Path, *, num_clients: int, rounds: int, epochs: int, num_cp
     client_app, server_app = ClientApp(), ServerApp()
     ended: list[float] = []
 
-    @client_app.train()  # type: ignore[untyped-decorator]
+    @client_app.train()
     def train(message: Any, context: Any) -> Any:
         trainer, parts = worker(folder, num_cpus)
         client = int(context.node_config["partition-id"])
@@ -96,10 +96,12 @@ def simulate(folder: Path, *, num_clients: int, rounds: int, epochs: int, num_cp
         content = RecordDict({"arrays": arrays, "metrics": metrics})
         return Message(content=content, reply_to=message)
 
-    @server_app.main()  # type: ignore[untyped-decorator]
+    @server_app.main()
     def serve(grid: Any, context: Any) -> None:
-        all_clients = {"min_train_nodes": num_clients, "min_available_nodes": num_clients}
-        result = FedAvg(fraction_evaluate=0.0, **all_clients).start(
+        strategy = FedAvg(
+            fraction_evaluate=0.0, min_train_nodes=num_clients, min_available_nodes=num_clients
+        )
+        result = strategy.start(
             grid,
             ArrayRecord(torch.load(folder / "start.pt")),
             num_rounds=rounds,
@@ -107,8 +109,10 @@ def simulate(folder: Path, *, num_clients: int, rounds: int, epochs: int, num_cp
         )
         torch.save(result.arrays.to_torch_state_dict(), folder / "state.pt")
 
-    resources = {"num_cpus": num_cpus, "num_gpus": 0.0}
-    config = {"client_resources": resources, "init_args": {"num_cpus": os.cpu_count() or 1}}
+    config: Any = {
+        "client_resources": {"num_cpus": num_cpus, "num_gpus": 0.0},
+        "init_args": {"num_cpus": os.cpu_count() or 1},
+    }
     run_simulation(server_app, client_app, num_supernodes=num_clients, backend_config=config)
     after_first = ended[1:]  # the model is also evaluated before the first round
     (folder / "seconds.json").write_text(json.dumps(np.diff(after_first).tolist()))
