@@ -88,7 +88,10 @@ def _divisions(files: Sequence[SplitFile]) -> Divisions:
         for clip in file.clips:
             key, name = (clip.folder or "", clip.names[0]), clip.names[0]
             other, listed = divisions[file.number].setdefault(key, (file.address, clip))
-            if (listed.split, listed.label) != (clip.split, clip.label):
+            if listed.label is None:  # a list without classes gives way to its answers
+                divisions[file.number][key] = (file.address, clip)
+            other_class = None not in (listed.label, clip.label) and listed.label != clip.label
+            if listed.split != clip.split or other_class:
                 raise UsageError(
                     f"splits {file.address}: has {name} as {_told(clip)}, and {other} as "
                     f"{_told(listed)}; leave one out"

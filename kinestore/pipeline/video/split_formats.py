@@ -21,7 +21,7 @@ MAX_SPLIT_FILE_BYTES = 256 << 20
 
 _FORMATS = (
     "UCF101's trainlist01.txt, testlist01.txt and classInd.txt, HMDB51's CLASS_test_split1.txt, "
-    "Kinetics' csv or json, and Something-Something's json"
+    "Kinetics' csv or json, and Something-Something's json or csv (id;label)"
 )
 
 
@@ -94,6 +94,8 @@ def _read(address: str, name: str, text: str) -> SplitFile:
         clips, classes = _from_json(address, name, json.loads(text))
     elif "youtube_id" in header and "split" in header:
         clips = list(_kinetics(address, text.lstrip()))
+    elif lines and all(re.fullmatch(r"(video_)?id;label|[0-9]+(;.*)?", one) for one in lines):
+        clips = list(_answers(address, name, lines))
     elif lines and all(re.fullmatch(r"[0-9]+\s+\S+", line) for line in lines):
         classes = dict(line.split(None, 1) for line in lines)
     elif lines and all(re.fullmatch(r"\S+/\S+\.\w+(\s+[0-9]+)?", line) for line in lines):
@@ -183,8 +185,21 @@ def _something(address: str, name: str, rows: list[Mapping[str, Any]]) -> Iterat
     split = _split_of_name(address, name)
     for row in rows:
         template = row.get("template") or row.get("label")
-        plain = re.sub(r"[\[\]]", "", template) if isinstance(template, str) else ""
-        yield ListedClip(names=(str(row["id"]),), split=split, label=tidy(plain) or None)
+        yield ListedClip(names=(str(row["id"]),), split=split, label=_plain(template))
+
+
+def _answers(address: str, name: str, lines: list[str]) -> Iterator[ListedClip]:
+    """Read `id;label`, as of test-answers.csv, or the identities alone."""
+    split = _split_of_name(address, name)
+    for cells in csv.reader(lines, delimiter=";", strict=True):
+        if cells[0].isdecimal():  # else the header
+            yield ListedClip(names=(cells[0],), split=split, label=_plain(";".join(cells[1:])))
+
+
+def _plain(template: object) -> str | None:
+    """Return the class of a template such as "Holding [something]"; None for none."""
+    plain = re.sub(r"[\[\]]", "", template) if isinstance(template, str) else ""
+    return tidy(plain) or None
 
 
 def _kinetics_json(address: str, identity: str, row: Mapping[str, Any]) -> ListedClip:

@@ -125,9 +125,64 @@ def test_something_something(tmp_path: Path) -> None:
     assert marks(mark_splits(found, files)) == wanted
 
 
+LABEL = "Putting something that can't roll, so it slides down"
+
+
+@pytest.mark.parametrize("answers_first", [True, False])
+def test_answers_label_the_test_clips_of_something_something(
+    answers_first: bool, tmp_path: Path
+) -> None:
+    found = videos(tmp_path, "1.webm", "2.webm", "3.webm")
+    train = {"id": "1", "template": LABEL.replace("something", "[something]")}
+    files = [
+        write(tmp_path, "test-answers.csv", f"2;{LABEL}\r\n3;Holding something\r\n"),
+        write(tmp_path, "test.json", [{"id": "2"}, {"id": "3"}]),
+        write(tmp_path, "train.json", [train]),
+        write(tmp_path, "labels.json", {LABEL: "0", "Holding something": "1"}),
+    ]
+    marked = mark_splits(found, files if answers_first else files[::-1])
+    wanted = {"1": ("train", LABEL), "2": ("test", LABEL), "3": ("test", "Holding something")}
+    assert marks(marked) == wanted
+    assert marks(mark_splits(found, files[:1]))["2"] == ("test", LABEL)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "wanted"),
+    [
+        (
+            "something-something-v1-train.csv",
+            "7;Holding something\n",
+            ("train", "Holding something"),
+        ),
+        ("something-something-v1-test.csv", "7\n", ("test", None)),
+        ("validation.csv", "id;label\n7;Holding [something]\n", ("val", "Holding something")),
+        ("test-answers.csv", '7;"Moving a; then b"\n', ("test", "Moving a; then b")),
+        ("test-answers.csv", "video_id;label\n7;Moving a; then b\n", ("test", "Moving a; then b")),
+        ("test-answers.csv", "7;\n", ("test", None)),
+    ],
+)
+def test_lists_of_identities_and_labels(
+    name: str, text: str, wanted: tuple[str, str | None], tmp_path: Path
+) -> None:
+    found = videos(tmp_path, "7.webm")
+    assert marks(mark_splits(found, [write(tmp_path, name, text)])) == {"7": wanted}
+
+
 @pytest.mark.parametrize(
     ("files", "message"),
     [
+        ({"answers.csv": "1;Holding"}, "its name must say train, validation or test"),
+        (
+            {"test-answers.csv": "1;Holding\n1;Moving"},
+            "has 1 as test of class 'Moving', and .*Hold",
+        ),
+        (
+            {"test-answers.csv": "1;Holding", "train.json": '[{"id": 1}]'},
+            "has 1 as train, and .*test",
+        ),
+        ({"test-answers.csv": "1;Holding", "labels.json": '{"Sit": "0"}'}, "'Holding' is none of"),
+        ({"test-answers.csv": '1;"Holding'}, "test-answers.csv: cannot be read"),
+        ({"test-answers.csv": "1,Holding"}, "is none of the known formats: .*csv .id;label."),
         ({"trainlist1.txt": "R/a.avi 1", "testlist1.txt": "R/a.avi"}, "has a as test of class 'R'"),
         ({"R_test_split1.txt": "a.avi 1\na.avi 2"}, "has a as test of class 'R', and .* as train"),
         ({"list1.txt": "R/a.avi"}, "its name must say train, validation or test"),
