@@ -78,3 +78,15 @@ def test_a_damaged_run_or_store_is_not_called_none(tmp_path: Path) -> None:
         Store(tmp_path)
     with pytest.raises(StoreError, match=r"config.json: is a file; name the folder of a store"):
         Store(tmp_path / "config.json")
+
+
+def test_a_run_that_another_command_writes_is_refused_until_it_ends(tmp_path: Path) -> None:
+    out, config = tmp_path / "run", {"job": "train"}
+    with (
+        writer.open_run(out, config, columns=("epoch",)),
+        pytest.raises(UsageError, match="another command is writing that run; wait for it"),
+    ):
+        writer.open_run(out, config, columns=("epoch",), resume=True)
+    with writer.open_run(out, config, columns=("epoch",)) as run:
+        run.add({"epoch": 1})
+    assert (out / "metrics.csv").read_text().splitlines() == ["epoch", "1"]

@@ -12,7 +12,9 @@ run that is not finished has checkpoint-FOLD.safetensors; the last of them stays
 state-FOLD.safetensors, from which a run with more epochs or rounds goes on.
 """
 
+import contextlib
 import csv
+import fcntl
 import platform
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -67,6 +69,8 @@ class _Table:
     def __init__(self, path: Path, columns: Sequence[str]) -> None:
         self._path = path
         self._file = path.open("w", newline="", encoding="utf-8")
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # until it is closed
         self._rows = csv.DictWriter(self._file, columns)
         self.add([{column: column for column in columns}])
 
@@ -192,6 +196,7 @@ def open_run(
     if path.is_dir() and not _is_empty(path) and not is_run(path):
         raise UsageError(f"out={path}: holds something that is no run; name a new or empty folder")
     path.mkdir(parents=True, exist_ok=True)
+    _refuse_if_written(path)
     if resume and is_run(path):
         if goes_on(path, config):
             (path / "summary.json").unlink(missing_ok=True)  # no longer of what config.json says
@@ -229,6 +234,19 @@ def _version(package: str) -> str:
         return version(package)
     except PackageNotFoundError:  # a checkout that is not installed
         return "not installed"
+
+
+def _refuse_if_written(run: Path) -> None:
+    """Refuse a run whose metrics another command has open: its files would be of two runs."""
+    try:
+        with (run / _METRICS).open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise UsageError(
+            f"out={run}: another command is writing that run; wait for it, or name another folder"
+        ) from None
+    except OSError:  # no metrics yet, or a file system without locks
+        return
 
 
 def _is_empty(folder: Path) -> bool:
