@@ -76,7 +76,8 @@ class RoundRunner:
         valid, invalid = validate_updates(updates, reference=before.arrays)
         rejected = sorted([*answers.absent, *invalid], key=lambda one: one.client)
         if rejected and len(valid) < min(self._clients.quorum, len(chosen)):
-            raise too_few_updates(number, rejected, num_used=len(valid))
+            absent = len(answers.absent)
+            raise too_few_updates(number, rejected, num_used=len(valid), num_absent=absent)
         run.server = self._algorithm.apply(before, valid)
         used = {update.client for update in valid}
         run.used |= dict.fromkeys(used, number)

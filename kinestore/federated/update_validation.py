@@ -47,7 +47,7 @@ def validate_updates(
 
 
 def too_few_updates(
-    number: int, rejected: Sequence[RejectedUpdate], *, num_used: int
+    number: int, rejected: Sequence[RejectedUpdate], *, num_used: int, num_absent: int = 0
 ) -> KinestoreError:
     """Return the error for a round in which fewer updates can be used than it needs.
 
@@ -55,6 +55,7 @@ def too_few_updates(
         number: Number of the round, 1 for the first.
         rejected: One or more.
         num_used: Updates that could be used.
+        num_absent: Clients among the rejected that sent none.
     """
     named = "; ".join(f"client {one.client}: {one.reason}" for one in rejected[:_MOST_NAMED])
     more = len(rejected) - _MOST_NAMED
@@ -64,9 +65,11 @@ def too_few_updates(
             f"round {number}: only {num_used} of {num_used + len(rejected)} updates can be used, "
             f"fewer than the quorum ({named}); mend these clients and resume, or lower quorum"
         )
+    remedy = "use a lower learning rate, or look for clips with extreme features"
+    if num_absent:
+        remedy = "see that these clients run, or give them more time, and resume"
     return KinestoreError(
-        f"round {number}: none of {len(rejected)} updates can be used ({named}); use a lower "
-        "learning rate, or look for clips with extreme features"
+        f"round {number}: none of {len(rejected)} updates can be used ({named}); {remedy}"
     )
 
 

@@ -9,6 +9,7 @@ keys/NAME/NAME.key keys/NAME/ca.pem                 for the machine of the clien
 
 import datetime
 import ipaddress
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -275,9 +276,12 @@ def _read_public_key(path: Path) -> bytes:
 
 
 def _write(path: Path, content: bytes, *, secret: bool = False) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700 if secret else 0o777)
-    with written_whole(path) as unfinished:
-        if secret:
-            unfinished.touch(mode=0o600)
-        unfinished.write_bytes(content)
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if not secret:
+        with written_whole(path) as unfinished:
+            unfinished.write_bytes(content)
+        return path
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(content)
     return path

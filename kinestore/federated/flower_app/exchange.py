@@ -129,7 +129,7 @@ def _content_of(reply: Message) -> RecordDict | Absence:
     try:
         values = read_values(reply.content)
     except InvalidMessage as error:
-        return Absence(reason=f"sent {error}")
+        return Absence(reason=str(error))
     if REFUSED in values:
         return Absence(reason=f"refused: {_plain(values[REFUSED])}")
     if FAILED in values:

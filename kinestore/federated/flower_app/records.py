@@ -69,7 +69,9 @@ def read_body(content: RecordDict, kind: type[_T]) -> _T:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
-        raise InvalidMessage(f"a message that cannot be read ({where}: {first['msg']})") from None
+        raise InvalidMessage(
+            f"sent a message that cannot be read ({where}: {first['msg']})"
+        ) from None
 
 
 def read_values(content: RecordDict) -> dict[str, object]:
@@ -82,7 +84,7 @@ def read_values(content: RecordDict) -> dict[str, object]:
         if not isinstance(values, dict):
             raise ValueError
     except (KeyError, ValueError, RecursionError):
-        raise InvalidMessage("a message without a readable body") from None
+        raise InvalidMessage("sent a message without a readable body") from None
     return values
 
 

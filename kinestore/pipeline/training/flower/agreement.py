@@ -168,7 +168,7 @@ class Agreeing:
             try:
                 found[client] = read_body(answer, Description)
             except InvalidMessage as error:
-                self._refuse(client, f"sent {error}")
+                self._refuse(client, str(error))
         self._check_any(found)
         return found
 
