@@ -150,6 +150,8 @@ def run_table(summary: Mapping[str, Any], out: "Path") -> RenderableType:
     rows += _best_and_last_rows(summary.get("best_and_last"))
     if unused := summary.get("num_unused"):
         rows.append(("training clips that no client has", str(unused)))
+    if untested := summary.get("num_untested"):
+        rows.append(("test clips of no client, not tested", str(untested)))
     for name, kind in {
         "untrained_classes": "classes that were never trained",
         "left_out_clients": "clients with too few clips, left out",

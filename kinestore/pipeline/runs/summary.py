@@ -36,6 +36,8 @@ class FederatedFigures:
             chosen after the fact; None without any.
         client_num_classes: Number of classes that each client has a training clip of.
         num_unused: Training clips that the partition gives to no client.
+        num_untested: Test clips that belong to no client, and so have no model where a part of it
+            is private.
         parameters_up: Elements of parameters sent to the server.
         parameters_down: Elements of parameters sent to clients.
         bytes_up: Bytes sent to the server.
@@ -67,6 +69,7 @@ class FederatedFigures:
     client_best_top1: list[float | None] | None = None
     client_num_classes: list[int] | None = None
     num_unused: int | None = None
+    num_untested: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

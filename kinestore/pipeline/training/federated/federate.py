@@ -134,8 +134,7 @@ def federate(
         if crossed:
             everything = np.arange(len(rows.labels))
             folds = [*folds, Fold(name=ALL_ROWS, train=everything, test=everything[:0])]
-        partitions = [trainer.partition(fold) for fold in folds]
-        trainer.check(partitions)
+        partitions = trainer.checked([trainer.partition(fold) for fold in folds])
         asked = {
             "job": "federate",
             "head": head,

@@ -102,6 +102,7 @@ def federated_figures(
             len(np.unique(trainer.data.rows.labels[part])) for part in last.partition.parts
         ],
         num_unused=last.partition.num_unused,
+        num_untested=sum(result.partition.num_untested for result in scored),
         parameters_up=run["parameters_up"],
         parameters_down=run["parameters_down"],
         bytes_up=run["bytes_up"] + moments["bytes_up"],

@@ -1,7 +1,7 @@
 """Federated training on one fold: the clients' clips, the rounds, and the test clips' logits."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -19,51 +19,18 @@ from kinestore.federated.simulation import CheckpointConfig, History, simulate_c
 from kinestore.federated.standardization import LEAST_MEASURED
 from kinestore.heads import Standardizer, TrainingConfig
 from kinestore.heads.training.processes import Processes
+from kinestore.pipeline.notes import tell
 from kinestore.pipeline.training.config import FederationConfig
 from kinestore.pipeline.training.data import PreparedData, TrainingData
 from kinestore.pipeline.training.federated.client_partition import (
     partition_clips,
     partition_test_clips,
 )
+from kinestore.pipeline.training.federated.fold_partition import FoldPartition, notes_on_untested
 from kinestore.pipeline.training.fold import Fold
 from kinestore.pipeline.training.fold_trainer import balanced_weights
 from kinestore.pipeline.training.model_spec import read_strategy
 from kinestore.store import UsageError
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class FoldPartition:
-    """The clips of one fold, by client.
-
-    Attributes:
-        fold: The fold.
-        parts: Training clips of each client, as numbers into all rows.
-        test_parts: Test clips of each client, as numbers into the fold's.
-        validation_parts: Validation clips of each client, as numbers into the fold's.
-        left_out: Number of training clips of each client that has too few to take part; its part is
-            empty.
-        num_unused: Number of training clips that the partition gives to no client.
-    """
-
-    fold: Fold
-    parts: list[NDArray[np.int64]]
-    test_parts: list[NDArray[np.int64]]
-    validation_parts: list[NDArray[np.int64]]
-    left_out: dict[int, int]
-    num_unused: int
-
-    @property
-    def trained_fold(self) -> Fold:
-        """The fold with the training clips of the clients alone."""
-        return replace(self.fold, train=np.concatenate(self.parts))
-
-    @property
-    def owners(self) -> NDArray[np.int64]:
-        """The client of each of the fold's test clips, int64; -1 where it has none."""
-        owners = np.full(len(self.fold.test), -1)
-        for client, part in enumerate(self.test_parts):
-            owners[part] = client
-        return owners
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -155,8 +122,12 @@ class FederatedTrainer:
             num_unused=num_unused,
         )
 
-    def check(self, partitions: Sequence[FoldPartition]) -> None:
-        """Refuse what cannot be run, before anything is written."""
+    def checked(self, partitions: Sequence[FoldPartition]) -> list[FoldPartition]:
+        """Return the clips of each fold that take part; refuse what cannot be run.
+
+        Where a part of the model is private, a test clip that belongs to no client has no model,
+        and is left out.
+        """
         model, federation = self.data.new_model(), self.federation
         self.data.check(model)
         fewest = min(federation.num_clients - len(each.left_out) for each in partitions)
@@ -169,15 +140,15 @@ class FederatedTrainer:
                 f"class_weights={self._training.class_weights!r}: come from the clients' counts, "
                 "which would be sent without noise; leave it out, or set noise=0"
             )
-        shares_all = len(state.arrays) == len(trained_arrays(model, self._training.freeze))
-        if not shares_all and any(
-            sum(map(len, each.test_parts)) < len(each.fold.test) for each in partitions
-        ):
+        if len(state.arrays) == len(trained_arrays(model, self._training.freeze)):
+            return list(partitions)
+        if any(len(each.fold.test) and not sum(map(len, each.test_parts)) for each in partitions):
             raise UsageError(
-                f"partition={federation.partition!r}: some test clips belong to no client, and "
-                "have no model where a part of the head is private; test others, as with folds"
+                f"partition={federation.partition!r}: no test clip of a fold belongs to a client, "
+                "and none has a model where a part of the head is private; test others, as with "
+                "folds"
             )
-        if not shares_all and any(
+        if any(
             len(each.fold.validation) and not sum(map(len, each.validation_parts))
             for each in partitions
         ):
@@ -185,6 +156,9 @@ class FederatedTrainer:
                 f"partition={federation.partition!r}: no validation clip belongs to a client, and "
                 "a model with private parts is chosen by its clients' own; leave out validation"
             )
+        owned = [each.with_owned_tests() for each in partitions]
+        tell(notes_on_untested(self.data.rows, partitions, owned))
+        return owned
 
     def run(
         self,

@@ -161,9 +161,35 @@ def test_clients_with_a_head_of_their_own_learn_what_a_common_one_cannot(
 
 def test_a_client_without_a_model_for_a_scored_clip_is_refused(tmp_path: Path) -> None:
     asked: dict[str, Any] = {"partition": "group", "clients": 3, "cv": "group", "rounds": 1}
-    with pytest.raises(UsageError, match="some test clips belong to no client"):
+    with pytest.raises(UsageError, match="no test clip of a fold belongs to a client"):
         federate(clips(), out=tmp_path / "run", strategy="personal:private=4", **asked)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("folds", [None, 3])
+def test_clips_of_a_class_that_no_client_has_are_not_tested_by_own_models(
+    folds: int | None, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    # with two clients of one class each, one of the three classes has no client
+    asked: dict[str, Any] = {"partition": "client-dirichlet:0.001", "clients": 2, "rounds": 2}
+    asked |= {"settings": SHORT, "folds": folds}
+    own = federate(clips(), out=tmp_path / "own", strategy="personal:private=4", **asked)
+    lost, num_tests = own["num_untested"], 60 if folds else 12
+    assert 0 < lost < num_tests and own["num_test"] == num_tests - lost
+    (said,) = {one.message for one in caplog.records if "belong to no client" in one.message}
+    assert f"is private to each client: {lost}, of '" in said
+    rows = read_predictions(tmp_path / "own")
+    assert len(rows.clip_ids) == own["num_test"] and None not in rows.clients
+    right = [said == label for said, label in zip(rows.predicted, rows.labels, strict=True)]
+    assert own["top1"] == pytest.approx(np.mean(right))
+    one = federate(clips(), out=tmp_path / "one", **asked)
+    assert (one["num_test"], one["num_untested"]) == (num_tests, 0)
+
+
+def test_an_own_model_is_tested_as_before_where_every_class_has_a_client(tmp_path: Path) -> None:
+    asked: dict[str, Any] = {"partition": "client-dirichlet:1000", "clients": 2, "rounds": 1}
+    own = federate(clips(), out=tmp_path, strategy="personal:private=4", settings=SHORT, **asked)
+    assert (own["num_test"], own["num_untested"]) == (12, 0)
 
 
 def test_folds_score_every_clip_once_and_the_saved_model_has_seen_all(tmp_path: Path) -> None:
