@@ -4,8 +4,10 @@ PYTHON ?= $(firstword $(shell for python in python3 python3.13 python3.12 python
 	&& echo $$python; done))
 BIN := .venv/bin
 INSTALLED := .venv/installed
-# Two tests at a time on two cores: a second thread of each would only wait for the other's.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile
+# A test for each core, from two to four, on one thread: a second thread of each would only wait.
+TESTS_AT_ONCE := $(shell cores=$$(nproc 2>/dev/null || echo 2); \
+	echo $$((cores < 2 ? 2 : cores > 4 ? 4 : cores)))
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(TESTS_AT_ONCE) --dist loadfile
 OTHER_PYTHONS_TESTS := tests/test_dataclasses.py tests/test_house.py tests/store tests/federated tests/heads
 
 .PHONY: demo test other-pythons fuzz kills lint slow docs clean
