@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 federation_app = typer.Typer(
     no_args_is_help=True,
-    help="Train over clients on several machines, with Flower (extra `flower`).",
+    help="Train over clients on several machines, with Flower (the extra flower).",
 )
 
 FolderArgument = Annotated[
@@ -65,7 +65,10 @@ class ServerOptions(Group):
     certificates: Annotated[
         Path | None,
         typer.Option(
-            metavar="FOLDER", parser=local_path, help="Folder of `federation certificates`."
+            metavar="FOLDER",
+            parser=local_path,
+            help="Folder of kinestore federation certificates, such as fed. [default: none, which "
+            "needs --insecure]",
         ),
     ] = None
     insecure: InsecureOption = False
@@ -73,7 +76,7 @@ class ServerOptions(Group):
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 9092
     client: Annotated[
         list[str] | None,
-        typer.Option(help="Name of a client, with --insecure; repeatable."),
+        typer.Option(help="Name of a client, such as north, with --insecure; repeatable."),
     ] = None
     classes: Annotated[
         str | None,
@@ -116,9 +119,9 @@ class RoundOptions(Group):
     """Options of the rounds, as of `federate`."""
 
     head: HeadOption = "mlp"
-    strategy: Annotated[
-        str, typer.Option(help="Aggregation method, as in `kinestore federate`.")
-    ] = "fedavg"
+    strategy: Annotated[str, typer.Option(help="Aggregation method, as in kinestore federate.")] = (
+        "fedavg"
+    )
     rounds: Annotated[int, typer.Option(help="Rounds of communication.")] = 80
     local_epochs: Annotated[
         int | None, typer.Option(help="Epochs of a client in a round. [default: 5]")
@@ -181,11 +184,16 @@ class ConnectionOptions(Group):
         typer.Option(
             metavar="FOLDER",
             parser=local_path,
-            help="This client's folder keys/NAME of `federation certificates`.",
+            help="This client's folder of kinestore federation certificates, such as "
+            "fed/keys/north. "
+            "[default: none, which needs --insecure]",
         ),
     ] = None
     insecure: InsecureOption = False
-    name: Annotated[str | None, typer.Option(help="The client's name, with --insecure.")] = None
+    name: Annotated[
+        str | None,
+        typer.Option(help="The client's name, with --insecure. [default: that of its key]"),
+    ] = None
     patience: Annotated[
         float, typer.Option(help="Seconds without a connection after which to give up.")
     ] = 300.0
@@ -195,7 +203,9 @@ class ConnectionOptions(Group):
 @takes_groups
 def client_command(
     store: StoreArgument,
-    server: Annotated[str, typer.Option(metavar="HOST:PORT", help="The server.")],
+    server: Annotated[
+        str, typer.Option(metavar="HOST:PORT", help="The server, such as fed.example.org:9092.")
+    ],
     folder: Annotated[
         Path,
         typer.Option(
@@ -205,7 +215,7 @@ def client_command(
         ),
     ],
     features: Annotated[
-        str, typer.Option(metavar="A[,B]", help="Stored features, as in `kinestore federate`.")
+        str, typer.Option(metavar="A[,B]", help="Stored features, as in kinestore federate.")
     ],
     *,
     as_json: JsonOption = False,
