@@ -73,7 +73,8 @@ class Features:
     def fingerprint(self) -> str:
         """16 hex digits of these clips, their order, labels, groups and splits; not of features."""
         marks = zip(self.clip_ids, self.labels.tolist(), self.groups, self.splits, strict=True)
-        return fingerprint_of({"classes": self.classes, "clips": list(map(list, marks))})
+        several = {"label_sets": self.label_sets} if any(self.label_sets) else {}
+        return fingerprint_of({"classes": self.classes, "clips": list(map(list, marks)), **several})
 
     def column(self, name: str) -> list[str | None]:
         """Return the value of each row in "label", "group", "split" or a column of the user's own.

@@ -27,7 +27,7 @@ class FeatureSamples:
 
     Attributes:
         features: float32, shape (N, D), or (N, T, D) for a head that takes sequences.
-        labels: int64, shape (N,).
+        labels: int64, shape (N,); or 1 for each label of a row, float32, shape (N, K).
     """
 
     features: Tensor

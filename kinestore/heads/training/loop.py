@@ -37,7 +37,8 @@ class Epoch:
 
     Attributes:
         number: 1 for the first.
-        loss: Mean cross-entropy over the samples, each taken just before its batch's step.
+        loss: Mean cross-entropy over the samples, each taken just before its batch's step; binary
+            cross-entropy where samples have several labels.
         accuracy: Fraction of the samples predicted correctly at that same moment.
         top5: Fraction whose class is among the five highest logits then.
     """
@@ -175,6 +176,8 @@ class Training:
 
     def _losses(self, logits: Tensor, wanted: Tensor) -> Tensor:
         smoothing = self._config.label_smoothing
+        if wanted.is_floating_point():
+            return binary_losses(logits, wanted)
         return nn.functional.cross_entropy(
             logits, wanted, reduction="none", label_smoothing=smoothing
         )
@@ -233,9 +236,16 @@ def _own_passes(step: Sequence[int], processes: Processes, accumulate: int) -> l
     return [own[at : at + size] for at in range(0, len(own), size)]
 
 
+def binary_losses(logits: Tensor, targets: Tensor) -> Tensor:
+    """Return each sample's binary cross-entropy, the mean over the classes: shape (B,)."""
+    return nn.functional.binary_cross_entropy_with_logits(logits, targets, reduction="none").mean(1)
+
+
 def _figures(logits: Tensor, wanted: Tensor, losses: Tensor, config: TrainingConfig) -> Tensor:
     """Return the sum of the losses, without label smoothing, and top-1 and top-5 hits: float64."""
-    if config.label_smoothing:
+    if wanted.is_floating_point():  # the label with the highest logit
+        wanted = logits.masked_fill(wanted == 0, -torch.inf).argmax(1)
+    elif config.label_smoothing:
         losses = nn.functional.cross_entropy(logits, wanted, reduction="none")
     correct = (logits.argmax(1) == wanted).sum()
     best = logits.topk(min(5, logits.shape[1]), dim=1).indices

@@ -21,7 +21,7 @@ class EpochSamples:
     """Samples in the order and the augmented form of one epoch.
 
     Attributes:
-        labels: Class of each, int64, shape (n,).
+        labels: Class of each, int64, shape (n,); or 1 for each of its classes, float32, (n, K).
         inputs: Reads one batch of model inputs, shape (B, ...), for each pass, onto a device.
     """
 

@@ -110,14 +110,17 @@ def evaluate_command(
     from kinestore.pipeline.models import evaluate, load_model
     from kinestore.store import Store
 
-    opened = Store(store)
-    data: ModelInput = opened
+    opened, runs = Store(store), [run, *(average or [])]
+    data: list[ModelInput] = [opened for _ in runs]
     if tested.has_views():
-        data = load_model(run).choose_views(
-            opened, num_clips=tested.test_clips, num_crops=tested.test_crops
-        )
+        data = [
+            load_model(one).choose_views(
+                opened, num_clips=tested.test_clips, num_crops=tested.test_crops
+            )
+            for one in runs
+        ]
     result = evaluate(
-        [run, *(average or [])],
+        runs,
         data,
         client=client,
         columns=columns.given(),
@@ -189,7 +192,7 @@ def predict_command(
     from kinestore.pipeline.models import load_model, predict
     from kinestore.pipeline.models.extract_for_run import extracted_for, extractor_of
     from kinestore.pipeline.models.predict_store import check_table_file
-    from kinestore.store import Store
+    from kinestore.store import Store, UsageError
     from kinestore.store.io.addresses import open_storage
     from kinestore.store.marker import STORE_MARKER
 
@@ -197,6 +200,16 @@ def predict_command(
     with progress() as show:
         opened: AbstractContextManager[tuple[Store, ExtractionResult | None]]
         if open_storage(data).kind(STORE_MARKER) is not None:
+            for option, given in {
+                "-e": extractor,
+                "--weights": weights,
+                "--prompts": prompts,
+            }.items():
+                if given:
+                    raise UsageError(
+                        f"{option}: is for videos, and {data} is a store, whose features are there "
+                        "already; leave it out"
+                    )
             opened = nullcontext((Store(data), None))
         else:
             names = [extractor_of(name) for name in load_model(run).inputs]
@@ -232,6 +245,9 @@ def evaluation_table(result: "Evaluation") -> RenderableType:
         "left out, as in training": str(left_out.num_seen),
         "left out, no label": str(left_out.num_unlabeled),
         "left out, other classes": others,
+        "mean average precision": ""
+        if result.mean_average_precision is None
+        else f"{result.mean_average_precision:.3f}",
         "top-1": f"{result.scores.top1:.3f}",
         f"95 % interval over {result.interval_over}": f"{low:.3f} to {high:.3f}",
         "chance level": f"{1 / len(result.classes):.3f}",

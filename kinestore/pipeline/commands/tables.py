@@ -146,6 +146,8 @@ def run_table(summary: Mapping[str, Any], out: "Path") -> RenderableType:
     if summary["model"] == "all rows":
         clips = f"{summary['num_test']}, each tested by a model that was not trained on it"
     rows = [("clips", clips), ("test set", summary["evaluation"])]
+    if (precision := summary.get("mean_average_precision")) is not None:
+        rows.append(("mean average precision", f"{precision:.3f}"))
     rows += [(name, f"{summary[name]:.3f}") for name in ("top1", "top5", "macro_f1")]
     rows += _best_and_last_rows(summary.get("best_and_last"))
     if unused := summary.get("num_unused"):

@@ -20,18 +20,25 @@ from kinestore.pipeline.models.evaluation import ClassFigures, Evaluation, LeftO
 from kinestore.pipeline.models.intervals import accuracy_interval
 from kinestore.pipeline.models.trained_model import TrainedModel, load_model
 from kinestore.pipeline.models.write_evaluation import check_folder, write_evaluation
+from kinestore.pipeline.notes import tell
 from kinestore.pipeline.runs.predictions import read_predictions
 from kinestore.pipeline.runs.reader import stand_in_columns
 from kinestore.pipeline.runs.training_clips import read_training_clips
 from kinestore.pipeline.training.config import EvaluationConfig
 from kinestore.pipeline.training.folds import refuse_several_labels
+from kinestore.pipeline.training.label_sets import (
+    highest_labels,
+    mean_average_precision,
+    probabilities_of,
+)
+from kinestore.pipeline.training.networks.clip_data import FrameClips
 from kinestore.pipeline.training.split_column import test_marks
 from kinestore.store import Features, Store, UsageError
 
 
 def evaluate(
     runs: str | Path | Sequence[str | Path],
-    data: ModelInput,
+    data: ModelInput | Sequence[ModelInput],
     *,
     client: int | None = None,
     columns: Mapping[str, str] = MappingProxyType({}),
@@ -50,6 +57,7 @@ def evaluate(
         runs: A run folder; of several with the same classes the probabilities are averaged.
         data: A store with the features or clips of frames that the models were trained on; or
             features from `Store.load`, or `kinestore.FrameClips`, which sets the test-time views.
+            A list has one for each run, such as `FrameClips` of 8 and of 16 frames.
         client: Predict every clip by the own model of this client.
         columns: Columns that stand in for "label" and "group"; else those that the first run was
             trained with.
@@ -70,22 +78,31 @@ def evaluate(
     folder = None if out is None else check_folder(out)
     models = [load_model(path, client=client, device=device) for path in paths]
     classes = _common_classes(models)
-    opened = [model.open(data) for model in models]
+    given: list[ModelInput] = list(data) if isinstance(data, Sequence) else [data] * len(paths)
+    if len(given) != len(paths):
+        raise UsageError(f"data: a list of {len(given)} for {len(paths)} runs; give one for each")
+    opened = [model.open(one) for model, one in zip(models, given, strict=True)]
+    name = ", ".join(dict.fromkeys(map(_name, given)))
     rows = _with_columns(opened[0].rows, {**stand_in_columns(paths[0]), **columns}, asked=columns)
     if any(other.rows.clip_ids != rows.clip_ids for other in opened[1:]):
         raise UsageError(
-            f"{_name(data)}: does not have every clip for each of the runs; extract what is missing"
+            f"{name}: does not have every clip for each of the runs; extract what is missing"
         )
     marked = _marked_for_testing(rows, split=split, test_split=test_split)
-    labels, numbers, left_out = _choose_clips(rows, classes, paths, marked)
+    several = models[0].several
+    if not several:
+        refuse_several_labels(rows)
+    targets, numbers, left_out = _choose_clips(rows, classes, paths, marked)
     if not len(numbers):
-        raise UsageError(f"{_name(data)}: has no clip to test: {_reasons(left_out)}")
+        raise UsageError(f"{name}: has no clip to test: {_reasons(left_out)}")
     clients = np.full(len(numbers), -1 if client is None else client)
     if client is None and len(models) == 1 and models[0].clients:
         clients = _owners(models[0], [rows.clip_ids[number] for number in numbers])
     logits = [one.of_owners(numbers, clients) for one in opened]
-    probabilities = torch.stack([some.double().softmax(1) for some in logits]).mean(0)
+    each = [probabilities_of(some, several=several) for some in logits]
+    probabilities = torch.stack(each).mean(0)
     scored = logits[0] if len(models) == 1 else probabilities
+    labels = highest_labels(scored, targets)
     tested = TestedClips(
         clip_ids=[rows.clip_ids[number] for number in numbers],
         uris=[rows.uris[number] for number in numbers],
@@ -99,11 +116,12 @@ def evaluate(
     result = Evaluation(
         path=folder,
         runs=[str(path) for path in paths],
-        data=_name(data),
+        data=name,
         classes=classes,
         num_clips=len(numbers),
         left_out=left_out,
         scores=score(scored, torch.from_numpy(labels), len(classes)),
+        mean_average_precision=mean_average_precision(scored, targets) if several else None,
         interval=accuracy_interval(tested.right, tested.groups if grouped else None),
         interval_over="groups" if grouped else "clips",
         calibration=calibrate(tested.confidence, tested.right),
@@ -147,6 +165,11 @@ def _marked_for_testing(
 def _common_classes(models: Sequence[TrainedModel]) -> list[str]:
     first = models[0]
     for model in models[1:]:
+        if model.several != first.several:
+            raise UsageError(
+                f"{model.path}: one of it and {first.path} alone learned clips with several "
+                "labels; average runs of the same kind"
+            )
         if model.classes != first.classes:
             only = sorted(set(model.classes) ^ set(first.classes))
             raise UsageError(
@@ -159,6 +182,8 @@ def _common_classes(models: Sequence[TrainedModel]) -> list[str]:
 def _name(data: ModelInput) -> str:
     if isinstance(data, Store):
         return data.address
+    if isinstance(data, FrameClips):
+        return f"{data.store.address} ({data.input})"
     return ",".join(data.feature_names) if isinstance(data, Features) else type(data).__name__
 
 
@@ -167,36 +192,48 @@ def _choose_clips(
     classes: Sequence[str],
     runs: Sequence[str | Path],
     marked: NDArray[np.bool_],
-) -> tuple[NDArray[np.int64], NDArray[np.int64], LeftOut]:
-    """Return the classes and the numbers of the clips to test, and what is left out."""
-    refuse_several_labels(rows)
+) -> tuple[NDArray[np.float32], NDArray[np.int64], LeftOut]:
+    """Return the targets and the numbers of the clips to test, and what is left out."""
     seen = set().union(*(read_training_clips(run) for run in runs))
     number_of = {name: number for number, name in enumerate(classes)}
-    names = [None if label < 0 else rows.classes[label] for label in rows.labels.tolist()]
+    names: list[tuple[str, ...]] = [
+        () if label < 0 else (rows.classes[label],) for label in rows.labels.tolist()
+    ]
+    for row, labels in enumerate(rows.label_sets):
+        names[row] = labels or names[row]
     places = np.flatnonzero(marked).tolist()
     unseen = [place for place in places if rows.clip_ids[place] not in seen]
-    known = [place for place in unseen if names[place] in number_of]
-    others = Counter(names[place] for place in unseen if names[place] not in number_of)
-    num_unlabeled = others.pop(None, 0)
-    labels = [number_of[str(names[place])] for place in known]
+    known = [place for place in unseen if not number_of.keys().isdisjoint(names[place])]
+    others = [place for place in unseen if number_of.keys().isdisjoint(names[place])]
+    targets = np.zeros((len(known), len(classes)), np.float32)
+    unknown = Counter[str]()
+    for row, place in enumerate(known):
+        targets[row, [number_of[name] for name in names[place] if name in number_of]] = 1
+        unknown.update(name for name in names[place] if name not in number_of)
+    if unknown:
+        listed = ", ".join(map(repr, sorted(unknown)[:10]))
+        tell([f"labels that the run does not know, of clips tested by their others: {listed}"])
+    other_classes = Counter(name for place in others for name in names[place])
     return (
-        np.array(labels, np.int64),
+        targets,
         np.array(known, np.int64),
         LeftOut(
             num_of_other_splits=len(rows.clip_ids) - len(places),
             num_seen=len(places) - len(unseen),
-            num_unlabeled=num_unlabeled,
-            other_classes={str(name): count for name, count in sorted(others.items(), key=str)},
+            num_unlabeled=sum(not names[place] for place in others),
+            other_classes=dict(sorted(other_classes.items())),
         ),
     )
 
 
 def _reasons(left_out: LeftOut) -> str:
-    others = sum(left_out.other_classes.values())
+    others, names = sum(left_out.other_classes.values()), list(map(repr, left_out.other_classes))
+    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
+    named = f" ({', '.join(names[:10])}{more})" if names else ""
     return (
         f"{left_out.num_of_other_splits} are not marked for testing, {left_out.num_seen} were in "
         f"training, {left_out.num_unlabeled} have no label and "
-        f"{others} are of classes that the run does not know"
+        f"{others} are of classes that the run does not know{named}"
     )
 
 

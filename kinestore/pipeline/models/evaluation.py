@@ -97,6 +97,8 @@ class Evaluation:
         num_clips: N.
         left_out: Clips that were not tested.
         scores: Accuracy and macro figures.
+        mean_average_precision: Mean over the classes of the tested clips, where a run learned clips
+            with several labels; accuracies then count the label with the highest logit.
         interval: 95 % bootstrap interval of top-1.
         interval_over: What was drawn for it: "clips" or "groups".
         calibration: Reliability curve and expected calibration error.
@@ -118,6 +120,7 @@ class Evaluation:
     per_class: list[ClassFigures]
     client_top1: Mapping[int, float]
     clips: TestedClips
+    mean_average_precision: float | None = None
 
     def to_json(self) -> dict[str, object]:
         """Return all figures as JSON values; the clips are left to predictions.parquet."""
@@ -131,6 +134,11 @@ class Evaluation:
             "num_unlabeled": self.left_out.num_unlabeled,
             "other_classes": dict(self.left_out.other_classes),
             **self.scores.fractions(),
+            **(
+                {}
+                if self.mean_average_precision is None
+                else {"mean_average_precision": self.mean_average_precision}
+            ),
             "top1_interval": list(self.interval),
             "interval_over": self.interval_over,
             "chance": 1 / len(self.classes),

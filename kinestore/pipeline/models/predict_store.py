@@ -17,6 +17,7 @@ from kinestore.pipeline.models.trained_model import load_model
 from kinestore.pipeline.replaceable import check_replaceable
 from kinestore.pipeline.runs.training_clips import read_training_clips
 from kinestore.pipeline.spreadsheet import text_cell
+from kinestore.pipeline.training.label_sets import probabilities_of
 from kinestore.store import UsageError
 from kinestore.store.io.addresses import local_path
 from kinestore.store.io.atomic import written_whole
@@ -43,6 +44,7 @@ class PredictedClips:
         classes: K names.
         probabilities: Probability of each class, float64, shape (N, K).
         in_training: Whether the model was trained or chosen on a clip, shape (N,).
+        several: Whether the classes are predicted one by one; the file then has a column `labels`.
     """
 
     path: Path | None
@@ -51,6 +53,7 @@ class PredictedClips:
     classes: list[str]
     probabilities: NDArray[np.float64]
     in_training: NDArray[np.bool_]
+    several: bool = False
 
     @property
     def predicted(self) -> list[str]:
@@ -62,6 +65,12 @@ class PredictedClips:
         """Probability of that class, float32, shape (N,)."""
         highest: NDArray[np.float32] = self.probabilities.max(1).astype(np.float32)
         return highest
+
+    @property
+    def labels(self) -> list[list[str]]:
+        """The classes of each clip with a probability of at least 0.5, length N."""
+        likely = self.probabilities >= 0.5
+        return [[self.classes[place] for place in np.flatnonzero(row)] for row in likely]
 
     def to_json(self) -> dict[str, object]:
         """Return the file, the number of clips and how many of them were in training."""
@@ -104,7 +113,10 @@ def predict(
         clip_ids=rows.clip_ids,
         uris=rows.uris,
         classes=model.classes,
-        probabilities=opened.logits(client, numbers).double().softmax(1).numpy(),
+        probabilities=probabilities_of(
+            opened.logits(client, numbers), several=model.several
+        ).numpy(),
+        several=model.several,
         in_training=np.array([clip in seen for clip in rows.clip_ids], bool),
     )
     if path is not None:
@@ -136,6 +148,8 @@ def _write(path: Path, found: PredictedClips) -> None:
         found.in_training,
     ]
     table = pa.table(columns, schema=_TABLE)
+    if found.several:
+        table = table.append_column("labels", pa.array(map("|".join, found.labels), pa.string()))
     with written_whole(path) as unfinished:
         if path.suffix == ".parquet":
             pq.write_table(table, unfinished)

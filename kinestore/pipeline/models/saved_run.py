@@ -40,6 +40,11 @@ class SavedRun:
     private: Mapping[int, dict[str, Tensor]]
     standardizer: Standardizer
 
+    @property
+    def several(self) -> bool:
+        """True where clips had several labels, and each class was learned as yes or no."""
+        return self.config.get("several_labels") is True
+
     def state_of(self, client: int | None) -> dict[str, Tensor]:
         """Return the state dict of a client's own model, or the common one.
 

@@ -13,6 +13,7 @@ from kinestore.pipeline.models.clip_logits import ClipLogits, ModelInput
 from kinestore.pipeline.models.head_model import HeadModel
 from kinestore.pipeline.models.network_model import NetworkModel
 from kinestore.pipeline.models.saved_run import SavedRun, read_saved_run
+from kinestore.pipeline.training.label_sets import probabilities_of
 from kinestore.pipeline.training.networks.clip_data import FrameClips
 from kinestore.store import Store, UsageError
 
@@ -30,6 +31,7 @@ class TrainedModel:
         head: Name and settings of the model.
         classes: K names, in the order of the columns of `predict_proba`.
         inputs: What the model takes: names for `Store.load`, or the clips of frames.
+        several: Whether each class has a probability of its own, as clips have several labels.
         clients: Clients with a model of their own; empty where all share one.
     """
 
@@ -39,7 +41,7 @@ class TrainedModel:
         of_frames = heads.takes_frames(run.head.partition(":")[0])
         self._model = NetworkModel(run, device=device) if of_frames else HeadModel(run)
         self.path, self.head, self.classes = run.path, run.head, run.classes
-        self.inputs = self._model.inputs
+        self.inputs, self.several = self._model.inputs, run.several
         self.clients = sorted(run.private)
 
     def __repr__(self) -> str:
@@ -77,6 +79,8 @@ class TrainedModel:
     def predict_proba(self, data: ModelInput) -> NDArray[np.float64]:
         """Return the probability of each class, float64, shape (N, K).
 
+        Rows add up to 1, unless the run learned clips with several labels.
+
         Args:
             data: Features from `Store.load`, an array (N, D) or (N, T, D) of rows as they are
                 stored, or a store, whose clips come in the order of `Store.load`.
@@ -86,7 +90,8 @@ class TrainedModel:
         """
         opened = self.open(data)
         logits = opened.logits(self._client, np.arange(len(opened.rows.labels)))
-        probabilities: NDArray[np.float64] = logits.double().softmax(1).numpy()
+        probabilities: NDArray[np.float64]
+        probabilities = probabilities_of(logits, several=self.several).numpy()
         return probabilities
 
     def predict(self, data: ModelInput) -> list[str]:

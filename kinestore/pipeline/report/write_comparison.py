@@ -7,6 +7,7 @@ from kinestore.pipeline.replaceable import check_replaceable
 from kinestore.pipeline.report.html import render
 from kinestore.pipeline.report.paired import PairedResult, compare_predictions
 from kinestore.pipeline.runs.predictions import read_predictions
+from kinestore.pipeline.runs.reader import read_config
 from kinestore.store import UsageError
 from kinestore.store.io.addresses import local_path
 from kinestore.store.io.atomic import write_text
@@ -58,6 +59,12 @@ def compare(first: str | Path, second: str | Path, *, out: str | Path | None = N
         raise UsageError(f"out={out}: must end in .html")
     if path is not None:
         check_replaceable(path)
+    for run in (first, second):
+        if read_config(run).get("several_labels"):
+            raise UsageError(
+                f"run={run}: learned clips with several labels, and clips are compared by one; "
+                "compare the mean average precision of both runs' summary.json"
+            )
     paired = compare_predictions(read_predictions(first), read_predictions(second))
     result = Comparison(path=path, first=str(first), second=str(second), paired=paired)
     if path is not None:

@@ -132,6 +132,8 @@ class RunSummary:
             scores.
         wire_bytes_up: Bytes that clients on other machines really sent, polls included.
         wire_bytes_down: Bytes that they got.
+        mean_average_precision: Mean over the classes of the test clips; of clips with several
+            labels, whose accuracies count the label with the highest logit.
         federation: Figures of a federated run.
         swarm: Figures of a swarm's run.
     """
@@ -164,6 +166,7 @@ class RunSummary:
     untrained_classes: list[str] | None = None
     cost: RunCost | None = None
     best_and_last: BestAndLast | None = None
+    mean_average_precision: float | None = None
     unscored_clients: list[str] | None = None
     wire_bytes_up: int | None = None
     wire_bytes_down: int | None = None

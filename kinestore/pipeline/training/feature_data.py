@@ -21,6 +21,7 @@ from kinestore.heads.support.step_mask import join_mask, takes_joined_mask
 from kinestore.heads.support.validation import check_rows, to_features, to_labels
 from kinestore.pipeline.training.data import PreparedData
 from kinestore.pipeline.training.folds import keep_labeled
+from kinestore.pipeline.training.label_sets import has_several, targets_of
 from kinestore.pipeline.training.model_spec import read_head
 from kinestore.pipeline.training.start_weights import read_start
 from kinestore.store import Features, UsageError
@@ -36,6 +37,7 @@ class FeatureData:
         device: Where the head is trained.
         training: How it is trained: its weights to start from, and whether features are scaled.
         least_classes: Classes that must have a row; 1 for a client, which may have one alone.
+        several: Whether clips may have several labels.
     """
 
     num_changed: int | None = None
@@ -49,8 +51,9 @@ class FeatureData:
         device: torch.device,
         training: TrainingConfig = HEAD_TRAINING,
         least_classes: int = 2,
+        several: bool = False,
     ) -> None:
-        self.rows = keep_labeled(features, least_classes=least_classes)
+        self.rows = keep_labeled(features, least_classes=least_classes, several=several)
         self.num_unlabeled = len(features.labels) - len(self.rows.labels)
         _check_mask(self.rows)
         self._head, self._seed, self._device = read_head(head), seed, device
@@ -68,6 +71,7 @@ class FeatureData:
         shape = self.rows.features.shape
         return {
             **({"columns": dict(taken)} if (taken := self.rows.taken_from) else {}),
+            **({"several_labels": True} if has_several(self.rows) else {}),
             "input": {
                 "features": self.rows.feature_names,
                 "widths": self.rows.widths,
@@ -92,7 +96,7 @@ class FeatureData:
         """Refuse rows that are not finite or that the head does not take."""
         to_features(self.rows.features)
         first = self._with_mask(to_features(self.rows.features[:1]), slice(1))
-        check_rows(model.cpu(), first, to_labels(self.rows.labels[:1]))
+        check_rows(model.cpu(), first, to_labels(self.rows.labels[:1]).clamp(min=0))
 
     def prepare(
         self,
@@ -124,6 +128,8 @@ class FeatureData:
         """Standardize by statistics that were agreed on; otherwise as `prepare`."""
         ready = self._with_mask(to_features(standardizer.apply(self.rows.features)), slice(None))
         labels = to_labels(self.rows.labels)
+        if has_several(self.rows):
+            labels = torch.from_numpy(targets_of(self.rows))
 
         def logits(model: nn.Module, numbers: NDArray[np.int64]) -> Tensor:
             return predict_logits(model, ready[numbers])

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from kinestore.pipeline.training.label_sets import class_counts
 from kinestore.pipeline.video.segment import split_uri
 from kinestore.store import Features
 
@@ -38,7 +39,7 @@ def _untrained(features: Features, folds: Sequence[Fold]) -> Iterator[str]:
     """Yield a sentence on classes that are tested and have no clip to train on."""
     lost: dict[int, None] = {}
     for fold in folds:
-        only = set(features.labels[fold.test].tolist()) - set(features.labels[fold.train].tolist())
+        only = set(class_counts(features, fold.test)) - set(class_counts(features, fold.train))
         lost.update(dict.fromkeys(sorted(only)))
     if lost:
         names = ", ".join(repr(features.classes[label]) for label in list(lost)[:10])

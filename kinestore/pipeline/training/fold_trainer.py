@@ -16,7 +16,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from torch import Tensor, nn
 
 from kinestore.heads import Epoch, Standardizer, TrainingConfig, among_best
-from kinestore.heads.training.loop import Training
+from kinestore.heads.training.loop import Training, binary_losses
 from kinestore.heads.training.processes import Processes
 from kinestore.pipeline.runs.writer import Run
 from kinestore.pipeline.training.data import PreparedData, TrainingData
@@ -27,6 +27,7 @@ from kinestore.pipeline.training.fit_state import (
     write_fit,
 )
 from kinestore.pipeline.training.fold import Fold
+from kinestore.pipeline.training.label_sets import has_several, highest_labels, targets_of
 from kinestore.progress import Progress
 from kinestore.store import UsageError
 
@@ -88,6 +89,7 @@ class FoldTrainer:
         self._data, self._config, self._patience = data, config, patience
         self._seed, self._processes = seed, processes
         self._out, self._run, self._resume = out, run, resume
+        self._targets = targets_of(data.rows) if has_several(data.rows) else None
         self._done = self._num_clips = 0
         self._seconds = 0.0
 
@@ -183,14 +185,13 @@ class FoldTrainer:
         loss = accuracy = None
         if len(fold.validation):
             logits = ready.predict(model, fold.validation)
-            labels = torch.from_numpy(self._data.rows.labels[fold.validation])
-            loss = nn.functional.cross_entropy(logits, labels).item()
+            loss = self._loss(logits, fold.validation)
             accuracy = self._accuracy(logits, fold.validation)
         tested = tested_top5 = float("nan")
         if len(fold.test):
             logits = ready.predict(model, fold.test)
             tested = self._accuracy(logits, fold.test)
-            labels = torch.from_numpy(self._data.rows.labels[fold.test])
+            labels = self._labels(logits, fold.test)
             tested_top5 = float(among_best(logits, labels, 5).mean())
         return EpochRecord(
             fold=fold.name,
@@ -205,8 +206,19 @@ class FoldTrainer:
         )
 
     def _accuracy(self, logits: Tensor, rows: NDArray[np.int64]) -> float:
-        labels = torch.from_numpy(self._data.rows.labels[rows])
-        return float((logits.argmax(1) == labels).double().mean())
+        return float((logits.argmax(1) == self._labels(logits, rows)).double().mean())
+
+    def _loss(self, logits: Tensor, numbers: NDArray[np.int64]) -> float:
+        if self._targets is not None:
+            return binary_losses(logits, torch.from_numpy(self._targets[numbers])).mean().item()
+        labels = torch.from_numpy(self._data.rows.labels[numbers])
+        return nn.functional.cross_entropy(logits, labels).item()
+
+    def _labels(self, logits: Tensor, numbers: NDArray[np.int64]) -> Tensor:
+        """Return the labels of clips; of several the one with the highest logit."""
+        if self._targets is not None:
+            return torch.from_numpy(highest_labels(logits, self._targets[numbers]))
+        return torch.from_numpy(self._data.rows.labels[numbers])
 
     def _resumed(self, training: Training, checkpoint: Path) -> FitState:
         """Restore an earlier run's state into the training, if there is one."""

@@ -15,6 +15,7 @@ from kinestore.heads.support.seeds import derive_seed
 from kinestore.pipeline.notes import tell
 from kinestore.pipeline.training.config import EvaluationConfig
 from kinestore.pipeline.training.fold import Fold, notes_on_folds
+from kinestore.pipeline.training.label_sets import class_counts
 from kinestore.pipeline.training.split_column import SplitColumn, all_alike, read_split_column
 from kinestore.store import Features, UsageError
 
@@ -22,15 +23,19 @@ _HOLD_OUT_PARTS = 5
 """One part in five is held out: 80:20."""
 
 
-def keep_labeled(features: Features, *, least_classes: int = 2) -> Features:
-    """Return the rows that have a label.
+def keep_labeled(features: Features, *, least_classes: int = 2, several: bool = False) -> Features:
+    """Return the rows that have a label, or several where that is allowed.
 
     Raises:
         UsageError: If a clip has several labels, or fewer classes than `least_classes` have a clip.
     """
-    refuse_several_labels(features)
-    kept = np.flatnonzero(features.labels >= 0)
-    num_classes = len(np.unique(features.labels[kept]))
+    if not several:
+        refuse_several_labels(features)
+    labeled = features.labels >= 0
+    if features.label_sets:
+        labeled |= np.array([bool(labels) for labels in features.label_sets])
+    kept = np.flatnonzero(labeled)
+    num_classes = len(class_counts(features, kept))
     if num_classes < least_classes:
         raise UsageError(
             f"classes={num_classes} among {len(kept)} labeled clips: must be {least_classes} or "
@@ -47,8 +52,9 @@ def refuse_several_labels(features: Features) -> None:
         listed = ", ".join(map(repr, features.label_sets[first][:5]))
         raise UsageError(
             f"labels: {len(several)} of {len(features.labels)} clips have several, such as "
-            f"{features.uris[first]} ({listed}), and training and evaluation take one; give each "
-            "one label in the manifest and extract again, which computes nothing twice"
+            f"{features.uris[first]} ({listed}), and this takes one, as only a head that is "
+            "trained centrally learns several; give each one label in the manifest and extract "
+            "again, which computes nothing twice"
         )
 
 

@@ -1,6 +1,5 @@
 """Figures of a training job's folds, for its summary, its predictions and its curves."""
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TypedDict
 
@@ -15,6 +14,7 @@ from kinestore.pipeline.training.data import TrainingData
 from kinestore.pipeline.training.fit_state import EpochRecord
 from kinestore.pipeline.training.fold import Fold
 from kinestore.pipeline.training.fold_trainer import TrainedFold
+from kinestore.pipeline.training.label_sets import class_counts, has_several, probabilities_of
 from kinestore.store import Features
 
 
@@ -103,9 +103,9 @@ def untrained_classes(rows: Features, folds: Sequence[Fold]) -> list[str] | None
     """
     found = []
     for fold in folds:
-        trained = set(rows.labels[fold.train].tolist())
+        trained = class_counts(rows, fold.train)
         for part, numbers in {"test": fold.test, "validation": fold.validation}.items():
-            for label, num_clips in sorted(Counter(rows.labels[numbers].tolist()).items()):
+            for label, num_clips in sorted(class_counts(rows, numbers).items()):
                 if label not in trained:
                     where = f" in fold {fold.name}" if len(folds) > 1 else ""
                     found.append(
@@ -158,7 +158,10 @@ def predictions_of(
     """
     rows = np.concatenate([fold.test for fold in folds])
     best = np.concatenate([some.argmax(1).numpy() for some in logits])
-    confidence = np.concatenate([some.double().softmax(1).amax(1).numpy() for some in logits])
+    several = has_several(features)
+    confidence = np.concatenate(
+        [probabilities_of(some, several=several).amax(1).numpy() for some in logits]
+    )
     names = [fold.name for fold in folds for _ in fold.test]
     held = np.full(len(rows), -1) if owners is None else np.concatenate(owners)
     order = sorted(range(len(rows)), key=lambda place: features.clip_ids[rows[place]])

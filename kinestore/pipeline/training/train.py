@@ -1,9 +1,14 @@
 """The job that trains a head on stored features, or a network on clips of frames, and tests it."""
 
 import time
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, fields
 from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
 
 from kinestore.heads import HEAD_TRAINING, NETWORK_TRAINING, TrainingConfig
 from kinestore.heads.training.processes import Processes, join_processes
@@ -15,8 +20,16 @@ from kinestore.pipeline.training.config import EvaluationConfig
 from kinestore.pipeline.training.data import TrainingData
 from kinestore.pipeline.training.feature_data import FeatureData
 from kinestore.pipeline.training.fit_state import EpochRecord
+from kinestore.pipeline.training.fold import Fold
 from kinestore.pipeline.training.fold_trainer import FoldTrainer
 from kinestore.pipeline.training.folds import choose_folds, score_folds
+from kinestore.pipeline.training.label_sets import (
+    as_scored,
+    check_several,
+    has_several,
+    mean_average_precision,
+    targets_of,
+)
 from kinestore.pipeline.training.networks.clip_data import ClipData, FrameClips
 from kinestore.pipeline.training.run_figures import (
     best_and_last_epochs,
@@ -79,8 +92,13 @@ def train(
         raise UsageError(f"epochs={config.epochs}: must be 1 or more")
     config.rate_schedule(config.epochs)
     with join_processes(config.device) as processes:
-        clips = open_data(data, head=head, training=config, seed=seed, processes=processes)
+        clips = open_data(
+            data, head=head, training=config, seed=seed, processes=processes, several=True
+        )
         rows = clips.rows
+        several = has_several(rows)
+        if several:
+            check_several(config)
         described, folds = choose_folds(rows, evaluation, seed=seed)
         asked = {
             "job": "train",
@@ -114,13 +132,17 @@ def train(
             )
             results, saved = trainer.train_all(folds, progress)
             logits = [result.logits for result in results]
-            scores = score_folds(rows, folds, logits)
+            scored = as_scored(rows, [fold.test for fold in folds], logits)
+            scores = score_folds(scored, folds, logits)
             of_frames = isinstance(data, FrameClips)
             summary = RunSummary(
                 path=local_path(out),
                 **scores.fractions(),
                 **counts(clips, folds),
-                fold_top1=fold_top1(rows, folds, results),
+                mean_average_precision=_mean_average_precision(rows, folds, logits)
+                if several
+                else None,
+                fold_top1=fold_top1(scored, folds, results),
                 best_epochs=best_epochs(folds, results),
                 cost=cost_of_model(saved.model, clips.example()),
                 best_and_last=best_and_last_epochs(folds, results),
@@ -139,7 +161,7 @@ def train(
                 run.write_model(saved.model, saved.standardizer)
                 write_training_clips(run.path, *seen_clips(rows, folds))
                 run.write_pictures(epoch_panels(results), scores, classes=rows.classes)
-                run.finish(summary, predictions_of(rows, folds, logits))
+                run.finish(summary, predictions_of(scored, folds, logits))
     return summary
 
 
@@ -155,8 +177,9 @@ def open_data(
     training: TrainingConfig,
     seed: int,
     processes: Processes,
+    several: bool = False,
 ) -> TrainingData:
-    """Join clips and head.
+    """Join clips and head; with `several`, clips may have several labels.
 
     Raises:
         UsageError: If they do not fit.
@@ -179,4 +202,12 @@ def open_data(
         seed=seed,
         device=processes.device,
         training=training,
+        several=several,
     )
+
+
+def _mean_average_precision(
+    rows: Features, folds: Sequence[Fold], logits: Sequence[Tensor]
+) -> float:
+    targets = targets_of(rows)[np.concatenate([fold.test for fold in folds])]
+    return mean_average_precision(torch.cat(list(logits)), targets)

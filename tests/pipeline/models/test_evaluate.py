@@ -15,7 +15,9 @@ import kinestore as ks
 from kinestore.pipeline.models.calibration import calibrate
 from kinestore.pipeline.models.evaluate_runs import evaluate
 from kinestore.pipeline.models.intervals import accuracy_interval
+from kinestore.pipeline.models.trained_model import load_model
 from tests.helpers import jobs
+from tests.helpers.commands import kinestore
 from tests.helpers.embedded import embedded_store
 from tests.helpers.filmed import coloured_store
 
@@ -52,7 +54,7 @@ def test_classes_that_a_run_does_not_know_are_left_out_and_named(run: Path, tmp_
     found = evaluate(run, other)
     assert found.left_out.other_classes == {"d": 5} and found.num_clips == 15
     strange = embedded_store(tmp_path / "strange", first=90, num_clips=6, classes="xyz")
-    with pytest.raises(ks.UsageError, match="6 are of classes that the run does not know"):
+    with pytest.raises(ks.UsageError, match=r"6 are of classes .* know \('x', 'y', 'z'\)"):
         evaluate(run, strange)
 
 
@@ -106,6 +108,19 @@ def test_runs_on_8_and_16_frames_are_averaged(tmp_path: Path) -> None:
     found = evaluate([tmp_path / "4", tmp_path / "8"], coloured_store_again)
     each = [evaluate(tmp_path / str(count), store).clips.probabilities for count in (4, 8)]
     assert np.array_equal(found.clips.probabilities, (each[0] + each[1]) / 2)
+    runs = [tmp_path / str(count) for count in (4, 8)]
+    crops = [load_model(run).choose_views(store, num_crops=3) for run in runs]
+    apart = [evaluate(*pair).clips.probabilities for pair in zip(runs, crops, strict=True)]
+    both = evaluate(runs, crops)
+    assert np.array_equal(both.clips.probabilities, (apart[0] + apart[1]) / 2)
+    assert not np.array_equal(both.clips.probabilities, found.clips.probabilities)
+    assert both.data.startswith(f"{store.address} (frames:")
+    said = kinestore(
+        "evaluate", runs[0], store.path, "--average", runs[1], "--test-crops", "3", "--json"
+    )
+    assert json.loads(said)["calibration_error"] == pytest.approx(both.calibration.error)
+    with pytest.raises(ks.UsageError, match="data: a list of 1 for 2 runs; give one for each"):
+        evaluate(runs, crops[:1])
 
 
 def test_calibration_of_a_case_by_hand() -> None:

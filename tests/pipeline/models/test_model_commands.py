@@ -91,6 +91,16 @@ def test_a_mistake_is_one_sentence(options: list[str], message: str, tmp_path: P
     assert message in said and len(said.strip().splitlines()) == 1
 
 
+@pytest.mark.parametrize("option", ["-e", "--weights", "--prompts"])
+def test_options_of_videos_are_refused_for_a_store(option: str, tmp_path: Path) -> None:
+    store, run = embedded_store(tmp_path / "store"), tmp_path / "run"
+    jobs.train(store.load("vector"), out=run, epochs=1)
+    out = tmp_path / "p.csv"
+    said = kinestore("predict", run, store.path, "--out", out, option, "x", status=2)
+    assert f"{option}: is for videos, and" in said and "is a store" in said
+    assert not out.exists()
+
+
 @pytest.mark.slow
 def test_videos_are_extracted_with_the_settings_of_the_runs_store(tmp_path: Path) -> None:
     for number in range(6):
