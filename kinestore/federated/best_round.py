@@ -32,7 +32,8 @@ class RoundChoice:
     Attributes:
         validation: Samples by whose loss the round is chosen; None keeps the last round.
         by_clients: Whether clients elsewhere have validation samples of their own.
-        patience: Rounds without a lower validation loss after which the run ends; None for never.
+        patience: Rounds with no lower validation loss after which the run ends; None for never.
+            Rounds without a loss, as where a client did not answer, do not count.
         last_round: The run ends after it, while learning rates stay those of all rounds; None for
             all rounds.
     """
@@ -47,7 +48,9 @@ class RoundChoice:
         done = len(records)
         if done >= (rounds if self.last_round is None else min(rounds, self.last_round)):
             return True
-        return self.patience is not None and done - lowest_loss(records) >= self.patience
+        best = lowest_loss(records)
+        compared = [one for one in records[best:] if one.validation_loss is not None]
+        return self.patience is not None and len(compared) >= self.patience
 
     def kept(self, best: BestRound | None, *, last: BestRound) -> BestRound:
         """Return the chosen round; the last without validation.
@@ -59,8 +62,8 @@ class RoundChoice:
             return last
         if best is None:
             raise KinestoreError(
-                "validation: the loss was NaN or infinite in every round; use a lower "
-                "learning_rate, or check the clips for extreme features"
+                "validation: no round has a loss that is a number; use a lower learning_rate, or "
+                "check the clips for extreme features, and whether all clients answered"
             )
         return best
 

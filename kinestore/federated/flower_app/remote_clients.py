@@ -156,9 +156,14 @@ class RemoteClients:
                 self.unscored.append(f"round {number}, client {client}: {error}")
                 self._say(f"client {client} ({self._names[client]}) {error}: it gave no scores")
         join = partial(join_hits, num_clients=len(self.sizes), has_private=self._has_private)
+        # Losses of rounds can be compared where the same clients gave them.
+        complete = all(
+            client in replies for client, each in self._members.items() if each.num_validation
+        )
+        losses = {client: one.validation for client, one in replies.items() if complete}
         return RoundScores(
             test=join({client: one.test for client, one in replies.items()}),
-            validation=join({client: one.validation for client, one in replies.items()}),
+            validation=join(losses),
             others={name: share_correct(replies.values(), name) for name in others},
         )
 

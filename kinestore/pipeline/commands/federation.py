@@ -106,7 +106,9 @@ class ServerOptions(Group):
             port=self.port,
             certificates=self.certificates,
             clients=self.client or [],
-            classes=None if self.classes is None else self.classes.split(","),
+            classes=None
+            if self.classes is None
+            else [name.strip() for name in self.classes.split(",")],
             wait=self.wait,
             deadline=self.deadline,
             quorum=self.quorum,

@@ -22,7 +22,7 @@ from kinestore.pipeline.models.trained_model import TrainedModel, load_model
 from kinestore.pipeline.models.write_evaluation import check_folder, write_evaluation
 from kinestore.pipeline.notes import tell
 from kinestore.pipeline.runs.predictions import read_predictions
-from kinestore.pipeline.runs.reader import stand_in_columns
+from kinestore.pipeline.runs.reader import read_config, stand_in_columns
 from kinestore.pipeline.runs.training_clips import read_training_clips
 from kinestore.pipeline.training.config import EvaluationConfig
 from kinestore.pipeline.training.folds import refuse_several_labels
@@ -76,6 +76,8 @@ def evaluate(
     if not paths:
         raise UsageError("runs=[]: name one or more")
     folder = None if out is None else check_folder(out)
+    if split is None and test_split is None:
+        _refuse_unknown_training(paths)
     models = [load_model(path, client=client, device=device) for path in paths]
     classes = _common_classes(models)
     given: list[ModelInput] = list(data) if isinstance(data, Sequence) else [data] * len(paths)
@@ -142,6 +144,16 @@ def _with_columns(
     if "group" not in asked and group not in rows.own_columns:
         group = None
     return rows.with_columns(label=columns.get("label"), group=group)
+
+
+def _refuse_unknown_training(runs: Sequence[str | Path]) -> None:
+    """Refuse runs of several machines, whose training clips none of them knows."""
+    for run in runs:
+        if read_config(run).get("partition") == "machines":
+            raise UsageError(
+                f"run={run}: learned from clips on several machines, which may be among these; "
+                "test those alone that a column marks for testing, by split='column'"
+            )
 
 
 def _marked_for_testing(

@@ -38,6 +38,11 @@ def goes_on(path: Path, asked: Mapping[str, Any]) -> bool:
                 f"{path}: is a run with {key}={before.get(key)!r}, not {now.get(key)!r}; repeat "
                 "its command as it was, or run without --resume"
             )
+    if longer and now["job"] == "swarm" and (path / "summary.json").exists():
+        raise UsageError(
+            f"{path}: is a finished swarm of {was} {unit}, which keeps no positions to go on from "
+            f"to {wanted}; run without --resume"
+        )
     if longer and read_schedule(now["settings"]["schedule"]).kind == "cosine":
         raise UsageError(
             f"{path}: is a run with {unit}={was} and schedule='cosine', where each learning rate "

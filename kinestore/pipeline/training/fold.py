@@ -2,13 +2,17 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kinestore.pipeline.runs.reader import is_run
+from kinestore.pipeline.runs.training_clips import TRAINING_CLIPS, read_training_clips
 from kinestore.pipeline.training.label_sets import class_counts
 from kinestore.pipeline.video.segment import split_uri
 from kinestore.store import Features
+from kinestore.store.io.addresses import local_path
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -60,4 +64,24 @@ def _divided_files(features: Features, folds: Sequence[Fold]) -> Iterator[str]:
             f"videos of which some segments are training clips and others test clips of a fold: "
             f"{len(divided)}, such as {next(iter(divided))}; segments of one video are alike, and "
             "may share frames: give each video a group, and leave groups out"
+        )
+
+
+def notes_on_start(
+    weights: str | Path | None, rows: Features, folds: Sequence[Fold]
+) -> Iterator[str]:
+    """Yield a sentence where weights are those of a run that was trained on clips now tested."""
+    if weights is None:
+        return
+    path = local_path(weights)
+    run = path if path.is_dir() else path.parent
+    if not (is_run(run) and (run / TRAINING_CLIPS).is_file()):
+        return
+    seen = read_training_clips(run)
+    tested = {rows.clip_ids[row] for fold in folds for row in (*fold.test, *fold.validation)}
+    if known := len(seen & tested):
+        yield (
+            f"weights {path}: its run was trained on {known} of the {len(tested)} clips that are "
+            "tested or choose the epoch here, so that accuracies may be too high; start from a run "
+            "without them"
         )

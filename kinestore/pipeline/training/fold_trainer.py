@@ -235,10 +235,17 @@ class FoldTrainer:
         return fit
 
     def _class_weights(self, train: NDArray[np.int64]) -> Tensor | None:
-        if self._config.class_weights is None:
-            return None
         rows = self._data.rows
-        return balanced_weights(rows.labels[train], num_classes=len(rows.classes))
+        return chosen_class_weights(self._config, rows.labels[train], num_classes=len(rows.classes))
+
+
+def chosen_class_weights(
+    config: TrainingConfig, labels: NDArray[np.int64], *, num_classes: int
+) -> Tensor | None:
+    """Return the weights that the settings ask for, from the training clips; None for none."""
+    return (
+        None if config.class_weights is None else balanced_weights(labels, num_classes=num_classes)
+    )
 
 
 def balanced_weights(labels: NDArray[np.int64], *, num_classes: int) -> Tensor:

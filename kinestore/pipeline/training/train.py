@@ -13,6 +13,7 @@ from torch import Tensor
 from kinestore.heads import HEAD_TRAINING, NETWORK_TRAINING, TrainingConfig
 from kinestore.heads.training.processes import Processes, join_processes
 from kinestore.pipeline.costs.run_cost import cost_of_model
+from kinestore.pipeline.notes import tell
 from kinestore.pipeline.runs.summary import RunSummary
 from kinestore.pipeline.runs.training_clips import write_training_clips
 from kinestore.pipeline.runs.writer import open_run, read_finished, versions
@@ -20,7 +21,7 @@ from kinestore.pipeline.training.config import EvaluationConfig
 from kinestore.pipeline.training.data import TrainingData
 from kinestore.pipeline.training.feature_data import FeatureData
 from kinestore.pipeline.training.fit_state import EpochRecord
-from kinestore.pipeline.training.fold import Fold
+from kinestore.pipeline.training.fold import Fold, notes_on_start
 from kinestore.pipeline.training.fold_trainer import FoldTrainer
 from kinestore.pipeline.training.folds import choose_folds, score_folds
 from kinestore.pipeline.training.label_sets import (
@@ -100,6 +101,7 @@ def train(
         if several:
             check_several(config)
         described, folds = choose_folds(rows, evaluation, seed=seed)
+        tell(notes_on_start(config.weights, rows, folds))
         asked = {
             "job": "train",
             "head": head,

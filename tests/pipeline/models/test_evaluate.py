@@ -217,3 +217,15 @@ def test_clips_marked_for_testing_alone_are_tested(tmp_path: Path) -> None:
     unmarked = replace(marked, splits=[None] * 20)
     with pytest.raises(ks.UsageError, match="split='column': no clip is marked for testing"):
         evaluate(run, unmarked, split="column")
+
+
+def test_a_run_of_several_machines_is_tested_on_marked_clips_alone(
+    run: Path, tmp_path: Path
+) -> None:
+    config = json.loads((run / "config.json").read_text())
+    (run / "config.json").write_text(json.dumps({**config, "partition": "machines"}))
+    other = embedded_store(tmp_path / "other", first=50, num_clips=20).load("vector")
+    with pytest.raises(ks.UsageError, match="learned from clips on several machines"):
+        evaluate(run, other)
+    marked = replace(other, splits=["train", "test"] * 10)
+    assert evaluate(run, marked, split="column").num_clips == 10

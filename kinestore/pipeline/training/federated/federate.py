@@ -15,6 +15,7 @@ from kinestore.federated.simulation import CheckpointConfig
 from kinestore.heads import NETWORK_TRAINING, TrainingConfig
 from kinestore.heads.training.processes import sole_process
 from kinestore.pipeline.costs.run_cost import cost_of_model
+from kinestore.pipeline.notes import tell
 from kinestore.pipeline.plotting.partition_chart import draw_partition
 from kinestore.pipeline.plotting.run_charts import draw_clients
 from kinestore.pipeline.runs.client_partition import write_client_partition
@@ -34,7 +35,7 @@ from kinestore.pipeline.training.federated.figures import (
     round_panels,
 )
 from kinestore.pipeline.training.federated.fold_simulation import FederatedFold, FederatedTrainer
-from kinestore.pipeline.training.fold import Fold
+from kinestore.pipeline.training.fold import Fold, notes_on_start
 from kinestore.pipeline.training.folds import choose_folds, score_folds
 from kinestore.pipeline.training.networks.clip_data import FrameClips
 from kinestore.pipeline.training.run_figures import predictions_of, untrained_classes
@@ -121,6 +122,7 @@ def federate(
         clips = open_data(data, head=head, training=config, seed=seed, processes=processes)
         rows = clips.rows
         described, folds = choose_folds(rows, evaluation, seed=seed)
+        tell(notes_on_start(config.weights, rows, folds))
         trainer = FederatedTrainer(
             clips,
             federation=federation,

@@ -28,7 +28,7 @@ from kinestore.pipeline.training.federated.client_partition import (
 )
 from kinestore.pipeline.training.federated.fold_partition import FoldPartition, notes_on_untested
 from kinestore.pipeline.training.fold import Fold
-from kinestore.pipeline.training.fold_trainer import balanced_weights
+from kinestore.pipeline.training.fold_trainer import chosen_class_weights
 from kinestore.pipeline.training.model_spec import read_strategy
 from kinestore.store import UsageError
 
@@ -222,11 +222,9 @@ class FederatedTrainer:
 
     def _class_weights(self, partition: FoldPartition) -> Tensor | None:
         """Return weights by the counts of all clients' training clips, where training has them."""
-        if self._training.class_weights is None:
-            return None
         rows = self.data.rows
         labels = rows.labels[partition.trained_fold.train]
-        return balanced_weights(labels, num_classes=len(rows.classes))
+        return chosen_class_weights(self._training, labels, num_classes=len(rows.classes))
 
     def _held_out(
         self, ready: PreparedData, rows: NDArray[np.int64], parts: list[NDArray[np.int64]]

@@ -1,6 +1,7 @@
 """Entries of config.json of a federation across machines."""
 
 import hashlib
+import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +13,9 @@ from kinestore.store import UsageError
 from kinestore.store.io.addresses import local_path
 from kinestore.store.io.local_storage import LocalStorage
 from kinestore.store.io.validated_read import read_json
+
+_OF_THE_RUN = ("features", "input", "federation")
+"""Entries that a continued run keeps; the last distinguishes two runs of one command."""
 
 AskedConfig = dict[str, object]
 """Entries of config.json."""
@@ -42,10 +46,11 @@ def asked_of(job: FederationJob, names: Sequence[str], earlier: str | Path | Non
         "patience": job.evaluation.patience,
         "settings": values["training"],
         "seed": job.seed,
+        "federation": secrets.token_hex(8),
     }
     if earlier is not None and is_run(local_path(earlier)):
         before = read_json(LocalStorage(local_path(earlier)), "config.json")
-        asked |= {name: before[name] for name in ("features", "input") if name in before}
+        asked |= {name: before[name] for name in _OF_THE_RUN if name in before}
     return asked
 
 

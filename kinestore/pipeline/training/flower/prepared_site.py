@@ -15,7 +15,7 @@ from kinestore.federated.update_validation import find_fault
 from kinestore.pipeline.training.data import PreparedData
 from kinestore.pipeline.training.flower.job import FederationJob
 from kinestore.pipeline.training.fold import Fold
-from kinestore.pipeline.training.fold_trainer import balanced_weights
+from kinestore.pipeline.training.fold_trainer import chosen_class_weights
 from kinestore.store import Features, UsageError
 
 
@@ -70,10 +70,8 @@ def check_sent(site: PreparedSite, arrays: Arrays) -> None:
 
 def class_weights_of(job: FederationJob, setup: Setup) -> Tensor | None:
     """Return weights by the counts of all clients' training clips, where training has them."""
-    if job.training.class_weights is None:
-        return None
     labels = np.repeat(np.arange(len(setup.counts)), setup.counts)
-    return balanced_weights(labels, num_classes=len(setup.counts))
+    return chosen_class_weights(job.training, labels, num_classes=len(setup.counts))
 
 
 def without_names(error: UsageError, features: Features) -> str:

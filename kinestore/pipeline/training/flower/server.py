@@ -80,6 +80,11 @@ class ServerConfig:
             raise UsageError(
                 "clients: those with a key among the certificates take part; leave it out"
             )
+        if self.classes is not None:
+            if not all(self.classes):
+                raise UsageError(f"classes={','.join(self.classes)!r}: has a name without letters")
+            if len(set(self.classes)) < len(self.classes):
+                raise UsageError(f"classes={','.join(self.classes)!r}: one is named twice")
         if len(set(self.clients)) < len(self.clients):
             raise UsageError(f"clients={', '.join(self.clients)}: one is named twice")
 

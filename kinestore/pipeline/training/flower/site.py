@@ -49,6 +49,7 @@ from kinestore.pipeline.training.flower.prepared_site import (
 from kinestore.pipeline.training.fold import Fold
 from kinestore.pipeline.training.folds import choose_folds, keep_labeled
 from kinestore.store import Features, UsageError
+from kinestore.store.io.atomic import write_text
 
 _IDENTITY = re.compile("[0-9a-f]{32}")
 
@@ -265,4 +266,5 @@ class FeatureSite:
             raise Refusal(
                 "its clips or their features have changed since this run began; begin the run anew"
             )
-        known.write_text(now)
+        if not known.is_file():
+            write_text(known, now)

@@ -132,6 +132,7 @@ class ClipData:
             size=self._size,
             in_segments=takes_segments(head),
             num_workers=processes.num_workers,
+            affine=given.augmentation == "affine",
         )
         self._shape: torch.Size | None = None
         keep_freed_memory()

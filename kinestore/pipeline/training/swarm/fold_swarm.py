@@ -19,7 +19,7 @@ from kinestore.heads.training.optimizer import freeze_trunk
 from kinestore.heads.training.processes import Processes
 from kinestore.pipeline.training.data import PreparedData, TrainingData
 from kinestore.pipeline.training.fold import Fold
-from kinestore.pipeline.training.fold_trainer import balanced_weights
+from kinestore.pipeline.training.fold_trainer import chosen_class_weights
 from kinestore.pipeline.training.swarm.config import SwarmConfig
 from kinestore.pipeline.training.swarm.dynamics import Swarm, TensorsInMemory
 from kinestore.pipeline.training.swarm.meeting import meet
@@ -128,10 +128,9 @@ class _FoldSwarm:
         moving = [_moving(model, self._config) for model in self._models]
         self._after = [TensorsInMemory(tensors) for tensors in moving]
         self._sizes = {name: tensor.numel() for name, tensor in moving[0].items()}
-        self._class_weights: Tensor | None = None
-        if training.class_weights is not None:
-            labels = data.rows.labels[fold.train]
-            self._class_weights = balanced_weights(labels, num_classes=len(data.rows.classes))
+        labels = data.rows.labels[fold.train]
+        num_classes = len(data.rows.classes)
+        self._class_weights = chosen_class_weights(training, labels, num_classes=num_classes)
 
     def first_state(self) -> SwarmState:
         """Return the state to continue from: that of a checkpoint, or a new one."""

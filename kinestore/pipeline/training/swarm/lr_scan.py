@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from torch import nn
+from torch import Tensor, nn
 
 from kinestore.heads import TrainingConfig
 from kinestore.heads.training.loop import Diverged, Epoch, Training
@@ -24,6 +24,7 @@ from kinestore.pipeline.json_text import json_text
 from kinestore.pipeline.notes import tell
 from kinestore.pipeline.plotting.rate_chart import draw_rates
 from kinestore.pipeline.training.config import EvaluationConfig
+from kinestore.pipeline.training.fold_trainer import chosen_class_weights
 from kinestore.pipeline.training.folds import choose_folds
 from kinestore.pipeline.training.networks.clip_data import FrameClips
 from kinestore.pipeline.training.swarm.config import (
@@ -101,7 +102,8 @@ def lr_scan(
 
     Source: Video Action Recognition Collaborative Learning with Dynamics via PSO-ConvNet
     Transformer, 2023, section 4, and its released notebooks: one run, the weights carried on from
-    rate to rate. It is on the training clips of the first fold, so that no test clip takes part.
+    rate to rate. It is on the training clips of the first fold: of several folds, these are test
+    clips of others, and a note says so.
 
     Args:
         data: As `kinestore.swarm` takes it.
@@ -116,6 +118,10 @@ def lr_scan(
         UsageError: If the request or the clips do not allow it, or the first rate diverges.
     """
     check_plain_sgd(training)
+    if evaluation.patience is not None:
+        raise UsageError(
+            f"patience={evaluation.patience}: a scan has no end to choose; leave it out"
+        )
     config = replace(training, epochs=len(SCANNED_RATES))
     folder = local_path(out)
     _check_folder(folder)
@@ -124,9 +130,18 @@ def lr_scan(
     ) as processes:
         clips = open_data(data, head=head, training=config, seed=seed, processes=processes)
         described, folds = choose_folds(clips.rows, evaluation, seed=seed)
+        if len(folds) > 1:
+            tell(
+                [
+                    f"rates are scanned on the training clips of fold {folds[0].name!r}, which the "
+                    f"other {len(folds) - 1} folds test"
+                ]
+            )
         model = clips.new_model()
         clips.check(model)
         (samples,) = clips.prepare([folds[0].train]).clients
+        labels, num_classes = clips.rows.labels[folds[0].train], len(clips.rows.classes)
+        weights = chosen_class_weights(training, labels, num_classes=num_classes)
 
         def on_epoch(epoch: Epoch) -> None:
             if progress is not None:
@@ -135,7 +150,13 @@ def lr_scan(
 
         device_model = model.to(processes.device)
         curve = scan_rates(
-            device_model, samples, config=config, seed=seed, processes=processes, on_epoch=on_epoch
+            device_model,
+            samples,
+            config=config,
+            seed=seed,
+            processes=processes,
+            class_weights=weights,
+            on_epoch=on_epoch,
         )
     asked: dict[str, object] = {
         "head": head,
@@ -158,13 +179,21 @@ def scan_rates(
     config: TrainingConfig,
     seed: int,
     processes: Processes = ONE_PROCESS,
+    class_weights: Tensor | None = None,
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
 ) -> list[ScannedRate]:
     """Train a model in place, one epoch at each of `SCANNED_RATES`; stop where it diverges."""
     curve = []
     for number, rate in enumerate(SCANNED_RATES, start=1):
         at_rate = replace(config, learning_rate=rate)
-        training = Training(model, samples, config=at_rate, seed=seed, processes=processes)
+        training = Training(
+            model,
+            samples,
+            config=at_rate,
+            seed=seed,
+            processes=processes,
+            class_weights=class_weights,
+        )
         try:
             epoch = training.epoch(number, np.arange(len(samples)))
         except Diverged:

@@ -15,7 +15,7 @@ from kinestore.pipeline.runs.summary import RunSummary
 from kinestore.pipeline.runs.training_clips import write_training_clips
 from kinestore.pipeline.runs.writer import Run, open_run, read_finished, versions
 from kinestore.pipeline.training.config import EvaluationConfig
-from kinestore.pipeline.training.fold import Fold
+from kinestore.pipeline.training.fold import Fold, notes_on_start
 from kinestore.pipeline.training.folds import choose_folds, hold_validation, score_folds
 from kinestore.pipeline.training.networks.clip_data import FrameClips
 from kinestore.pipeline.training.run_figures import (
@@ -95,6 +95,7 @@ def swarm(
         clips = open_data(data, head=head, training=training, seed=seed, processes=processes)
         rows = clips.rows
         described, folds = choose_folds(rows, evaluation, seed=seed)
+        tell(notes_on_start(training.weights, rows, folds))
         folds, share = _with_validation(rows, folds, evaluation, seed=seed)
         asked = {
             "job": "swarm",

@@ -9,9 +9,13 @@ import torch
 from torch import Tensor
 
 import kinestore as ks
+from kinestore.heads.training.processes import ONE_PROCESS
 from kinestore.pipeline.training.networks.data.affine import Affine, apply_affine, draw_affine
-from kinestore.pipeline.training.networks.data.transforms import evaluation_crops
+from kinestore.pipeline.training.networks.data.clip_samples import ClipSamples
+from kinestore.pipeline.training.networks.data.transforms import Crop, evaluation_crops
+from kinestore.pipeline.training.train import open_data
 from kinestore.store import Store, UsageError
+from tests.helpers.filmed import coloured_store
 from tests.helpers.tiny_networks import examples, noise
 
 NOTHING = Affine(degrees=0, down=0, right=0, tall=1, wide=1)
@@ -118,3 +122,21 @@ def test_wrong_augmentations_are_refused(tmp_path: Path) -> None:
         ks.FrameClips(store=store, augmentation="flip")
     with pytest.raises(UsageError, match="flip_pair='a,b': augmentation='affine' never flips"):
         ks.FrameClips(store=store, augmentation="affine", flip_pairs=["a,b"])
+
+
+def test_a_network_is_trained_on_the_augmentation_that_is_asked_for(tmp_path: Path) -> None:
+    store = coloured_store(tmp_path / "store", num_clips=6)
+    taken = {}
+    for name in ("crop", "affine"):
+        data = ks.FrameClips(store=store, size=36, augmentation=name)
+        clips = open_data(
+            data,
+            head="differential:layers=1-1-1-1,width=16,strides=",
+            training=ks.NETWORK_TRAINING,
+            seed=0,
+            processes=ONE_PROCESS,
+        )
+        (samples,) = clips.prepare([np.arange(6)]).clients
+        assert isinstance(samples, ClipSamples)
+        taken[name] = [type(samples.augment(row, epoch=1, seed=0).crop) for row in range(6)]
+    assert taken == {"crop": [Crop] * 6, "affine": [Affine] * 6}

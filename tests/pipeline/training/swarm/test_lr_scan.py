@@ -172,3 +172,30 @@ def test_torchrun_is_refused_before_anything_is_written(
     with pytest.raises(UsageError, match=r"torchrun: 2 processes, and a swarm .*`kinestore swarm`"):
         swarm(sequences(), tmp_path / "run")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_weights_of_classes_reach_the_scan(tmp_path: Path) -> None:
+    rows = np.r_[0:6, np.arange(6, 45, 3)]  # few clips of two classes
+    curves = []
+    for weights in (None, "balanced"):
+        training = replace(ks.SWARM_TRAINING, class_weights=weights)
+        scan = ks.lr_scan(
+            sequences().select(rows), out=tmp_path / str(weights), head=HEAD, training=training
+        )
+        curves.append([one.train_loss for one in scan.curve])
+    assert curves[0] != curves[1]
+
+
+def test_patience_has_no_meaning_in_a_scan(tmp_path: Path) -> None:
+    evaluation = ks.EvaluationConfig(validation=0.2, patience=1)
+    with pytest.raises(UsageError, match="patience=1: a scan has no end to choose"):
+        ks.lr_scan(sequences(), out=tmp_path / "scan", head=HEAD, evaluation=evaluation)
+
+
+def test_folds_that_test_what_is_scanned_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO"):
+        evaluation = ks.EvaluationConfig(folds=3)
+        ks.lr_scan(sequences(), out=tmp_path / "scan", head=HEAD, evaluation=evaluation)
+    assert "training clips of fold '1', which the other 2 folds test" in caplog.text

@@ -417,3 +417,11 @@ def test_positions_are_read_part_by_part(tmp_path: Path) -> None:
 def test_six_particles_in_two_neighborhoods_run(tmp_path: Path) -> None:
     summary = swarm(sequences(), tmp_path / "run", particles=6, neighbors=2, dynamic=2, epochs=2)
     assert summary.swarm is not None and len(summary.swarm.particles) == 6
+
+
+def test_a_finished_swarm_is_not_gone_on_with_and_stays(tmp_path: Path) -> None:
+    swarm(sequences(), tmp_path / "run", epochs=1)
+    before = (tmp_path / "run/summary.json").read_bytes()
+    with pytest.raises(UsageError, match="is a finished swarm of 1 epochs, which keeps no positio"):
+        swarm(sequences(), tmp_path / "run", epochs=2, resume=True)
+    assert (tmp_path / "run/summary.json").read_bytes() == before
