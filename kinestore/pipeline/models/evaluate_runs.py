@@ -168,9 +168,8 @@ def _marked_for_testing(
     splits = chosen.choose_columns(rows).splits
     marks = test_marks(splits, tested=test_split)
     if not marks:
-        raise UsageError(
-            f"split={split!r}: no clip is marked for testing; name a mark by test_split"
-        )
+        remedy = "name a mark by test_split" if any(splits) else "no clip has a mark; leave it out"
+        raise UsageError(f"split={split!r}: no clip is marked for testing; {remedy}")
     return np.array([mark in marks for mark in splits])
 
 

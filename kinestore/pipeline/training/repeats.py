@@ -77,13 +77,13 @@ def repeat(
 
     Args:
         job: Trains into a run folder with a seed.
-        out: Folder for repeat-0, repeat-1, ... and repeats.json; new, empty or of such runs.
+        out: Folder for repeat-0, repeat-1, ... and repeats.json, which is written last.
         repeats: 2 or more.
         seed: 0 or more.
         writes: Whether this process writes repeats.json.
 
     Raises:
-        UsageError: If there are fewer than two, or the folder holds something else.
+        UsageError: If there are fewer than two, or the folder is a run or has runs of more repeats.
     """
     folder = local_path(out)
     if repeats < 2:
