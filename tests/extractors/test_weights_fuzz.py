@@ -181,7 +181,7 @@ def test_a_zip_bomb_and_code_are_refused(tmp_path: Path) -> None:
         ("bomb.pt", bomb(), "claim more bytes than it has"),
         ("evil.pt", pickle.dumps(evil), "not a state dict of tensors"),
         ("evil.pt", torch_bytes({"w": evil}), r"GLOBAL posix\.system"),
-        ("empty.pt", b"", "EOFError|not a state dict"),
+        ("empty.pt", b"", "is empty; get the file again"),
     ]:
         (tmp_path / name).write_bytes(content)
         with pytest.raises(UsageError, match=message):
