@@ -147,8 +147,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--clients", type=int, nargs="+", default=[3, 20])
     counted = payload_bytes(starting_arrays(model()))
+    given = parser.parse_args()
     print("clients,flower_s,ours_server_ms,ours_client_ms,counted_bytes,wire_up,wire_down")
-    for num_clients in parser.parse_args().clients:
+    for num_clients in given.clients:
         with tempfile.TemporaryDirectory() as name:
             server, client = ours(num_clients, Path(name))
             spent, up, down = flower(num_clients, Path(name))

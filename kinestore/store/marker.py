@@ -2,7 +2,7 @@
 
 import json
 
-from kinestore.store.errors import StoreError, UsageError
+from kinestore.store.errors import StoreError, UsageError, is_of_the_system
 from kinestore.store.io.atomic import is_temporary
 from kinestore.store.io.storage import Storage
 from kinestore.store.io.validated_read import read_json
@@ -23,9 +23,11 @@ def check_marker(storage: Storage) -> None:
             f"{storage.address}`"
         ) from None
     except StoreError as error:
-        if storage.kind() == "file":
+        if storage.local_root is not None and storage.kind() == "file":
             raise StoreError(f"{storage.address}: is a file; name the folder of a store") from None
-        raise StoreError(f"{error}; {_REMEDY}") from None
+        if is_of_the_system(error):
+            raise
+        raise StoreError(f"{error}; {_REMEDY}") from error
     if type(found) is not int:
         raise StoreError(f"{marker}: cannot be read (format={found!r} is not a number); {_REMEDY}")
     if found != STORE_FORMAT:

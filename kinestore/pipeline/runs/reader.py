@@ -43,7 +43,8 @@ def read_config(run: str | Path) -> dict[str, object]:
 
 def _no_run(path: Path) -> UsageError:
     try:
-        read_json(LocalStorage(path), "config.json")
+        if path.is_dir():
+            read_json(LocalStorage(path), "config.json")
     except StoreError as error:
         return UsageError(f"run={path}: cannot be used ({error}); train again with another out")
     except OSError:
