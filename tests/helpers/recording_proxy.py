@@ -2,6 +2,7 @@
 
 import socket
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 
 
@@ -17,7 +18,13 @@ class RecordingProxy:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self.up, self.down = bytearray(), bytearray()
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._ends: list[socket.socket] = []
+        self._threads: list[threading.Thread] = []
+        self._start(self._accept)
+
+    def _start(self, work: Callable[..., None], *given: object) -> None:
+        self._threads.append(threading.Thread(target=work, args=given, daemon=True))
+        self._threads[-1].start()
 
     def _accept(self) -> None:
         with suppress(OSError):  # closed
@@ -28,20 +35,27 @@ class RecordingProxy:
                 except OSError:
                     near.close()
                     continue
-                for one, other, kept in ((near, far, self.up), (far, near, self.down)):
-                    threading.Thread(
-                        target=self._forward, args=(one, other, kept), daemon=True
-                    ).start()
+                self._ends += [near, far]
+                self._start(self._forward, near, far, self.up)
+                self._start(self._forward, far, near, self.down)
 
     def _forward(self, source: socket.socket, sink: socket.socket, kept: bytearray) -> None:
         with suppress(OSError):
             while block := source.recv(1 << 16):
                 kept += block
                 sink.sendall(block)
-        for end in (source, sink):
-            with suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
+        _shut(source, sink)
 
     def close(self) -> None:
-        """Take no more connections."""
-        self._listener.close()
+        """Take no more connections, and close all."""
+        _shut(self._listener, *self._ends)
+        for thread in self._threads:
+            thread.join(10)
+        for end in (self._listener, *self._ends):
+            end.close()
+
+
+def _shut(*ends: socket.socket) -> None:
+    for end in ends:
+        with suppress(OSError):
+            end.shutdown(socket.SHUT_RDWR)
