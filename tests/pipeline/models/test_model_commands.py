@@ -114,7 +114,7 @@ def test_videos_are_extracted_with_the_settings_of_the_runs_store(tmp_path: Path
     jobs.train(store.load(name), out=run, epochs=1, folds=2)
     for given, message in {
         (): f"these settings give {name}@.*; give -e {name}:SETTING=VALUE",
-        (f"{name}:keyframes=3",): "these settings give",  # of another seed
+        (f"{name}:sampling=keyframes,keyframes=3",): "these settings give",  # another seed
         ("motion",): f"extractor 'motion': the run was trained on {name}@",
     }.items():
         with (
