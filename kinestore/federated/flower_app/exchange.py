@@ -98,14 +98,17 @@ class ClientExchange:
         found: dict[int, RecordDict | Absence] = {}
         looked = time.monotonic()
         while pending and time.monotonic() < end:
+            gone: set[int] = set()
+            if time.monotonic() - looked > _ONLINE_SECONDS:
+                looked = time.monotonic()
+                gone = set(pending.values()) - set(self._grid.get_node_ids())
+            # After that: a client may have answered and left, as all do at the end.
             for reply in self._grid.pull_messages(list(pending)):
                 answered = reply.metadata.reply_to_message_id
                 if answered in pending:
                     found[pending.pop(answered)] = _content_of(reply)
-            if time.monotonic() - looked > _ONLINE_SECONDS:
-                looked, online = time.monotonic(), set(self._grid.get_node_ids())
-                for lost in [id for id, node in pending.items() if node not in online]:
-                    found[pending.pop(lost)] = Absence(reason="lost its connection")
+            for lost in [id for id, node in pending.items() if node in gone]:
+                found[pending.pop(lost)] = Absence(reason="lost its connection")
             time.sleep(_POLL_SECONDS)
         late = Absence(reason=f"gave no answer within {seconds:g} s")
         return {node: found.get(node, late) for node in requests}
