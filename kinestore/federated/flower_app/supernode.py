@@ -14,6 +14,7 @@ from kinestore.federated.flower_app.runtime import CONNECTION_ERRORS, TaskQueue,
 from kinestore.store import KinestoreError
 
 _RESTART_SECONDS = 3.0
+_LINGER_SECONDS = 10.0
 _START_SECONDS = 60.0
 _POLL_SECONDS = 0.05
 _NEWS_SECONDS = 0.5
@@ -125,11 +126,15 @@ def _serve_once(
 
 
 def _let_send(process: FlowerProcess) -> None:
-    """Wait until the supernode has sent the last answer."""
+    """Wait until the supernode has sent the last answer, and the server had time to take it.
+
+    Flower drops an answer that waits for its server when the node that sent it is gone.
+    """
     end = time.monotonic() + _START_SECONDS
     received = process.said().count("Received successfully")
     while process.is_running and time.monotonic() < end:
         if process.said().count("Sent successfully") >= received:
+            time.sleep(_LINGER_SECONDS)
             return
         time.sleep(_POLL_SECONDS)
 
