@@ -43,6 +43,15 @@ def check_accountant(stages: Stages) -> None:
             ) from error
 
 
+def check_class_weights(stages: Stages, class_weights: str | None) -> None:
+    """Raise UsageError if there is noise, and the loss needs the clients' counts of classes."""
+    if stages.noise and class_weights:
+        raise UsageError(
+            f"class_weights={class_weights!r}: come from the clients' counts, which would be sent "
+            "without noise; leave it out, or set noise=0"
+        )
+
+
 def privacy_of(stages: Stages, *, rounds: int) -> Privacy | None:
     """Return the bound of so many rounds, by Renyi differential privacy; None without noise.
 

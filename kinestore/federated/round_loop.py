@@ -16,7 +16,7 @@ from kinestore.federated.run_checkpoint import (
     read_checkpoint,
     write_checkpoint,
 )
-from kinestore.federated.run_state import RunState
+from kinestore.federated.run_state import RunState, last_used
 from kinestore.federated.state import Arrays
 from kinestore.store import UsageError
 
@@ -118,9 +118,5 @@ def _first_or_resumed(
         clients=dict(found.clients),
         records=list(found.records),
         best=found.best,
-        used={
-            client: record.round
-            for record in found.records
-            for client in set(record.participants) - {one.client for one in record.refusals}
-        },
+        used={client: last_used(found.records, client) for client in range(runner.num_clients)},
     )

@@ -76,8 +76,7 @@ class RoundRunner:
         valid, invalid = validate_updates(updates, reference=before.arrays)
         rejected = sorted([*answers.absent, *invalid], key=lambda one: one.client)
         if rejected and len(valid) < min(self._clients.quorum, len(chosen)):
-            absent = len(answers.absent)
-            raise too_few_updates(number, rejected, num_used=len(valid), num_absent=absent)
+            raise too_few_updates(number, rejected, num_used=len(valid))
         run.server = self._algorithm.apply(before, valid)
         used = {update.client for update in valid}
         run.used |= dict.fromkeys(used, number)

@@ -1,5 +1,6 @@
 """The state of a run from round to round."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from kinestore.federated.best_round import BestRound, lowest_loss
@@ -49,3 +50,21 @@ class RunState:
             records=self.records,
             best=self.best,
         )
+
+
+def last_used(records: Sequence[RoundRecord], client: int, *, up_to: int | None = None) -> int:
+    """Return the last round in which a client's update was used; 0 for none.
+
+    Args:
+        records: All rounds so far.
+        client: The client's number.
+        up_to: The last round that counts; None for all.
+    """
+    used = [
+        record.round
+        for record in records
+        if client in record.participants
+        and client not in {one.client for one in record.refusals}
+        and (up_to is None or record.round <= up_to)
+    ]
+    return max(used, default=0)

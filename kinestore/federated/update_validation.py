@@ -18,10 +18,12 @@ class RejectedUpdate:
     Attributes:
         client: Number of the client that sent it.
         reason: A sentence that names the tensor.
+        is_absent: Whether none came.
     """
 
     client: int
     reason: str
+    is_absent: bool = False
 
 
 def validate_updates(
@@ -47,7 +49,7 @@ def validate_updates(
 
 
 def too_few_updates(
-    number: int, rejected: Sequence[RejectedUpdate], *, num_used: int, num_absent: int = 0
+    number: int, rejected: Sequence[RejectedUpdate], *, num_used: int
 ) -> KinestoreError:
     """Return the error for a round in which fewer updates can be used than it needs.
 
@@ -55,7 +57,6 @@ def too_few_updates(
         number: Number of the round, 1 for the first.
         rejected: One or more.
         num_used: Updates that could be used.
-        num_absent: Clients among the rejected that sent none.
     """
     named = "; ".join(f"client {one.client}: {one.reason}" for one in rejected[:_MOST_NAMED])
     more = len(rejected) - _MOST_NAMED
@@ -66,7 +67,7 @@ def too_few_updates(
             f"fewer than the quorum ({named}); mend these clients and resume, or lower quorum"
         )
     remedy = "use a lower learning rate, or look for clips with extreme features"
-    if num_absent:
+    if any(one.is_absent for one in rejected):
         remedy = "see that these clients run, or give them more time, and resume"
     return KinestoreError(
         f"round {number}: none of {len(rejected)} updates can be used ({named}); {remedy}"

@@ -139,6 +139,7 @@ def description(**changes: object) -> Description:
         num_validation=0,
         num_unlabeled=0,
         num_missing=0,
+        num_left_out=0,
     )
     return replace(same, **changes)  # type: ignore[arg-type]
 
@@ -148,7 +149,7 @@ def description(**changes: object) -> Description:
     [
         ({"features": ["motion@2"]}, "has the features motion@2, and the others motion@1"),
         ({"classes": ["a", "c"]}, "has the class 'c'"),
-        ({"classes": ["a"]}, "lacks the class 'b'"),
+        ({"classes": ["a"]}, "has no clip of class 'b'"),
         ({"shape": [5]}, "has shape="),
         ({"protocol": 2}, "speaks version 2 of the protocol"),
         ({"versions": {**compared_versions(), "torch": "1.0"}}, "has torch 1.0, and the server"),

@@ -47,7 +47,7 @@ class StateFolder:
         except UsageError:
             raise Refusal(
                 f"its own state after round {number} is not on its disk any more; give it back "
-                "its folder, or start the run anew"
+                "its folder, or start a new run"
             ) from None
         parts = {
             prefix: {

@@ -46,6 +46,7 @@ class Description:
         num_validation: Number of validation clips.
         num_unlabeled: Clips left out because they have no label.
         num_missing: Clips left out because a feature is missing.
+        num_left_out: Labeled clips that are in no part.
     """
 
     protocol: int
@@ -62,6 +63,7 @@ class Description:
     num_validation: int
     num_unlabeled: int
     num_missing: int
+    num_left_out: int
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -67,11 +67,13 @@ def read_body(content: RecordDict, kind: type[_T]) -> _T:
         found: _T = _reader(kind).validate_python(values)  # type: ignore[arg-type]
         return found
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise InvalidMessage(
-            f"sent a message that cannot be read ({where}: {first['msg']})"
-        ) from None
+        raise InvalidMessage(f"sent a message that cannot be read ({first_fault(error)})") from None
+
+
+def first_fault(error: ValidationError) -> str:
+    """Return where the first value is that does not fit, and why."""
+    first = error.errors()[0]
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
 
 
 def read_values(content: RecordDict) -> dict[str, object]:

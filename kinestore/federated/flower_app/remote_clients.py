@@ -39,7 +39,7 @@ from kinestore.federated.flower_app.records import (
     write_content,
 )
 from kinestore.federated.round_record import RoundRecord
-from kinestore.federated.run_state import RunState
+from kinestore.federated.run_state import RunState, last_used
 from kinestore.federated.state import Arrays, ClientState, ClientUpdate
 from kinestore.federated.update_validation import RejectedUpdate
 from kinestore.heads import Epoch
@@ -116,7 +116,7 @@ class RemoteClients:
                 reply = taken(answer, TrainReply)
                 results.append(self._result(client, reply, arrays_of(answer)))
             except InvalidMessage as error:
-                absent.append(RejectedUpdate(client=client, reason=str(error)))
+                absent.append(RejectedUpdate(client=client, reason=str(error), is_absent=True))
                 self._say(f"client {client} ({self._names[client]}) {error}")
         return Answers(results=results, absent=absent)
 
@@ -233,21 +233,3 @@ class RemoteClients:
                 number=reply.epochs, loss=reply.loss, accuracy=reply.accuracy, top5=reply.top5
             ),
         )
-
-
-def last_used(records: Sequence[RoundRecord], client: int, *, up_to: int | None = None) -> int:
-    """Return the last round in which a client's update was used; 0 for none.
-
-    Args:
-        records: All rounds so far.
-        client: The client's number.
-        up_to: The last round that counts; None for all.
-    """
-    used = [
-        record.round
-        for record in records
-        if client in record.participants
-        and client not in {one.client for one in record.refusals}
-        and (up_to is None or record.round <= up_to)
-    ]
-    return max(used, default=0)

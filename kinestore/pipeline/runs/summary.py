@@ -130,7 +130,8 @@ class RunSummary:
         best_and_last: Accuracies of the last epoch or round, the chosen and the best one.
         unscored_clients: One sentence for each time that a client on another machine gave no
             scores.
-        wire_bytes_up: Bytes that clients on other machines really sent, polls included.
+        wire_bytes_up: Bytes that clients on other machines really sent, polls included; None
+            after a resume.
         wire_bytes_down: Bytes that they got.
         mean_average_precision: Mean over the classes of the test clips; of clips with several
             labels, whose accuracies count the label with the highest logit.

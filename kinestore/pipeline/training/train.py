@@ -144,7 +144,7 @@ def train(
                 mean_average_precision=_mean_average_precision(rows, folds, logits)
                 if several
                 else None,
-                fold_top1=fold_top1(scored, folds, results),
+                fold_top1=fold_top1(scored, folds, logits),
                 best_epochs=best_epochs(folds, results),
                 cost=cost_of_model(saved.model, clips.example()),
                 best_and_last=best_and_last_epochs(folds, results),

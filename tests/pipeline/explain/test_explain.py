@@ -257,7 +257,7 @@ def test_a_cell_of_a_trunk_is_about_the_middle_of_the_pixels_that_it_depends_on(
     clip = torch.randn((1, 2, 3, 288, 288), generator=torch.Generator().manual_seed(0))
     clip.requires_grad_()
     given: list[Tensor] = []
-    with where.module.register_forward_hook(lambda *told: given.append(told[-1])):
+    with where.module.register_forward_hook(lambda *called: given.append(called[-1])):
         net(clip)
     (slopes,) = torch.autograd.grad(given[0][..., 4, 4].square().sum(), clip)
     shares = slopes.square().flatten(0, -3).sum(0)

@@ -295,8 +295,8 @@ def test_the_same_job_again_does_nothing_in_whatever_spelling(
     assert (again.num_done, again.num_skipped, again.num_failed) == (0, len(NUM_FRAMES), 1)
     assert again.num_frames == again.frames_bytes == 0 and parts(job[0]) == before
     good = videos / "short.mp4"
-    told = run("extract", good, "--store", job[0], *asked(KINDS))
-    assert told.stdout.startswith(f"Nothing to compute: {job[0]} has all 1 clips already.")
+    printed = run("extract", good, "--store", job[0], *asked(KINDS))
+    assert printed.stdout.startswith(f"Nothing to compute: {job[0]} has all 1 clips already.")
 
 
 def test_only_the_cells_that_are_missing_are_planned(

@@ -104,14 +104,14 @@ def test_a_class_that_is_tested_and_not_trained_is_named(
     assert f"no clip trains them: 1 ({features.classes[alone]!r})" in caplog.text
 
 
-@pytest.mark.parametrize(("num_segments", "told"), [(1, False), (3, True)])
-def test_segments_of_one_video_on_both_sides_are_told(
-    num_segments: int, told: bool, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(("num_segments", "noted"), [(1, False), (3, True)])
+def test_segments_of_one_video_on_both_sides_are_noted(
+    num_segments: int, noted: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     uris = [f"/videos/{row // num_segments}.avi#t={row},{row + 2}" for row in range(60)]
     with caplog.at_level(logging.INFO):
         choose_folds(clips(uris=uris), EvaluationConfig(), seed=0)
-    assert ("some segments are training clips and others test clips" in caplog.text) == told
+    assert ("some segments are training clips and others test clips" in caplog.text) == noted
     caplog.clear()
     groups = [uri.partition("#")[0] for uri in uris]
     with caplog.at_level(logging.INFO):

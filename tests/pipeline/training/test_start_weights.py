@@ -352,13 +352,13 @@ def test_a_private_part_that_is_frozen_is_refused(tmp_path: Path) -> None:
         )  # fmt: skip
 
 
-def test_weights_of_a_run_that_saw_the_tested_clips_are_told(
+def test_weights_of_a_run_that_saw_the_tested_clips_are_noted(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     train(clips(), out=tmp_path / "all", epochs=1, folds=2)  # of all clips
     train(clips(), out=tmp_path / "part", epochs=1)  # the same hold-out as below
-    for first, told in (("part", False), ("all", True)):
+    for first, noted in (("part", False), ("all", True)):
         caplog.clear()
         with caplog.at_level("INFO"):
             train(clips(), out=tmp_path / "next", epochs=1, weights=tmp_path / first)
-        assert ("was trained on 12 of the 12 clips that are tested" in caplog.text) == told
+        assert ("was trained on 12 of the 12 clips that are tested" in caplog.text) == noted

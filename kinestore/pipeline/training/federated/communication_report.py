@@ -66,13 +66,18 @@ def communication(
 
 
 def _by_client(records: Sequence[RoundRecord], num_clients: int) -> list[dict[str, int]]:
-    """Sum by client; every client of a round is sent, and sends, as much as any other."""
+    """Sum by client; each that is sent something, or answers, has as much as any other."""
     sums = [Counter[str]() for _ in range(num_clients)]
     for record in records:
+        absent = {one.client for one in record.refusals if one.is_absent}
+        num_answers = len(set(record.participants) - absent)
         for client in record.participants:
             sums[client]["rounds"] += 1
             for name in QUANTITIES:
-                sums[client][name] += getattr(record, name) // record.clients
+                if name.endswith("_down"):
+                    sums[client][name] += getattr(record, name) // record.clients
+                elif client not in absent:
+                    sums[client][name] += getattr(record, name) // num_answers
     names = ("rounds", *QUANTITIES)
     return [
         {"client": client, **{name: count[name] for name in names}}

@@ -90,10 +90,9 @@ def federated_figures(
     own = [part.top1 for part in count_by_client(predictions, num_clients=num_clients)]
     own_top5 = _client_top5(trainer, scored)
     run, moments = communication["run"], communication["standardise"]
-    records = [(result, record) for result in results for record in result.history.rounds]
     return FederatedFigures(
-        mean_client_top1=_mean(own),
-        mean_client_top5=_mean(own_top5),
+        mean_client_top1=mean_of_clients(own),
+        mean_client_top5=mean_of_clients(own_top5),
         client_top1=own,
         client_top5=own_top5,
         client_sizes=[len(part) for part in last.partition.parts],
@@ -109,12 +108,15 @@ def federated_figures(
         bytes_down=run["bytes_down"] + moments["bytes_down"],
         standardise_bytes_up=moments["bytes_up"],
         standardise_bytes_down=moments["bytes_down"],
-        num_rejected_updates=sum(record.refused for _, record in records),
+        num_rejected_updates=sum(
+            record.refused for result in results for record in result.history.rounds
+        ),
         rejected_updates=[
-            f"{_fold_prefix(result, results)}round {record.round}, client {rejected.client}: "
-            f"{rejected.reason}"
-            for result, record in records
-            for rejected in record.refusals
+            sentence
+            for result in results
+            for sentence in rejected_updates_of(
+                result.history.rounds, _fold_prefix(result, results)
+            )
         ],
         privacy=_privacy(trainer, last),
         left_out_clients=[
@@ -202,10 +204,19 @@ def _client_best(scored: Sequence[FederatedFold], num_clients: int) -> list[floa
     return [float(most / total) if total else None for most, total in zip(best, clips, strict=True)]
 
 
-def _mean(fractions: Sequence[float | None]) -> float | None:
+def mean_of_clients(fractions: Sequence[float | None]) -> float | None:
     """Return the mean over the clients that have a fraction, each counted once; None without."""
     known = [fraction for fraction in fractions if fraction is not None]
     return plain_mean(known) if known else None
+
+
+def rejected_updates_of(records: Sequence[RoundRecord], prefix: str = "") -> list[str]:
+    """Return a sentence for each update that was not used."""
+    return [
+        f"{prefix}round {record.round}, client {one.client}: {one.reason}"
+        for record in records
+        for one in record.refusals
+    ]
 
 
 def _fold_prefix(result: FederatedFold, results: Sequence[FederatedFold]) -> str:

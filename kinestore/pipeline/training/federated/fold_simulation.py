@@ -14,6 +14,7 @@ from kinestore.federated.communication_cost import Traffic
 from kinestore.federated.config import RoundsConfig
 from kinestore.federated.evaluation import HeldOut, Predict
 from kinestore.federated.model_parts import initial_server_state, trained_arrays
+from kinestore.federated.privacy import check_class_weights
 from kinestore.federated.round_record import RoundRecord
 from kinestore.federated.simulation import CheckpointConfig, History, simulate_clients
 from kinestore.federated.standardization import LEAST_MEASURED
@@ -135,11 +136,7 @@ class FederatedTrainer:
         state = initial_server_state(model, self._rounds, num_clients=fewest)
         for each in partitions:
             self._measured(each)
-        if self.strategy.stages.noise and self._training.class_weights:
-            raise UsageError(
-                f"class_weights={self._training.class_weights!r}: come from the clients' counts, "
-                "which would be sent without noise; leave it out, or set noise=0"
-            )
+        check_class_weights(self.strategy.stages, self._training.class_weights)
         if len(state.arrays) == len(trained_arrays(model, self._training.freeze)):
             return list(partitions)
         if any(len(each.fold.test) and not sum(map(len, each.test_parts)) for each in partitions):

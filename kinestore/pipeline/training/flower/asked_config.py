@@ -9,13 +9,13 @@ from kinestore.pipeline.json_text import json_text
 from kinestore.pipeline.runs.reader import is_run
 from kinestore.pipeline.training.flower.agreement import Agreement
 from kinestore.pipeline.training.flower.job import FederationJob
-from kinestore.store import UsageError
+from kinestore.store import KinestoreError, UsageError
 from kinestore.store.io.addresses import local_path
 from kinestore.store.io.local_storage import LocalStorage
 from kinestore.store.io.validated_read import read_json
 
-_OF_THE_RUN = ("features", "input", "federation")
-"""Entries that a continued run keeps; the last distinguishes two runs of one command."""
+_OF_THE_RUN = ("features", "input", "federation", "present_clients")
+"""Entries that a continued run keeps; "federation" distinguishes two runs of one command."""
 
 AskedConfig = dict[str, object]
 """Entries of config.json."""
@@ -54,16 +54,20 @@ def asked_of(job: FederationJob, names: Sequence[str], earlier: str | Path | Non
     return asked
 
 
-def with_features(asked: AskedConfig, agreement: Agreement) -> AskedConfig:
-    """Return config.json with the features that were agreed on.
+def with_agreement(asked: AskedConfig, agreement: Agreement, names: Sequence[str]) -> AskedConfig:
+    """Return config.json with the features that were agreed on, and the clients that take part.
 
     Raises:
         UsageError: If the run that is continued has others.
+        KinestoreError: If it has other clients than those that are connected.
     """
+    present = [names[client] for client in sorted(agreement.descriptions)]
+    _check_present(asked, present)
     like = agreement.like
-    names = [name.split(":")[0] for name in like.features]
+    views = [name.split(":")[0] for name in like.features]
     found: AskedConfig = {
-        "features": names,
+        "features": views,
+        "present_clients": present,
         "input": {
             "features": like.features,
             "widths": like.widths,
@@ -79,9 +83,28 @@ def with_features(asked: AskedConfig, agreement: Agreement) -> AskedConfig:
     return {**asked, **found}
 
 
+def _check_present(asked: AskedConfig, present: Sequence[str]) -> None:
+    """Refuse to continue a run without one of its clients, or with another."""
+    before = asked.get("present_clients", present)
+    if not isinstance(before, list) or before == present:
+        return
+    if absent := sorted(set(before) - set(present)):
+        raise KinestoreError(
+            f"clients {', '.join(absent)}: take part in this run and are not connected; start "
+            "them, and resume"
+        )
+    more = sorted(set(present) - set(before))
+    raise KinestoreError(
+        f"clients {', '.join(more)}: were not there when this run began; stop them and resume, or "
+        "begin a new run"
+    )
+
+
 def identity_of(asked: AskedConfig) -> str:
     """Return 32 hex digits of what is learned, whatever the number of rounds."""
     known = {
-        name: value for name, value in asked.items() if name not in ("rounds", "input", "features")
+        name: value
+        for name, value in asked.items()
+        if name not in ("rounds", "input", "features", "present_clients")
     }
     return hashlib.sha256(json_text(known).encode()).hexdigest()[:32]

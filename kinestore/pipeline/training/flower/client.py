@@ -16,6 +16,7 @@ from kinestore.pipeline.runs.summary import RunSummary
 from kinestore.pipeline.runs.training_clips import write_training_clips
 from kinestore.pipeline.runs.writer import open_run, versions
 from kinestore.pipeline.training.flower.flower_log import flower_log
+from kinestore.pipeline.training.flower.prepared_site import num_left_out
 from kinestore.pipeline.training.flower.site import FeatureSite, FinalModel
 from kinestore.pipeline.training.run_figures import predictions_of
 from kinestore.store import Features, KinestoreError, UsageError
@@ -125,9 +126,9 @@ def write_client_run(final: FinalModel, out: Path) -> RunSummary | None:
         **scores.fractions(),
         num_train=len(fold.train),
         num_test=len(fold.test),
-        num_unlabeled=0,
+        num_unlabeled=site.num_unlabeled,
         num_missing=len(rows.missing),
-        num_left_out=len(rows.labels) - len(fold.train) - len(fold.test) - len(fold.validation),
+        num_left_out=num_left_out(rows, fold),
         num_validation=len(fold.validation) or None,
         model="train rows",
         classes=rows.classes,

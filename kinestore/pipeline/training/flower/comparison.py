@@ -68,10 +68,12 @@ class ClientComparison:
             if getattr(found, name) != getattr(like, name):
                 return f"has {name}={getattr(found, name)}, and the others {getattr(like, name)}"
         unknown = sorted(set(found.classes) - set(classes))
-        lacking = sorted(set(classes) - set(found.classes)) if self.classes is None else []
-        if unknown or lacking:
+        missing = sorted(set(classes) - set(found.classes)) if self.classes is None else []
+        if unknown or missing:
             named = (
-                f"has the class {unknown[0]!r}" if unknown else f"lacks the class {lacking[0]!r}"
+                f"has the class {unknown[0]!r}"
+                if unknown
+                else f"has no clip of class {missing[0]!r}"
             )
             return (
                 f"{named}, unlike the others; give classes with all names where clients may differ"

@@ -82,13 +82,13 @@ class FederationJob:
         """
         from pydantic import TypeAdapter, ValidationError  # takes long to import
 
+        from kinestore.federated.flower_app.records import first_fault
+
         try:
             return TypeAdapter(cls).validate_python(dict(values))
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"]))
             raise UsageError(
-                f"the server's settings cannot be used: {where}: {first['msg']}"
+                f"the server's settings cannot be used: {first_fault(error)}"
             ) from None
 
 

@@ -27,6 +27,7 @@ class PreparedSite:
         setup: The agreement.
         job: Its settings.
         rows: The client's labeled clips, with the classes of all clients.
+        num_unlabeled: Its clips without a label.
         fold: Its training, validation and test clips.
         ready: Its samples.
         model: A network to work in.
@@ -38,12 +39,18 @@ class PreparedSite:
     setup: Setup
     job: FederationJob
     rows: Features
+    num_unlabeled: int
     fold: Fold
     ready: PreparedData
     model: nn.Module
     start: Arrays
     states: StateFolder
     samples: LocalSamples
+
+
+def num_left_out(rows: Features, fold: Fold) -> int:
+    """Return the number of labeled clips that are in no part."""
+    return len(rows.labels) - len(fold.train) - len(fold.test) - len(fold.validation)
 
 
 def with_classes(rows: Features, classes: list[str]) -> Features:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,7 +10,6 @@ from numpy.typing import NDArray
 from sklearn.metrics import precision_recall_fscore_support
 from torch import nn
 
-from kinestore.federated.evaluation import plain_mean
 from kinestore.federated.flower_app.messages import FinishReply
 from kinestore.federated.privacy import privacy_of
 from kinestore.federated.round_loop import History
@@ -24,7 +24,11 @@ from kinestore.pipeline.runs.summary import FederatedFigures, RunSummary
 from kinestore.pipeline.runs.training_clips import write_training_clips
 from kinestore.pipeline.runs.writer import Run, versions
 from kinestore.pipeline.training.federated.communication_report import communication
-from kinestore.pipeline.training.federated.figures import round_panels_of
+from kinestore.pipeline.training.federated.figures import (
+    mean_of_clients,
+    rejected_updates_of,
+    round_panels_of,
+)
 from kinestore.pipeline.training.flower.agreement import Agreement
 from kinestore.pipeline.training.flower.comparison import rows_like
 from kinestore.pipeline.training.flower.job import FederationJob
@@ -43,7 +47,8 @@ class FinishedFederation:
         history: The rounds.
         replies: Final counts of the clients that answered.
         unscored: One sentence for each client that gave no scores.
-        wire: Bytes of all requests and answers, as bytes_up and bytes_down.
+        wire: Bytes of all requests and answers, as bytes_up and bytes_down; None of a run that was
+            resumed, whose earlier part nobody counted.
         seconds: Wall time of the job.
     """
 
@@ -54,7 +59,7 @@ class FinishedFederation:
     history: History
     replies: Mapping[int, FinishReply]
     unscored: list[str]
-    wire: Mapping[str, int]
+    wire: dict[str, int] | None
     seconds: float
 
 
@@ -71,7 +76,7 @@ def write_results(run: Run, found: FinishedFederation) -> RunSummary:
         head=head,
         views=agreement.like.features,
     )
-    run.write_json("communication.json", {**traffic, "wire": dict(found.wire)})
+    run.write_json("communication.json", {**traffic, "wire": found.wire})
     counts = np.array(
         [
             [0 if one is None else one.counts.get(name, 0) for name in classes]
@@ -163,15 +168,15 @@ def _summary(run: Run, found: FinishedFederation, scores: Scores) -> RunSummary:
         num_test=int(scores.confusion.sum()),
         num_unlabeled=sum(one.num_unlabeled for one in described),
         num_missing=sum(one.num_missing for one in described),
-        num_left_out=0,
+        num_left_out=sum(one.num_left_out for one in described),
         model="train rows",
         classes=agreement.classes,
         config=found.asked,
         versions=versions(),
         seconds=round(found.seconds, 3),
         unscored_clients=found.unscored or None,
-        wire_bytes_up=found.wire["bytes_up"],
-        wire_bytes_down=found.wire["bytes_down"],
+        wire_bytes_up=None if found.wire is None else found.wire["bytes_up"],
+        wire_bytes_down=None if found.wire is None else found.wire["bytes_down"],
         best_rounds={"test": found.history.kept_round} if num_validation else None,
         cost=cost_of_model(found.model, example, sent=sent),
         best_and_last=summarize_curves(
@@ -195,16 +200,12 @@ def _figures(
     found: FinishedFederation,
     top1: list[float | None],
     top5: list[float | None],
-    traffic: Mapping[str, object],
+    traffic: Mapping[str, Any],
 ) -> FederatedFigures:
     agreement, records = found.agreement, found.history.rounds
     num_clients = len(agreement.members)
     described = [agreement.descriptions.get(client) for client in range(num_clients)]
-    sums = {
-        name: sum(getattr(record, name) for record in records)
-        for name in ("parameters_up", "parameters_down", "bytes_up", "bytes_down")
-    }
-    setup = agreement.traffic
+    setup, sums = agreement.traffic, traffic["run"]
     best: dict[int, float] = {}
     for record in records:
         for hits in record.test_hits:
@@ -215,8 +216,8 @@ def _figures(
     taken = [sum(c in record.participants for record in records) for c in range(num_clients)]
     spent = privacy_of(stages, rounds=max(taken, default=0))
     return FederatedFigures(
-        mean_client_top1=_mean(top1),
-        mean_client_top5=_mean(top5),
+        mean_client_top1=mean_of_clients(top1),
+        mean_client_top5=mean_of_clients(top5),
         client_top1=top1,
         client_top5=top5,
         client_sizes=[0 if one is None else one.num_train for one in described],
@@ -230,16 +231,7 @@ def _figures(
         standardise_bytes_up=setup.bytes_up,
         standardise_bytes_down=setup.bytes_down,
         num_rejected_updates=sum(record.refused for record in records),
-        rejected_updates=[
-            f"round {record.round}, client {one.client}: {one.reason}"
-            for record in records
-            for one in record.refusals
-        ],
+        rejected_updates=rejected_updates_of(records),
         privacy=None if spent is None else asdict(spent),
         left_out_clients=agreement.refused,
     )
-
-
-def _mean(values: list[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return plain_mean(known) if known else None

@@ -17,7 +17,7 @@ from kinestore.federated.flower_app.remote_clients import RemoteClients
 from kinestore.federated.flower_app.runtime import CONNECTION_ERRORS
 from kinestore.federated.flower_app.superlink import SuperLink
 from kinestore.federated.model_parts import initial_server_state, private_arrays
-from kinestore.federated.privacy import check_accountant
+from kinestore.federated.privacy import check_accountant, check_class_weights
 from kinestore.federated.round_loop import run_rounds
 from kinestore.federated.rounds import RoundRunner
 from kinestore.federated.run_checkpoint import CheckpointConfig
@@ -30,7 +30,7 @@ from kinestore.pipeline.training.flower.asked_config import (
     AskedConfig,
     asked_of,
     identity_of,
-    with_features,
+    with_agreement,
 )
 from kinestore.pipeline.training.flower.comparison import rows_like
 from kinestore.pipeline.training.flower.flower_log import flower_log
@@ -193,7 +193,7 @@ class _Server:
             say=self._say,
         ).agree(wait=self._config.wait)
         rounds.check_clients(len(agreement.descriptions))
-        asked = with_features(self._asked, agreement)
+        asked = with_agreement(self._asked, agreement, self._exchange.roster.names)
         model = build_model(job, agreement)
         check_job(job, agreement, model)
         clients = self._clients(agreement, has_private=bool(private_arrays(model, rounds)))
@@ -202,6 +202,7 @@ class _Server:
         with open_run(self._folder, self._asked, columns=columns, resume=True) as run:
             run.write_json("config.json", asked)
             write = round_writer(run, columns, job.rounds, progress)("test", 0)
+            resumed = run.checkpoint(0).exists()
             runner = RoundRunner(model, clients, rounds)
             history = run_rounds(
                 runner,
@@ -225,7 +226,7 @@ class _Server:
                     history=history,
                     replies=replies,
                     unscored=clients.unscored,
-                    wire=self._wire(),
+                    wire=None if resumed else self._wire(),
                     seconds=time.perf_counter() - started,
                 ),
             )
@@ -254,10 +255,6 @@ def check_job(job: FederationJob, agreement: Agreement, model: nn.Module) -> Non
     """Refuse what cannot be run, before the first round."""
     config = job.rounds_config
     initial_server_state(model, config, num_clients=len(agreement.descriptions))
-    if config.algorithm.stages.noise and job.training.class_weights:
-        raise UsageError(
-            f"class_weights={job.training.class_weights!r}: come from the clients' counts, which "
-            "would be used without noise; leave it out, or set noise=0"
-        )
+    check_class_weights(config.algorithm.stages, job.training.class_weights)
     if not any(one.num_test for one in agreement.descriptions.values()):
         raise UsageError("split: no client has a test clip; mark some, or hold out a share")

@@ -43,6 +43,7 @@ from kinestore.pipeline.training.flower.prepared_site import (
     PreparedSite,
     check_sent,
     class_weights_of,
+    num_left_out,
     with_classes,
     without_names,
 )
@@ -104,6 +105,7 @@ class FeatureSite:
             num_validation=len(fold.validation),
             num_unlabeled=len(self._features.labels) - len(rows.labels),
             num_missing=len(rows.missing),
+            num_left_out=num_left_out(rows, fold),
         )
 
     def measure(self, offer: Offer) -> Arrays:
@@ -153,6 +155,7 @@ class FeatureSite:
             setup=setup,
             job=job,
             rows=rows,
+            num_unlabeled=len(self._features.labels) - len(rows.labels),
             fold=fold,
             ready=ready,
             model=model,
@@ -221,7 +224,8 @@ class FeatureSite:
         )
 
     def _known(self) -> PreparedSite:
-        assert self._prepared is not None
+        if self._prepared is None:
+            raise ValueError("site: prepare it before it trains, scores or finishes")
         return self._prepared
 
     def _read(self, offer: Offer, classes: list[str]) -> tuple[FederationJob, Features, Fold]:
@@ -264,7 +268,7 @@ class FeatureSite:
         known, now = folder / "clips", hashlib.sha256(identity.encode()).hexdigest()
         if known.is_file() and known.read_text() != now:
             raise Refusal(
-                "its clips or their features have changed since this run began; begin the run anew"
+                "its clips or their features have changed since this run began; start a new run"
             )
         if not known.is_file():
             write_text(known, now)

@@ -20,6 +20,7 @@ from kinestore.pipeline.training.folds import choose_folds, hold_validation, sco
 from kinestore.pipeline.training.networks.clip_data import FrameClips
 from kinestore.pipeline.training.run_figures import (
     counts,
+    fold_top1,
     predictions_of,
     seen_clips,
     untrained_classes,
@@ -141,10 +142,7 @@ def swarm(
                 path=local_path(out),
                 **scores.fractions(),
                 **counts(clips, tested),
-                fold_top1={
-                    fold.name: float((some.argmax(1).numpy() == rows.labels[fold.test]).mean())
-                    for fold, some in zip(tested, logits, strict=True)
-                },
+                fold_top1=fold_top1(rows, tested, logits),
                 best_epochs={one.fold.name: one.best_epochs[one.chosen] for one in scored},
                 num_changed=clips.num_changed,
                 weights_taken=clips.weights_taken,

@@ -192,7 +192,7 @@ def test_patience_has_no_meaning_in_a_scan(tmp_path: Path) -> None:
         ks.lr_scan(sequences(), out=tmp_path / "scan", head=HEAD, evaluation=evaluation)
 
 
-def test_folds_that_test_what_is_scanned_are_told(
+def test_folds_that_test_what_is_scanned_are_noted(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level("INFO"):
